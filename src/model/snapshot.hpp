@@ -1,0 +1,61 @@
+#pragma once
+
+#include "base/ids.hpp"
+#include "base/units.hpp"
+
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace understudy::model {
+
+enum class Consistency {
+    crash,       // as after a power cut: all disks at one instant
+    filesystem,  // the guest's file systems were frozen for that instant
+};
+
+struct SnapshotDisk {
+    std::string target;  // libvirt's name in the guest's definition: "vda"
+    VolumeId volume;
+    std::string pool;  // on the cluster that holds this record
+    ByteSize size;     // virtual size at that moment
+    bool operator==(const SnapshotDisk&) const = default;
+};
+
+// One moment of a VM: all its disks and its definition. Immutable once published, apart from
+// `parent`, which moves to the grandparent when the parent is removed.
+struct Snapshot {
+    SnapshotId id;
+    VmId vm;
+    std::string name;  // for people; unique per VM
+    std::optional<SnapshotId> parent;
+    TimePoint taken;  // by the clock of the cluster that took it
+    Consistency consistency = Consistency::crash;
+    std::uint64_t epoch = 0;  // of the VM's ownership when it was taken
+    ClusterId origin;         // the cluster that took it
+    std::vector<SnapshotDisk> disks;
+    bool operator==(const Snapshot&) const = default;
+};
+
+// What else belongs to that moment; kept apart because listings do not need it.
+struct Definition {
+    std::string domain_xml;  // libvirt's inactive XML
+    std::string nvram;       // UEFI variables, raw bytes; empty for a BIOS guest
+    bool operator==(const Definition&) const = default;
+};
+
+enum class HoldKind {
+    base,      // the newest snapshot common with a peer; `detail` is the peer's cluster id
+    transfer,  // a send or receive in progress; `detail` is the transfer's or task's id
+    user,      // an operator asked for it
+};
+
+// A reason why a snapshot must not be removed.
+struct Hold {
+    SnapshotId snapshot;
+    HoldKind kind = HoldKind::user;
+    std::string detail;
+    bool operator==(const Hold&) const = default;
+};
+
+}  // namespace understudy::model

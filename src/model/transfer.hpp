@@ -1,0 +1,88 @@
+#pragma once
+
+#include "model/extent.hpp"
+#include "model/snapshot.hpp"
+#include "model/vm.hpp"
+
+#include <array>
+#include <cstddef>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace understudy::model {
+
+// How far a transfer is durable at the target: every change on the disks before `disk`, and every
+// change of `disk` below `offset`. Changes travel in ascending order of (disk, offset), so this
+// one point is the whole of what a resume needs, whatever the chunking.
+struct DurablePoint {
+    std::uint32_t disk = 0;
+    ByteOffset offset;
+    auto operator<=>(const DurablePoint&) const = default;
+};
+
+// What a source asks of a target before any byte moves.
+struct TransferRequest {
+    VmId vm;
+    std::string vm_name;
+    Ownership ownership;
+    Snapshot snapshot;  // the disks in the order in which they travel; pools are the source's
+    Definition definition;
+    std::optional<SnapshotId> base;
+};
+
+// The receiver's durable record of one send, spanning attempts.
+struct Transfer {
+    TransferId id;
+    ClusterId source;
+    TransferRequest request;  // request.snapshot.disks name this cluster's pools here
+    DurablePoint durable;
+    ByteSize received;  // payload on the wire over all attempts
+    TimePoint created;
+    TimePoint updated;
+};
+
+// The target's answer to a TransferRequest.
+struct TransferOffer {
+    TransferId id;
+    DurablePoint durable;   // where to go on
+    bool complete = false;  // the snapshot is already published there
+    std::vector<ReadinessIssue> readiness;
+};
+
+enum class Codec : std::uint8_t { none = 0, lz4 = 1, zstd = 2 };
+
+using Digest = std::array<std::byte, 16>;  // XXH3-128, canonical (big-endian) form
+
+// One piece of one disk on its way. `payload` is borrowed from whoever made the chunk.
+struct Chunk {
+    std::uint64_t sequence = 0;  // 0, 1, 2 … within one attempt, in order of (disk, offset)
+    std::uint32_t disk = 0;      // index into the request's disks
+    ByteOffset offset;
+    ByteSize length;  // of the content: at most kMaxChunk for data
+    ExtentKind kind = ExtentKind::data;
+    Codec codec = Codec::none;
+    Digest digest{};                     // of the uncompressed content; all zeroes for kind zero
+    std::span<const std::byte> payload;  // compressed content; empty for kind zero
+};
+
+inline constexpr ByteSize kMaxChunk = base::MiB(1);
+
+// What both sides count and compare, per attempt.
+struct Totals {
+    std::uint64_t chunks = 0;
+    std::uint64_t bytes = 0;        // of content, zero ranges included
+    std::uint64_t digest_high = 0;  // sums of chunk fingerprints, independent of their order
+    std::uint64_t digest_low = 0;
+    bool operator==(const Totals&) const = default;
+};
+
+// "Chunks 0 … totals.chunks-1 of this attempt are durable", with what the target counted up to
+// there; the source compares.
+struct Ack {
+    Totals totals;
+    DurablePoint durable;
+};
+
+}  // namespace understudy::model

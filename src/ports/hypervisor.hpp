@@ -1,0 +1,104 @@
+#pragma once
+
+#include "model/cluster.hpp"
+#include "model/snapshot.hpp"
+#include "model/vm.hpp"
+#include "ports/storage.hpp"
+
+#include <functional>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace understudy::ports {
+
+enum class VmState { running, paused, stopped };
+
+struct VmSummary {
+    VmId id;
+    std::string name;
+    VmState state = VmState::stopped;
+    bool autostart = false;
+};
+
+// One disk that travels with the VM. CD-ROM and floppy drives are not listed: they come up empty.
+struct DiskDescription {
+    std::string target;
+    DiskSource source;
+    ByteSize size;            // virtual size now
+    std::string unsupported;  // empty, or why this disk cannot be snapshotted and sent
+};
+
+struct VmDescription {
+    VmSummary summary;
+    std::vector<DiskDescription> disks;
+    std::string domain_xml;  // inactive, with secrets left out
+    bool has_nvram = false;
+    // What cannot travel (TPM state, host devices, secrets, shared disks), as it would stand at
+    // any target; a `blocks` one is refused at send unless accepted by its key.
+    std::vector<model::ReadinessIssue> obstacles;
+};
+
+struct DiskSwitch {
+    std::string target;
+    DiskSource source;
+};
+
+// What an XML needs to start on this host, and what was changed for it.
+struct AdaptRequest {
+    std::string domain_xml;
+    std::vector<DiskSwitch> disks;                // every travelling disk's new source
+    std::map<std::string, std::string> networks;  // network or bridge there → here
+    bool cut_off = false;                         // a drill: no network at all
+    std::string new_name;                         // empty: keep
+    std::optional<VmId> new_id;
+};
+
+struct Adapted {
+    std::string domain_xml;
+    std::string nvram_path;                     // empty for a BIOS guest
+    std::vector<std::string> changes;           // each change in words
+    std::vector<model::ReadinessIssue> issues;  // why it would not start, or differently
+};
+
+// libvirt, seen from the core. Thread-safe. Unknown VM: not_found. Daemon gone: unavailable.
+class Hypervisor {
+public:
+    virtual ~Hypervisor() = default;
+
+    virtual Result<std::vector<VmSummary>> list() = 0;
+    virtual Result<VmDescription> describe(const VmId&) = 0;
+
+    virtual Result<> start(const VmId&) = 0;                     // done when it runs already
+    virtual Result<> shutdown(const VmId&, Duration limit) = 0;  // asks the guest; waits
+    virtual Result<> stop(const VmId&) = 0;                      // at once, like the plug
+    virtual Result<> pause(const VmId&) = 0;
+    virtual Result<> resume(const VmId&) = 0;
+
+    // One moment over all disks: switches every named disk of a running VM to its (already made)
+    // overlay, atomically. Frozen through the guest agent when it answers within the limit
+    // (`filesystem`), else `crash`; thaw always runs.
+    virtual Result<model::Consistency> snapshot(const VmId&, const std::vector<DiskSwitch>&,
+                                                Duration freeze_limit) = 0;
+    // The same for a stopped VM: changes its definition, all disks in one step.
+    virtual Result<> set_disks(const VmId&, const std::vector<DiskSwitch>&) = 0;
+    // Merges layers under a running VM; returns when done. `cancelled` is asked now and then.
+    // Idempotent: a merge that already happened is a success.
+    virtual Result<> merge(const VmId&, const std::string& target, const LiveMerge&,
+                           const std::function<bool()>& cancelled) = 0;
+
+    virtual Result<> define(const std::string& domain_xml) = 0;  // replaces its definition
+    virtual Result<> undefine(const VmId&) = 0;                  // keeps disks and NVRAM file
+    virtual Result<> set_autostart(const VmId&, bool) = 0;
+
+    virtual Result<std::string> read_nvram(const VmId&) = 0;  // raw bytes; empty: none
+    virtual Result<> write_nvram(const std::string& path, const std::string& bytes) = 0;
+
+    // Everything in model::Capabilities that a hypervisor knows (pools and features stay empty).
+    virtual Result<model::Capabilities> capabilities() = 0;
+    // Pure apart from looking at this host's capabilities: nothing is defined.
+    virtual Result<Adapted> adapt(const AdaptRequest&) = 0;
+};
+
+}  // namespace understudy::ports

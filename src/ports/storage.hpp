@@ -1,0 +1,157 @@
+#pragma once
+
+#include "base/ids.hpp"
+#include "model/extent.hpp"
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace understudy::ports {
+
+using model::Extent;
+
+// What a driver can do, asked before use.
+struct StorageFeatures {
+    bool live_overlay = false;  // a running VM is snapshotted by switching to an overlay file
+    bool adopts_files = false;  // a user's own file can become a volume's bottom as it stands
+};
+
+struct Capacity {
+    ByteSize total;
+    ByteSize free;
+};
+
+// Where a hypervisor finds a volume's writable head or a frozen snapshot.
+struct DiskSource {
+    std::string type = "file";  // libvirt's <disk type=…>: "file" (qcow2 driver), "network" (rbd)
+    std::string format;         // "qcow2" or "raw"
+    std::string location;       // absolute path, or "POOL/IMAGE" for rbd
+    bool operator==(const DiskSource&) const = default;
+};
+
+// Reads one frozen snapshot of one volume. Thread-safe: many threads may read at once.
+class Reader {
+public:
+    virtual ~Reader() = default;
+    virtual ByteSize size() const = 0;
+    // Fills `into` from `offset`; the range lies within size().
+    virtual Result<> read(ByteOffset offset, std::span<std::byte> into) = 0;
+    // A hint that this range will be read soon. Returns at once; never fails.
+    virtual void prefetch(ByteOffset offset, ByteSize length) = 0;
+};
+
+// A listing of extents in ascending order, in memory independent of the disk's size. One thread.
+class ExtentStream {
+public:
+    virtual ~ExtentStream() = default;
+    // The next extent, or nothing at the end of the disk. Neighbours of one kind may be split.
+    virtual Result<std::optional<Extent>> next() = 0;
+};
+
+// One snapshot being received into a volume. Not visible as a snapshot until publish() returned.
+// write/zero/flush are called by one thread at a time. After a crash, receive() with the same
+// snapshot id reopens it with at least everything that a completed flush() covered.
+class Incoming {
+public:
+    virtual ~Incoming() = default;
+    virtual Result<> write(ByteOffset offset, std::span<const std::byte> data) = 0;
+    virtual Result<> zero(ByteOffset offset, ByteSize length) = 0;
+    virtual Result<> flush() = 0;    // everything written so far survives power loss
+    virtual Result<> publish() = 0;  // flushes and makes it a snapshot; idempotent
+    virtual Result<> discard() = 0;  // removes every trace of it; idempotent
+};
+
+struct VolumeLabel {  // for people who look into the pool; never parsed
+    std::string vm_name;
+    std::string disk_target;  // "vda"
+};
+
+// What adopting found in a user's file.
+struct AdoptedVolume {
+    DiskSource source;
+    ByteSize size;  // virtual size
+};
+
+enum class ActivationKind {
+    promote,   // the head that the VM will run on from now on
+    rollback,  // as promote, and the head that was there is thrown away
+    drill,     // a throw-away head; removed by deactivate
+};
+
+struct SnapshotStat {
+    ByteSize size;  // virtual size at that snapshot
+    ByteSize own;   // bytes that this snapshot's own layer occupies
+};
+
+// How a running VM's layers are merged: the driver says what, the hypervisor does it, the driver
+// then records it. Paths are of files in this volume's chain.
+struct LiveMerge {
+    std::string base;          // receives the content
+    std::string top;           // is merged into base and then removed
+    bool top_is_head = false;  // an active commit that pivots onto base
+};
+
+// A named place for disks. Thread-safe. Every method is idempotent: after a crash in the middle,
+// calling it again with the same arguments finishes the work.
+class StoragePool {
+public:
+    virtual ~StoragePool() = default;
+
+    virtual const std::string& name() const = 0;
+    virtual StorageFeatures features() const = 0;
+    virtual Result<Capacity> capacity() = 0;
+
+    // Makes an existing disk, running or not, the writable head of a new volume as it stands.
+    // Nothing is converted, moved or written to. unsupported: names what and why.
+    virtual Result<AdoptedVolume> adopt(const VolumeId&, const VolumeLabel&, const DiskSource&) = 0;
+    // Forgets a volume. remove_data also deletes what this driver made, never an adopted file.
+    virtual Result<> forget(const VolumeId&, bool remove_data) = 0;
+    virtual Result<bool> knows(const VolumeId&) = 0;
+    virtual Result<std::optional<DiskSource>> head(const VolumeId&) = 0;  // none: a replica
+    virtual Result<std::vector<SnapshotId>> snapshots(const VolumeId&) = 0;
+    virtual Result<SnapshotStat> stat(const VolumeId&, const SnapshotId&) = 0;
+
+    // Taking a snapshot in three steps around the hypervisor's one moment:
+    // prepare makes the future head (a fresh overlay; the current head is not touched; `size` is
+    // the disk's present virtual size), the hypervisor switches the VM to it, commit records that
+    // the former head is now the frozen `id`. cancel removes a prepared overlay that was not
+    // switched to.
+    virtual Result<DiskSource> prepare_snapshot(const VolumeId&, const SnapshotId& id,
+                                                ByteSize size) = 0;
+    virtual Result<> commit_snapshot(const VolumeId&, const SnapshotId& id) = 0;
+    virtual Result<> cancel_snapshot(const VolumeId&, const SnapshotId& id) = 0;
+
+    virtual Result<std::unique_ptr<Reader>> open_snapshot(const VolumeId&, const SnapshotId&) = 0;
+    // Extents at or after `from` that may differ between base and until (all allocated ones without
+    // a base), trims and zeroed ranges as zero. Without a base, ranges left out read as zeroes.
+    // conflict: base is not an ancestor of until in this volume.
+    virtual Result<std::unique_ptr<ExtentStream>> changes(const VolumeId&,
+                                                          std::optional<SnapshotId> base,
+                                                          const SnapshotId& until,
+                                                          ByteOffset from) = 0;
+
+    // Begins or reopens receiving `id` on top of `base` (nothing: a new, all-zero volume content).
+    // Creates the volume when it is not known. conflict: base is not a snapshot here.
+    virtual Result<std::unique_ptr<Incoming>> receive(const VolumeId&, const VolumeLabel&,
+                                                      std::optional<SnapshotId> base,
+                                                      const SnapshotId& id, ByteSize size) = 0;
+
+    // Removing a snapshot. What must be merged for it while a VM runs on this volume is told by
+    // plan_removal; the hypervisor performs it; finish_removal records it and deletes the merged
+    // file. An offline volume is merged by remove_snapshot alone.
+    virtual Result<std::optional<LiveMerge>> plan_removal(const VolumeId&, const SnapshotId&) = 0;
+    virtual Result<> finish_removal(const VolumeId&, const SnapshotId&) = 0;
+    virtual Result<> remove_snapshot(const VolumeId&, const SnapshotId&) = 0;
+
+    // Makes a writable head on a snapshot; instant whatever the size.
+    virtual Result<DiskSource> activate(const VolumeId&, const SnapshotId&, ActivationKind) = 0;
+    virtual Result<> deactivate(const VolumeId&, const DiskSource&) = 0;  // a drill's head
+};
+
+}  // namespace understudy::ports
