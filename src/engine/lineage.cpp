@@ -1,0 +1,49 @@
+#include "engine/lineage.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <unordered_map>
+#include <unordered_set>
+
+namespace understudy::engine {
+
+std::vector<SnapshotId> ancestry(const std::vector<Snapshot>& snapshots, const SnapshotId& id) {
+    std::unordered_map<SnapshotId, const Snapshot*> by_id;
+    for (const auto& snapshot : snapshots) by_id[snapshot.id] = &snapshot;
+    std::vector<SnapshotId> line;
+    std::optional<SnapshotId> next = id;
+    while (next && line.size() <= snapshots.size()) {
+        const auto found = by_id.find(*next);
+        if (found == by_id.end()) break;
+        line.push_back(*next);
+        next = found->second->parent;
+    }
+    return line;
+}
+
+std::optional<SnapshotId> newest_common_ancestor(const std::vector<Snapshot>& snapshots,
+                                                 const SnapshotId& until,
+                                                 const std::vector<SnapshotId>& at_peer) {
+    const std::unordered_set<SnapshotId> there(at_peer.begin(), at_peer.end());
+    for (const auto& ancestor : ancestry(snapshots, until))
+        if (ancestor != until && there.contains(ancestor)) return ancestor;
+    return std::nullopt;
+}
+
+Result<Snapshot> find_snapshot(const std::vector<Snapshot>& snapshots, std::string_view word) {
+    if (snapshots.empty())
+        return fail(Error(ErrorKind::not_found, "this VM has no snapshots")
+                        .advising("Take one with `understudy vm snapshot create VM`."));
+    if (word == "@newest" || word.empty()) return snapshots.back();
+    for (const auto& snapshot : snapshots)
+        if (snapshot.name == word || snapshot.id.text() == word) return snapshot;
+    std::string known;
+    const std::size_t shown = std::min<std::size_t>(snapshots.size(), 5);
+    for (std::size_t i = snapshots.size() - shown; i < snapshots.size(); ++i)
+        known += (known.empty() ? "" : ", ") + snapshots[i].name;
+    return fail(Error(ErrorKind::not_found, fmt::format("no snapshot '{}'", word.substr(0, 128)))
+                    .advising(fmt::format("The newest ones are: {}.", known)));
+}
+
+}  // namespace understudy::engine

@@ -1,0 +1,23 @@
+#pragma once
+
+#include "model/snapshot.hpp"
+
+#include <optional>
+#include <vector>
+
+namespace understudy::engine {
+
+using model::Snapshot;
+
+// `id` and its ancestors, newest first, as far as `snapshots` (of one VM, any order) tells.
+std::vector<SnapshotId> ancestry(const std::vector<Snapshot>& snapshots, const SnapshotId& id);
+
+// The base for a send of `until`: its newest proper ancestor that the peer also holds.
+std::optional<SnapshotId> newest_common_ancestor(const std::vector<Snapshot>& snapshots,
+                                                 const SnapshotId& until,
+                                                 const std::vector<SnapshotId>& at_peer);
+
+// How a person's word names a snapshot of one VM: its name, its UUID, or "@newest".
+Result<Snapshot> find_snapshot(const std::vector<Snapshot>& snapshots, std::string_view word);
+
+}  // namespace understudy::engine

@@ -1,0 +1,94 @@
+#include "engine/ownership.hpp"
+
+#include <fmt/format.h>
+
+namespace understudy::engine {
+
+using model::Phase;
+
+Ownership adopted_by(const ClusterId& self) { return Ownership{1, self, Phase::owned}; }
+
+Ownership replica_of(const Ownership& at_source) {
+    return Ownership{at_source.epoch, at_source.owner, Phase::replica};
+}
+
+Result<Ownership> promoted(const Ownership& here, const ClusterId& self) {
+    switch (here.phase) {
+        case Phase::replica: return Ownership{here.epoch + 1, self, Phase::owned};
+        case Phase::owned:
+            return fail(Error(ErrorKind::refused, "this cluster owns the VM already")
+                            .advising("Start it with `understudy vm start`."));
+        case Phase::superseded:
+            return fail(Error(ErrorKind::refused,
+                              "the VM was superseded here: a newer line of it runs elsewhere")
+                            .advising("Promote it where its newer line is, or remove this one."));
+        case Phase::handing_over:
+            return fail(Error(ErrorKind::refused, "the VM is being handed over to a peer")
+                            .advising("Only the target of the handover can start it now."));
+    }
+    base::broken_invariant("a phase outside its enumeration", __FILE__, __LINE__);
+}
+
+std::optional<Ownership> after_hearing(const Ownership& here, const Ownership& there,
+                                       const ClusterId& self) {
+    if (there.owner == here.owner && there.epoch <= here.epoch) return std::nullopt;
+    if (there.epoch < here.epoch) return std::nullopt;
+    if (there.epoch == here.epoch && there.owner < here.owner) return std::nullopt;
+    if (there.owner == self) {
+        // A peer remembers an ownership of ours that we no longer know (a catalog restored from
+        // an old backup). Knowing less than the peer is no licence to run: keep the phase, learn
+        // the epoch so that the next promote goes above it.
+        return Ownership{there.epoch, here.owner, here.phase};
+    }
+    const bool was_ours = here.owner == self || here.phase == Phase::superseded;
+    return Ownership{there.epoch, there.owner, was_ours ? Phase::superseded : Phase::replica};
+}
+
+Result<> may_start(const Ownership& here, const ClusterId& self, const std::string& vm_name,
+                   const std::string& owner_name) {
+    if (here.phase == Phase::owned && here.owner == self) return {};
+    switch (here.phase) {
+        case Phase::superseded:
+            return fail(Error(ErrorKind::refused,
+                              fmt::format("VM '{}' is superseded: '{}' owns it at epoch {}",
+                                          vm_name, owner_name, here.epoch))
+                            .keeping("its disks here, as they were")
+                            .advising(fmt::format(
+                                "It must not run here. Use it on '{}'.", owner_name)));
+        case Phase::handing_over:
+            return fail(Error(ErrorKind::refused,
+                              fmt::format("VM '{}' is being handed over to '{}' at epoch {}",
+                                          vm_name, owner_name, here.epoch))
+                            .advising("Only that cluster can start it now."));
+        default:
+            return fail(Error(ErrorKind::refused,
+                              fmt::format("VM '{}' is a replica here: '{}' owns it at epoch {}",
+                                          vm_name, owner_name, here.epoch))
+                            .advising(fmt::format("If '{0}' is lost, take it over with "
+                                                  "`understudy replica promote {1}`.",
+                                                  owner_name, vm_name)));
+    }
+}
+
+Result<> may_receive(const std::optional<Ownership>& here, const Ownership& offered,
+                     const ClusterId& self, const ClusterId& source, const std::string& vm_name) {
+    if (offered.owner != source || offered.phase != Phase::owned)
+        return fail(Error(ErrorKind::refused,
+                          fmt::format("the sender does not own VM '{}'", vm_name))
+                        .advising("Send it from the cluster that owns it."));
+    if (!here) return {};
+    if (here->epoch > offered.epoch)
+        return fail(Error(ErrorKind::refused,
+                          fmt::format("VM '{}' is at epoch {} here, the sender's is {}", vm_name,
+                                      here->epoch, offered.epoch))
+                        .advising("The sender is superseded; send from the new owner."));
+    if (here->epoch == offered.epoch && here->owner != source)
+        return fail(Error(ErrorKind::refused,
+                          fmt::format("VM '{}' has another owner here at the same epoch {}",
+                                      vm_name, here->epoch)));
+    if (here->owner == self && here->phase == Phase::owned && here->epoch == offered.epoch)
+        return fail(ErrorKind::refused, fmt::format("VM '{}' is owned here", vm_name));
+    return {};
+}
+
+}  // namespace understudy::engine

@@ -1,0 +1,95 @@
+#include "engine/send_plan.hpp"
+
+#include "engine/lineage.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+namespace understudy::engine {
+namespace {
+
+bool contains(const std::vector<SnapshotId>& ids, const SnapshotId& id) {
+    return std::find(ids.begin(), ids.end(), id) != ids.end();
+}
+
+std::string name_of(const std::vector<model::Snapshot>& snapshots, const SnapshotId& id) {
+    for (const auto& snapshot : snapshots)
+        if (snapshot.id == id) return snapshot.name;
+    return id.text();
+}
+
+Result<SendPlan> plan_on_named_base(const SendQuestion& question) {
+    const auto& base = *question.base;
+    const auto name = name_of(question.here, base);
+    const auto line = ancestry(question.here, question.snapshot.id);
+    if (base == question.snapshot.id || !contains(line, base))
+        return fail(Error(ErrorKind::invalid,
+                          fmt::format("'{}' is not an ancestor of '{}'", name,
+                                      question.snapshot.name))
+                        .advising("Leave out --base to let the lineage decide."));
+    if (!contains(question.at_peer, base))
+        return fail(Error(ErrorKind::invalid, fmt::format("the peer does not hold '{}'", name))
+                        .advising("Leave out --base to let the lineage decide."));
+    return SendPlan{SendKind::incremental, base, fmt::format("base '{}' as asked", name)};
+}
+
+}  // namespace
+
+std::string_view to_string(SendKind kind) {
+    switch (kind) {
+        case SendKind::full: return "full";
+        case SendKind::incremental: return "incremental";
+        case SendKind::nothing: return "nothing";
+    }
+    return "";
+}
+
+Result<SendPlan> plan_send(const SendQuestion& question) {
+    if (contains(question.at_peer, question.snapshot.id))
+        return SendPlan{SendKind::nothing, std::nullopt, "the peer holds this snapshot already"};
+    if (question.full && question.base)
+        return fail(ErrorKind::invalid, "--full and --base contradict each other");
+    if (question.full) return SendPlan{SendKind::full, std::nullopt, "full as asked"};
+    if (question.base) return plan_on_named_base(question);
+    const auto base =
+        newest_common_ancestor(question.here, question.snapshot.id, question.at_peer);
+    if (base)
+        return SendPlan{SendKind::incremental, base,
+                        fmt::format("'{}' is the newest snapshot that both sides hold",
+                                    name_of(question.here, *base))};
+    if (!question.at_peer.empty())
+        return fail(Error(ErrorKind::unsupported,
+                          fmt::format("the peer holds {} snapshot(s) of this VM, but none in "
+                                      "common with '{}'; that needs a resync",
+                                      question.at_peer.size(), question.snapshot.name))
+                        .keeping("everything on both sides")
+                        .advising("Send it whole with --full."));
+    return SendPlan{SendKind::full, std::nullopt, "the peer holds nothing of this VM"};
+}
+
+std::optional<SnapshotId> base_of_disk(const std::optional<model::Snapshot>& base,
+                                       const VolumeId& volume) {
+    if (!base) return std::nullopt;
+    for (const auto& disk : base->disks)
+        if (disk.volume == volume) return base->id;
+    return std::nullopt;
+}
+
+Result<> check_obstacles(const std::vector<model::ReadinessIssue>& obstacles,
+                         const std::vector<std::string>& accepted) {
+    std::string texts;
+    std::string flags;
+    for (const auto& obstacle : obstacles) {
+        if (obstacle.severity != model::Severity::blocks) continue;
+        if (std::find(accepted.begin(), accepted.end(), obstacle.key) != accepted.end()) continue;
+        texts += (texts.empty() ? "" : "; ") + obstacle.text;
+        flags += " --accept " + obstacle.key;
+    }
+    if (texts.empty()) return {};
+    return fail(Error(ErrorKind::refused, texts)
+                    .keeping("nothing was sent")
+                    .advising(fmt::format("To send it all the same:{}.", flags)));
+}
+
+}  // namespace understudy::engine
