@@ -6,7 +6,9 @@ namespace understudy::engine {
 
 using model::Phase;
 
-Ownership adopted_by(const ClusterId& self) { return Ownership{1, self, Phase::owned}; }
+Ownership adopted_by(const ClusterId& self) {
+    return Ownership{1, self, Phase::owned};
+}
 
 Ownership replica_of(const Ownership& at_source) {
     return Ownership{at_source.epoch, at_source.owner, Phase::replica};
@@ -49,12 +51,12 @@ Result<> may_start(const Ownership& here, const ClusterId& self, const std::stri
     if (here.phase == Phase::owned && here.owner == self) return {};
     switch (here.phase) {
         case Phase::superseded:
-            return fail(Error(ErrorKind::refused,
-                              fmt::format("VM '{}' is superseded: '{}' owns it at epoch {}",
-                                          vm_name, owner_name, here.epoch))
-                            .keeping("its disks here, as they were")
-                            .advising(fmt::format(
-                                "It must not run here. Use it on '{}'.", owner_name)));
+            return fail(
+                Error(ErrorKind::refused,
+                      fmt::format("VM '{}' is superseded: '{}' owns it at epoch {}", vm_name,
+                                  owner_name, here.epoch))
+                    .keeping("its disks here, as they were")
+                    .advising(fmt::format("It must not run here. Use it on '{}'.", owner_name)));
         case Phase::handing_over:
             return fail(Error(ErrorKind::refused,
                               fmt::format("VM '{}' is being handed over to '{}' at epoch {}",
@@ -73,15 +75,15 @@ Result<> may_start(const Ownership& here, const ClusterId& self, const std::stri
 Result<> may_receive(const std::optional<Ownership>& here, const Ownership& offered,
                      const ClusterId& self, const ClusterId& source, const std::string& vm_name) {
     if (offered.owner != source || offered.phase != Phase::owned)
-        return fail(Error(ErrorKind::refused,
-                          fmt::format("the sender does not own VM '{}'", vm_name))
-                        .advising("Send it from the cluster that owns it."));
+        return fail(
+            Error(ErrorKind::refused, fmt::format("the sender does not own VM '{}'", vm_name))
+                .advising("Send it from the cluster that owns it."));
     if (!here) return {};
     if (here->epoch > offered.epoch)
-        return fail(Error(ErrorKind::refused,
-                          fmt::format("VM '{}' is at epoch {} here, the sender's is {}", vm_name,
-                                      here->epoch, offered.epoch))
-                        .advising("The sender is superseded; send from the new owner."));
+        return fail(
+            Error(ErrorKind::refused, fmt::format("VM '{}' is at epoch {} here, the sender's is {}",
+                                                  vm_name, here->epoch, offered.epoch))
+                .advising("The sender is superseded; send from the new owner."));
     if (here->epoch == offered.epoch && here->owner != source)
         return fail(Error(ErrorKind::refused,
                           fmt::format("VM '{}' has another owner here at the same epoch {}",

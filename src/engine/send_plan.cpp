@@ -24,9 +24,8 @@ Result<SendPlan> plan_on_named_base(const SendQuestion& question) {
     const auto name = name_of(question.here, base);
     const auto line = ancestry(question.here, question.snapshot.id);
     if (base == question.snapshot.id || !contains(line, base))
-        return fail(Error(ErrorKind::invalid,
-                          fmt::format("'{}' is not an ancestor of '{}'", name,
-                                      question.snapshot.name))
+        return fail(Error(ErrorKind::invalid, fmt::format("'{}' is not an ancestor of '{}'", name,
+                                                          question.snapshot.name))
                         .advising("Leave out --base to let the lineage decide."));
     if (!contains(question.at_peer, base))
         return fail(Error(ErrorKind::invalid, fmt::format("the peer does not hold '{}'", name))
@@ -52,8 +51,7 @@ Result<SendPlan> plan_send(const SendQuestion& question) {
         return fail(ErrorKind::invalid, "--full and --base contradict each other");
     if (question.full) return SendPlan{SendKind::full, std::nullopt, "full as asked"};
     if (question.base) return plan_on_named_base(question);
-    const auto base =
-        newest_common_ancestor(question.here, question.snapshot.id, question.at_peer);
+    const auto base = newest_common_ancestor(question.here, question.snapshot.id, question.at_peer);
     if (base)
         return SendPlan{SendKind::incremental, base,
                         fmt::format("'{}' is the newest snapshot that both sides hold",

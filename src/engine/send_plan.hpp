@@ -14,11 +14,11 @@ enum class SendKind { full, incremental, nothing };
 std::string_view to_string(SendKind);
 
 struct SendQuestion {
-    std::vector<model::Snapshot> here;      // all of the VM's snapshots on the source
-    model::Snapshot snapshot;               // the one to send
-    std::vector<SnapshotId> at_peer;        // what the peer holds of this VM
-    bool full = false;                      // the operator forces a full send
-    std::optional<SnapshotId> base;         // or names the base
+    std::vector<model::Snapshot> here;  // all of the VM's snapshots on the source
+    model::Snapshot snapshot;           // the one to send
+    std::vector<SnapshotId> at_peer;    // what the peer holds of this VM
+    bool full = false;                  // the operator forces a full send
+    std::optional<SnapshotId> base;     // or names the base
 };
 
 struct SendPlan {

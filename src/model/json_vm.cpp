@@ -79,11 +79,9 @@ void from_json(const json& j, VmDisk& v) {
 }
 
 void to_json(json& j, const Vm& v) {
-    j = json{{"id", to_text(v.id)},
-             {"name", v.name},
-             {"ownership", v.ownership},
-             {"autostart", v.autostart},
-             {"disks", v.disks}};
+    j = json{{"id", to_text(v.id)},      {"name", v.name},
+             {"ownership", v.ownership}, {"autostart", v.autostart},
+             {"disks", v.disks},         {"head_parent", to_text(v.head_parent)}};
 }
 
 void from_json(const json& j, Vm& v) {
@@ -92,6 +90,7 @@ void from_json(const json& j, Vm& v) {
     read(j, "ownership", v.ownership);
     read(j, "autostart", v.autostart);
     read(j, "disks", v.disks);
+    read(j, "head_parent", v.head_parent);
 }
 
 void to_json(json& j, const ReadinessIssue& v) {

@@ -38,6 +38,7 @@ struct Vm {
     Ownership ownership;
     bool autostart = false;     // what the operator set before Understudy took it over
     std::vector<VmDisk> disks;  // of the present head; for a replica those of its newest snapshot
+    std::optional<SnapshotId> head_parent;  // the snapshot that the present head was made on
     bool operator==(const Vm&) const = default;
 };
 

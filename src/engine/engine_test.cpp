@@ -1,0 +1,157 @@
+#include "engine/lineage.hpp"
+#include "engine/ownership.hpp"
+#include "engine/send_plan.hpp"
+
+#include <gtest/gtest.h>
+
+namespace understudy::engine {
+namespace {
+
+using model::Ownership;
+using model::Phase;
+using model::Snapshot;
+
+template <class AnyId>
+AnyId id(std::uint64_t n) {
+    return AnyId(base::uuid_from_random(n, n));
+}
+
+Snapshot snapshot(std::uint64_t n, std::optional<std::uint64_t> parent) {
+    Snapshot made;
+    made.id = id<SnapshotId>(n);
+    made.name = "s" + std::to_string(n);
+    if (parent) made.parent = id<SnapshotId>(*parent);
+    return made;
+}
+
+const ClusterId kHere = id<ClusterId>(1);
+const ClusterId kThere = id<ClusterId>(2);
+
+// 1 ─ 2 ─ 3 and, after a rollback to 2, 2 ─ 4
+const std::vector<Snapshot> kTree{snapshot(1, {}), snapshot(2, 1), snapshot(3, 2), snapshot(4, 2)};
+
+SendQuestion question(std::uint64_t until, std::vector<std::uint64_t> at_peer) {
+    SendQuestion asked;
+    asked.here = kTree;
+    asked.snapshot = kTree[until - 1];
+    for (const auto n : at_peer) asked.at_peer.push_back(id<SnapshotId>(n));
+    return asked;
+}
+
+TEST(Lineage, base_is_the_newest_ancestor_that_both_hold_and_never_a_sibling) {
+    EXPECT_EQ(plan_send(question(4, {1, 2, 3})).value().base, id<SnapshotId>(2));
+    EXPECT_EQ(plan_send(question(4, {1, 3})).value().base, id<SnapshotId>(1));
+}
+
+TEST(Lineage, a_loop_in_the_records_ends) {
+    const std::vector<Snapshot> loop{snapshot(1, 2), snapshot(2, 1)};
+    EXPECT_LE(ancestry(loop, id<SnapshotId>(1)).size(), 3U);
+}
+
+TEST(Lineage, a_person_names_a_snapshot_by_name_id_or_newest) {
+    EXPECT_EQ(find_snapshot(kTree, "s2").value().id, id<SnapshotId>(2));
+    EXPECT_EQ(find_snapshot(kTree, id<SnapshotId>(3).text()).value().name, "s3");
+    EXPECT_EQ(find_snapshot(kTree, "@newest").value().name, "s4");
+    EXPECT_EQ(find_snapshot(kTree, "$(reboot)").error().kind(), ErrorKind::not_found);
+    EXPECT_EQ(find_snapshot({}, "s1").error().kind(), ErrorKind::not_found);
+}
+
+TEST(SendPlan, is_full_for_a_new_replica_and_nothing_for_what_is_there) {
+    EXPECT_EQ(plan_send(question(3, {})).value().kind, SendKind::full);
+    EXPECT_EQ(plan_send(question(3, {3})).value().kind, SendKind::nothing);
+}
+
+TEST(SendPlan, without_common_snapshot_names_resync_and_offers_full) {
+    const auto refused = plan_send(question(3, {9}));
+    ASSERT_FALSE(refused.has_value());
+    EXPECT_EQ(refused.error().kind(), ErrorKind::unsupported);
+    EXPECT_NE(refused.error().text().find("--full"), std::string::npos);
+    auto forced = question(3, {9});
+    forced.full = true;
+    EXPECT_EQ(plan_send(forced).value().kind, SendKind::full);
+}
+
+TEST(SendPlan, refuses_a_named_base_that_is_no_ancestor_or_not_at_the_peer) {
+    auto sibling = question(4, {3});
+    sibling.base = id<SnapshotId>(3);
+    EXPECT_EQ(plan_send(sibling).error().kind(), ErrorKind::invalid);
+    auto absent = question(4, {1});
+    absent.base = id<SnapshotId>(2);
+    EXPECT_EQ(plan_send(absent).error().kind(), ErrorKind::invalid);
+}
+
+TEST(SendPlan, an_added_disk_travels_whole) {
+    auto base = snapshot(1, {});
+    base.disks.push_back({"vda", id<VolumeId>(7), "vms", base::GiB(1)});
+    EXPECT_EQ(base_of_disk(base, id<VolumeId>(7)), base.id);
+    EXPECT_EQ(base_of_disk(base, id<VolumeId>(8)), std::nullopt);
+}
+
+TEST(SendPlan, an_obstacle_stops_a_send_until_it_is_accepted_by_name) {
+    const std::vector<model::ReadinessIssue> issues{
+        {model::Severity::blocks, "tpm", "the TPM's state cannot travel"},
+        {model::Severity::warns, "cpu", "another CPU"}};
+    const auto refused = check_obstacles(issues, {});
+    ASSERT_FALSE(refused.has_value());
+    EXPECT_NE(refused.error().text().find("--accept tpm"), std::string::npos);
+    EXPECT_TRUE(check_obstacles(issues, {"tpm"}).has_value());
+}
+
+TEST(Ownership, promote_raises_the_epoch_by_one_and_only_from_a_replica) {
+    const Ownership replica{5, kThere, Phase::replica};
+    EXPECT_EQ(promoted(replica, kHere).value(), (Ownership{6, kHere, Phase::owned}));
+    for (const auto phase : {Phase::owned, Phase::superseded, Phase::handing_over})
+        EXPECT_EQ(promoted({5, kThere, phase}, kHere).error().kind(), ErrorKind::refused);
+}
+
+TEST(Ownership, an_owner_that_hears_of_a_higher_epoch_is_superseded_and_may_not_start) {
+    const Ownership ours{1, kHere, Phase::owned};
+    ASSERT_TRUE(may_start(ours, kHere, "web1", "here").has_value());
+    const auto next = after_hearing(ours, {2, kThere, Phase::owned}, kHere);
+    ASSERT_TRUE(next.has_value());
+    EXPECT_EQ(next->phase, Phase::superseded);
+    EXPECT_EQ(may_start(*next, kHere, "web1", "dr").error().kind(), ErrorKind::refused);
+}
+
+TEST(Ownership, a_replica_refuses_start_with_the_words_that_tell_how_to_promote) {
+    const auto refused = may_start({1, kThere, Phase::replica}, kHere, "web1", "prod");
+    ASSERT_FALSE(refused.has_value());
+    EXPECT_NE(refused.error().text().find("understudy replica promote web1"), std::string::npos);
+}
+
+TEST(Ownership, of_two_owners_that_hear_each_other_exactly_one_may_go_on) {
+    for (std::uint64_t a = 1; a <= 4; ++a)
+        for (std::uint64_t b = 1; b <= 4; ++b) {
+            Ownership here{a, kHere, Phase::owned};
+            Ownership there{b, kThere, Phase::owned};
+            const auto here_next = after_hearing(here, there, kHere).value_or(here);
+            const auto there_next = after_hearing(there, here, kThere).value_or(there);
+            const int running = may_start(here_next, kHere, "v", "o").has_value() +
+                                may_start(there_next, kThere, "v", "o").has_value();
+            EXPECT_EQ(running, 1) << "epochs " << a << " and " << b;
+        }
+}
+
+TEST(Ownership, news_of_a_lower_epoch_changes_nothing) {
+    EXPECT_FALSE(after_hearing({3, kHere, Phase::owned}, {2, kThere, Phase::owned}, kHere));
+}
+
+TEST(Ownership, a_cluster_that_forgot_its_own_epoch_does_not_run_on_a_peers_word) {
+    const auto next = after_hearing({1, kThere, Phase::replica}, {4, kHere, Phase::owned}, kHere);
+    ASSERT_TRUE(next.has_value());
+    EXPECT_FALSE(may_start(*next, kHere, "v", "o").has_value());
+    EXPECT_EQ(promoted(*next, kHere).value().epoch, 5U);
+}
+
+TEST(Ownership, a_snapshot_is_taken_only_from_the_owner_by_what_both_sides_know) {
+    const Ownership offered{2, kThere, Phase::owned};
+    EXPECT_TRUE(may_receive(std::nullopt, offered, kHere, kThere, "v").has_value());
+    EXPECT_TRUE(may_receive(Ownership{1, kHere, Phase::owned}, offered, kHere, kThere, "v"));
+    EXPECT_FALSE(may_receive(Ownership{3, kHere, Phase::owned}, offered, kHere, kThere, "v"));
+    EXPECT_FALSE(may_receive(Ownership{2, kHere, Phase::owned}, offered, kHere, kThere, "v"));
+    EXPECT_FALSE(may_receive(std::nullopt, {2, kHere, Phase::owned}, kHere, kThere, "v"));
+    EXPECT_FALSE(may_receive(std::nullopt, {2, kThere, Phase::superseded}, kHere, kThere, "v"));
+}
+
+}  // namespace
+}  // namespace understudy::engine
