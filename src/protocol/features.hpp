@@ -1,0 +1,27 @@
+#pragma once
+
+#include "model/cluster.hpp"
+#include "model/transfer.hpp"
+
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+// What a cluster understands on the wire, by name, in Capabilities.features. A sender uses only
+// what the other side named; a name that is not known here is ignored.
+namespace understudy::protocol {
+
+inline constexpr std::string_view kFeatureChunks = "chunks-1";  // frames as WIRE.md has them
+inline constexpr std::string_view kFeatureLz4 = "codec-lz4";
+inline constexpr std::string_view kFeatureZstd = "codec-zstd";
+inline constexpr std::string_view kFeatureDefinition = "definition-zstd";  // in an offer
+
+std::vector<std::string> our_features();
+bool has_feature(const model::Capabilities& peer, std::string_view feature);
+// The codecs that may be used towards that peer; none is always among them.
+std::vector<model::Codec> usable_codecs(const model::Capabilities& peer);
+// unsupported, with what is missing, when no send to that peer can work.
+Result<> check_can_receive(const model::Capabilities& peer);
+
+}  // namespace understudy::protocol

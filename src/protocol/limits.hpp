@@ -1,0 +1,32 @@
+#pragma once
+
+#include "base/units.hpp"
+
+#include <cstddef>
+#include <cstdint>
+
+// Every limit of the wire in one place. A value beyond its limit is refused before anything is
+// allocated for it. Raising one is a new feature name, because the other side may have the old one.
+namespace understudy::protocol {
+
+inline constexpr std::size_t kMaxName = 255;  // bytes of a VM's, snapshot's, pool's … name
+inline constexpr std::size_t kMaxDisks = 256;
+inline constexpr ByteSize kMaxDisk{std::uint64_t{1} << 50};
+inline constexpr ByteSize kMaxZeroRange{std::uint64_t{1} << 40};
+inline constexpr std::uint64_t kMaxSequence = std::uint64_t{1} << 62;
+
+inline constexpr std::size_t kMaxErrorText = 4096;         // each part of an error
+inline constexpr std::size_t kMaxControlPayload = 16'384;  // of any frame but a chunk
+inline constexpr std::size_t kMaxBody = 1 << 20;           // of an HTTP message
+inline constexpr std::size_t kMaxOfferBody = 24 << 20;     // of POST /peer/v1/transfers
+inline constexpr std::size_t kMaxJsonValues = 200'000;     // in one body
+inline constexpr int kMaxJsonDepth = 16;
+inline constexpr std::size_t kMaxListed = 20'000;  // entries of one list in a body
+
+inline constexpr std::size_t kMaxDomainXml = 4 << 20;
+inline constexpr std::size_t kMaxNvram = 64 << 20;
+inline constexpr std::size_t kMaxPackedPart = 8 << 20;  // either of them, compressed
+inline constexpr std::size_t kMaxCertificatePem = 16'384;
+inline constexpr std::size_t kMaxSecret = 256;
+
+}  // namespace understudy::protocol

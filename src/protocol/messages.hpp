@@ -1,0 +1,72 @@
+#pragma once
+
+#include "model/cluster.hpp"
+#include "model/transfer.hpp"
+#include "ports/peer_link.hpp"
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+// The JSON bodies of the peers' API, one pair of functions for each. Decoding trusts nothing: the
+// limits of limits.hpp, ids that are there and not nil, names without control characters; an error
+// is `invalid` and names the field. Unknown fields are ignored, so that neighbouring versions can
+// talk. A body in a caller's hands is already bounded by body_limit().
+namespace understudy::protocol {
+
+struct PairRequest {
+    std::string secret;  // one-time, from the invitation; never logged
+    model::Cluster cluster;
+    std::string address;  // host:port where the joining side listens for peers
+    // The joining side's certificate. It counts only when the TLS session was made with the same.
+    std::string certificate_pem;
+    bool operator==(const PairRequest&) const = default;
+};
+
+struct PairReply {
+    model::Cluster cluster;
+    model::Capabilities capabilities;
+    bool operator==(const PairReply&) const = default;
+};
+
+struct CommitRequest {
+    std::uint64_t attempt = 0;
+    model::Totals totals;
+    bool operator==(const CommitRequest&) const = default;
+};
+
+std::string encode_pair_request(const PairRequest&);
+Result<PairRequest> decode_pair_request(std::string_view body);
+std::string encode_pair_reply(const PairReply&);
+Result<PairReply> decode_pair_reply(std::string_view body);
+
+// Request and reply alike.
+std::string encode_capabilities(const model::Capabilities&);
+Result<model::Capabilities> decode_capabilities(std::string_view body);
+
+// Request and reply alike.
+std::string encode_ownership(const std::vector<ports::OwnershipNote>&);
+Result<std::vector<ports::OwnershipNote>> decode_ownership(std::string_view body);
+
+std::string encode_peer_vm(const ports::PeerVm&);
+Result<ports::PeerVm> decode_peer_vm(std::string_view body);
+
+// invalid when the definition is too large to travel.
+Result<std::string> encode_offer_request(const model::TransferRequest&);
+Result<model::TransferRequest> decode_offer_request(std::string_view body);
+std::string encode_offer_reply(const model::TransferOffer&);
+Result<model::TransferOffer> decode_offer_reply(std::string_view body);
+
+std::string encode_commit_request(const CommitRequest&);
+Result<CommitRequest> decode_commit_request(std::string_view body);
+std::string encode_commit_reply(const std::vector<model::ReadinessIssue>&);
+Result<std::vector<model::ReadinessIssue>> decode_commit_reply(std::string_view body);
+
+// The body of every reply that is not 2xx.
+std::string encode_error_reply(const Error&);
+// The peer's error; if the body is no such thing (a proxy's page), an error that says so.
+Error decode_error_reply(std::string_view body, int http_status);
+int http_status_of(ErrorKind kind);
+
+}  // namespace understudy::protocol
