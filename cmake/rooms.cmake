@@ -28,3 +28,11 @@ function(understudy_room folder)
     set_tests_properties(unit_${name} PROPERTIES TIMEOUT 300 LABELS unit)
   endif()
 endfunction()
+
+# A program is the main.cpp of its room.
+function(understudy_program name folder)
+  if(EXISTS ${CMAKE_SOURCE_DIR}/src/${folder}/main.cpp)
+    add_executable(${name} ${CMAKE_SOURCE_DIR}/src/${folder}/main.cpp)
+    target_link_libraries(${name} us_${folder})
+  endif()
+endfunction()
