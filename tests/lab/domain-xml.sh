@@ -1,0 +1,130 @@
+#!/usr/bin/env bash
+# Prints the domain XML of a test guest (TCG: no /dev/kvm, whatever the machine has).
+#
+#   domain-xml.sh --name NAME --image DIR [option…]
+#     --image DIR       what guest-image.sh printed
+#     --uuid UUID       default: a fresh one
+#     --memory MIB      default 128
+#     --disk PATH:FORMAT:TARGET[:OPTIONS]   again for each disk; OPTIONS go to <driver> and are
+#                       separated by commas (discard=unmap,detect_zeroes=unmap); default
+#                       discard=unmap. No ':' in PATH.
+#     --serial FILE     the guest's console (default: none)
+#     --talk SOCKET     a unix socket on the same port, for guest-tell; needs --serial
+#     --cmdline TEXT    after "console=ttyS0 panic=-1 quiet" (us.mode=… and so on, see guest-init)
+#     --agent SOCKET    a channel for the guest agent (add us.agent=1 to the command line)
+#     --network NAME    a network card on the host's bridge of that name; the guest does not use it
+set -euo pipefail
+
+usage() {
+    sed -n '/^#   /s/^#   //p' "$0" >&2
+    exit 2
+}
+
+xml() { # text that is safe in element content and in quoted attributes
+    local text=${1//&/&amp;}
+    text=${text//</&lt;}
+    text=${text//>/&gt;}
+    text=${text//\"/&quot;}
+    printf '%s' "${text//\'/&apos;}"
+}
+
+name='' image='' uuid='' memory=128 serial='' talk='' cmdline='' agent='' bridge=''
+disks=()
+while [ $# -gt 0 ]; do
+    [ $# -ge 2 ] || usage
+    case $1 in
+        --name) name=$2 ;;
+        --image) image=$2 ;;
+        --uuid) uuid=$2 ;;
+        --memory) memory=$2 ;;
+        --disk) disks+=("$2") ;;
+        --serial) serial=$2 ;;
+        --talk) talk=$2 ;;
+        --cmdline) cmdline=$2 ;;
+        --agent) agent=$2 ;;
+        --network) bridge=$2 ;;
+        *) usage ;;
+    esac
+    shift 2
+done
+[ -n "$name" ] || usage
+[ -n "$image" ] || usage
+[ -z "$talk" ] || [ -n "$serial" ] || usage
+[ -n "$uuid" ] || uuid=$(cat /proc/sys/kernel/random/uuid)
+
+print_disk() { # print_disk PATH:FORMAT:TARGET[:OPTIONS]
+    local path format target options option attributes=''
+    IFS=: read -r path format target options <<<"$1"
+    [ -n "$target" ] || usage
+    for option in $(tr ',' ' ' <<<"${options:-discard=unmap}"); do
+        attributes+=" ${option%%=*}='$(xml "${option#*=}")'"
+    done
+    cat <<X
+    <disk type='file' device='disk'>
+      <driver name='qemu' type='$(xml "$format")'$attributes/>
+      <source file='$(xml "$path")'/>
+      <target dev='$(xml "$target")' bus='virtio'/>
+    </disk>
+X
+}
+
+print_serial() {
+    if [ -n "$talk" ]; then
+        cat <<X
+    <serial type='unix'>
+      <source mode='bind' path='$(xml "$talk")'/>
+      <log file='$(xml "$serial")' append='on'/>
+      <target port='0'/>
+    </serial>
+X
+    elif [ -n "$serial" ]; then
+        cat <<X
+    <serial type='file'>
+      <source path='$(xml "$serial")' append='on'/>
+      <target port='0'/>
+    </serial>
+X
+    fi
+}
+
+print_extras() {
+    [ -z "$agent" ] || cat <<X
+    <channel type='unix'>
+      <source mode='bind' path='$(xml "$agent")'/>
+      <target type='virtio' name='org.qemu.guest_agent.0'/>
+    </channel>
+X
+    [ -z "$bridge" ] || cat <<X
+    <interface type='bridge'>
+      <source bridge='$(xml "$bridge")'/>
+      <model type='virtio'/>
+    </interface>
+X
+}
+
+# A crash or reboot of the guest ends it: a test sees a stopped guest, not a loop of boots.
+cat <<X
+<domain type='qemu'>
+  <name>$(xml "$name")</name>
+  <uuid>$(xml "$uuid")</uuid>
+  <memory unit='MiB'>$memory</memory>
+  <vcpu>1</vcpu>
+  <os>
+    <type arch='x86_64' machine='q35'>hvm</type>
+    <kernel>$(xml "$image")/vmlinuz</kernel>
+    <initrd>$(xml "$image")/initrd</initrd>
+    <cmdline>$(xml "console=ttyS0 panic=-1 quiet${cmdline:+ $cmdline}")</cmdline>
+  </os>
+  <features><acpi/></features>
+  <on_poweroff>destroy</on_poweroff>
+  <on_reboot>destroy</on_reboot>
+  <on_crash>destroy</on_crash>
+  <devices>
+$(for disk in "${disks[@]}"; do print_disk "$disk"; done)
+$(print_serial)
+$(print_extras)
+    <controller type='usb' model='none'/>
+    <memballoon model='none'/>
+  </devices>
+</domain>
+X
