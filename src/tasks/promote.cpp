@@ -1,0 +1,154 @@
+#include "engine/ownership.hpp"
+#include "engine/send_plan.hpp"
+#include "tasks/arguments.hpp"
+#include "tasks/kinds.hpp"
+#include "tasks/volumes.hpp"
+
+#include <fmt/format.h>
+
+// Promise 3 lives in the order of these steps: `own` makes the new epoch durable before anything
+// is defined or started; every later step can be repeated.
+
+namespace understudy::tasks {
+namespace {
+
+Result<model::Vm> vm_of(Work& work) {
+    return work.site().catalog.vm(id_in<VmId>(work.arguments(), "vm"));
+}
+
+Result<model::Snapshot> snapshot_of(Work& work) {
+    return work.site().catalog.snapshot(id_in<SnapshotId>(work.arguments(), "snapshot"));
+}
+
+// The former owner, while it answers, is asked to move the VM instead: two clusters that both run
+// it is what promote must never cause.
+Result<> check_owner_is_gone(Work& work, const model::Vm& vm) {
+    auto& site = work.site();
+    if (flag_in(work.arguments(), "owner_may_answer")) return {};
+    const auto owner = vm.ownership.owner;
+    auto link = site.peers.to(owner);
+    if (!link) return {};
+    if (!(*link)->look_up(vm.id)) return {};
+    const auto name = cluster_name(site, owner);
+    return fail(
+        Error(ErrorKind::refused, fmt::format("'{}', which owns VM '{}', answers", name, vm.name))
+            .keeping("the replica as it was")
+            .advising(fmt::format(
+                "Stop the VM there and its understudyd first. If '{}' must lose it while "
+                "it lives, --even-if-owner-answers promotes it all the same; the VM may "
+                "then run twice until that cluster hears of it.",
+                name)));
+}
+
+Result<std::map<std::string, std::string>> network_map(Site& site, const ClusterId& owner) {
+    auto peer = site.catalog.peer(owner);
+    if (peer) return peer->networks;
+    if (peer.error().kind() == ErrorKind::not_found) return std::map<std::string, std::string>{};
+    return std::unexpected(std::move(peer.error()));
+}
+
+// Everything that could stop the promote later is looked at before the epoch is raised.
+Result<> check(Work& work) {
+    auto& site = work.site();
+    auto vm = vm_of(work);
+    if (!vm) return std::unexpected(std::move(vm.error()));
+    if (work.memo().contains("next") &&
+        work.memo().at("next").get<model::Ownership>() == vm->ownership)
+        return {};  // an earlier attempt owns it already
+    auto next = engine::promoted(vm->ownership, site.cluster.id);
+    if (!next) return std::unexpected(std::move(next.error()));
+    UNDERSTUDY_TRY(check_owner_is_gone(work, *vm));
+    auto snapshot = snapshot_of(work);
+    if (!snapshot) return std::unexpected(std::move(snapshot.error()));
+    auto networks = network_map(site, vm->ownership.owner);
+    if (!networks) return std::unexpected(std::move(networks.error()));
+    auto definition = site.catalog.definition(snapshot->id);
+    if (!definition) return std::unexpected(std::move(definition.error()));
+    ports::AdaptRequest request;
+    request.domain_xml = definition->domain_xml;
+    request.networks = *networks;
+    for (const auto& disk : snapshot->disks)
+        request.disks.push_back({disk.target, {"file", "qcow2", "/" + disk.volume.text()}});
+    auto adapted = site.hypervisor.adapt(request);
+    if (!adapted) return std::unexpected(std::move(adapted.error()));
+    UNDERSTUDY_TRY(engine::check_obstacles(adapted->issues, texts_in(work.arguments(), "accept")));
+    work.memo()["networks"] = *networks;
+    work.memo()["before"] = vm->ownership;
+    work.memo()["next"] = *next;
+    return {};
+}
+
+Result<> own(Work& work) {
+    auto& site = work.site();
+    auto vm = vm_of(work);
+    if (!vm) return std::unexpected(std::move(vm.error()));
+    const auto before = work.memo().at("before").get<model::Ownership>();
+    const auto next = work.memo().at("next").get<model::Ownership>();
+    if (vm->ownership != next) UNDERSTUDY_TRY(site.catalog.set_ownership(vm->id, before, next));
+    work.log(fmt::format("'{}' owns '{}' at epoch {}", site.cluster.name, vm->name, next.epoch));
+    return {};
+}
+
+Result<> define(Work& work) {
+    auto& site = work.site();
+    auto vm = vm_of(work);
+    if (!vm) return std::unexpected(std::move(vm.error()));
+    auto snapshot = snapshot_of(work);
+    if (!snapshot) return std::unexpected(std::move(snapshot.error()));
+    auto presence = presence_of(site, vm->id);
+    if (!presence) return std::unexpected(std::move(presence.error()));
+    if (*presence == Presence::running) return {};  // an earlier attempt got as far as the start
+    auto disks =
+        activate_disks(site, snapshot->disks, snapshot->id, ports::ActivationKind::promote);
+    if (!disks) return std::unexpected(std::move(disks.error()));
+    const auto networks = work.memo().value("networks", std::map<std::string, std::string>{});
+    auto changes = define_from_snapshot(work, *snapshot, *disks, networks,
+                                        texts_in(work.arguments(), "accept"));
+    if (!changes) return std::unexpected(std::move(changes.error()));
+    vm->disks = vm_disks(snapshot->disks);
+    vm->head_parent = snapshot->id;
+    UNDERSTUDY_TRY(site.catalog.save_vm(*vm));
+    work.result()["changes"] = *changes;
+    work.memo()["changes"] = *changes;
+    return {};
+}
+
+Result<> start(Work& work) {
+    auto& site = work.site();
+    auto vm = vm_of(work);
+    if (!vm) return std::unexpected(std::move(vm.error()));
+    auto snapshot = snapshot_of(work);
+    if (!snapshot) return std::unexpected(std::move(snapshot.error()));
+    const bool wanted = flag_in(work.arguments(), "start", true);
+    if (wanted) {
+        UNDERSTUDY_TRY(engine::may_start(vm->ownership, site.cluster.id, vm->name,
+                                         cluster_name(site, vm->ownership.owner)));
+        auto started = site.hypervisor.start(vm->id);
+        if (!started)
+            return fail(std::move(started.error())
+                            .during("start")
+                            .keeping("the VM, defined here on the chosen snapshot")
+                            .advising(fmt::format("Mend what is named above, then "
+                                                  "`understudy vm start {}`.",
+                                                  vm->name)));
+    }
+    auto& result = work.result();
+    result["vm"] = vm->name;
+    result["snapshot"] = *snapshot;
+    result["epoch"] = vm->ownership.epoch;
+    result["started"] = wanted;
+    result["changes"] = work.memo().value("changes", nlohmann::json::array());
+    result["rto_ms"] = (site.clock.now() - work.task().created).count();
+    return {};
+}
+
+}  // namespace
+
+Kind promote() {
+    return Kind{"promote",
+                {{"check", check}, {"own", own}, {"define", define, true}, {"start", start, true}},
+                nullptr,
+                false};
+}
+
+}  // namespace understudy::tasks

@@ -1,0 +1,87 @@
+#include "engine/ownership.hpp"
+#include "tasks/arguments.hpp"
+#include "tasks/kinds.hpp"
+#include "tasks/volumes.hpp"
+
+#include <fmt/format.h>
+
+// Takes Understudy out of a VM again. Snapshots go first, oldest first, so that each layer's bytes
+// move once; when the last is gone the VM is on the very files that it had before.
+
+namespace understudy::tasks {
+namespace {
+
+Result<> let_go_of_peers(Work& work) {
+    auto& catalog = work.site().catalog;
+    auto vm = catalog.vm(id_in<VmId>(work.arguments(), "vm"));
+    if (!vm) return std::unexpected(std::move(vm.error()));
+    if (vm->ownership.phase != model::Phase::owned)
+        return fail(Error(ErrorKind::refused, fmt::format("VM '{}' is not owned here", vm->name))
+                        .advising("Remove a replica with `understudy replica remove`."));
+    auto holds = catalog.holds(vm->id);
+    if (!holds) return std::unexpected(std::move(holds.error()));
+    for (const auto& hold : *holds) {
+        if (hold.kind == model::HoldKind::transfer && hold.detail != work.task().id.text())
+            return fail(Error(ErrorKind::refused,
+                              fmt::format("a transfer of VM '{}' is not finished", vm->name))
+                            .advising("Let it end or cancel it: `understudy task list`."));
+        UNDERSTUDY_TRY(catalog.remove_hold(hold));
+    }
+    work.memo()["vm"] = *vm;
+    return {};
+}
+
+Result<> merge_all(Work& work) {
+    auto& catalog = work.site().catalog;
+    const auto id = id_in<VmId>(work.arguments(), "vm");
+    auto snapshots = catalog.snapshots(id);
+    if (!snapshots) return std::unexpected(std::move(snapshots.error()));
+    if (work.memo().contains("merging")) {
+        const auto interrupted = work.memo().at("merging").get<model::Snapshot>();
+        UNDERSTUDY_TRY(remove_from_volumes(work, id, interrupted.disks, interrupted.id));
+    }
+    for (const auto& snapshot : *snapshots) {
+        UNDERSTUDY_TRY(work.checkpoint());
+        work.memo()["merging"] = snapshot;
+        UNDERSTUDY_TRY(work.save_memo());
+        UNDERSTUDY_TRY(catalog.remove_snapshot(snapshot.id));
+        UNDERSTUDY_TRY(remove_from_volumes(work, id, snapshot.disks, snapshot.id));
+        work.log(fmt::format("merged away '{}'", snapshot.name));
+    }
+    return {};
+}
+
+Result<> forget(Work& work) {
+    auto& site = work.site();
+    const auto vm = work.memo().at("vm").get<model::Vm>();
+    auto files = nlohmann::json::array();
+    for (const auto& disk : vm.disks) {
+        auto pool = site.pool(disk.pool);
+        if (!pool) return std::unexpected(std::move(pool.error()));
+        auto head = (*pool)->head(disk.volume);
+        if (head && *head) files.push_back((*head)->location);
+        auto forgotten = (*pool)->forget(disk.volume, false);
+        if (!forgotten && forgotten.error().kind() != ErrorKind::not_found)
+            return std::unexpected(std::move(forgotten.error()));
+    }
+    auto restored = site.hypervisor.set_autostart(vm.id, vm.autostart);
+    if (!restored && restored.error().kind() != ErrorKind::not_found)
+        return std::unexpected(std::move(restored.error()));
+    auto removed = site.catalog.remove_vm(vm.id);
+    if (!removed && removed.error().kind() != ErrorKind::not_found)
+        return std::unexpected(std::move(removed.error()));
+    work.result()["files"] = files;
+    return {};
+}
+
+}  // namespace
+
+Kind release() {
+    return Kind{
+        "release",
+        {{"let_go_of_peers", let_go_of_peers}, {"merge_all", merge_all}, {"forget", forget, true}},
+        nullptr,
+        false};
+}
+
+}  // namespace understudy::tasks

@@ -1,0 +1,59 @@
+#include "tasks/arguments.hpp"
+#include "tasks/kinds.hpp"
+#include "tasks/volumes.hpp"
+
+#include <fmt/format.h>
+
+// The catalog forgets the replica first, then its data goes: a snapshot that is listed is whole.
+
+namespace understudy::tasks {
+namespace {
+
+Result<> unlist(Work& work) {
+    auto& catalog = work.site().catalog;
+    const auto id = id_in<VmId>(work.arguments(), "vm");
+    auto vm = catalog.find_vm(id);
+    if (!vm) return std::unexpected(std::move(vm.error()));
+    if (!*vm) return {};
+    if ((*vm)->ownership.phase != model::Phase::replica)
+        return fail(
+            Error(ErrorKind::refused, fmt::format("VM '{}' is not a replica here", (*vm)->name))
+                .advising("Take Understudy out of a VM with `understudy vm release`."));
+    auto snapshots = catalog.snapshots(id);
+    if (!snapshots) return std::unexpected(std::move(snapshots.error()));
+    auto volumes = nlohmann::json::object();
+    for (const auto& snapshot : *snapshots)
+        for (const auto& disk : snapshot.disks) volumes[disk.volume.text()] = disk.pool;
+    auto transfers = catalog.transfers();
+    if (!transfers) return std::unexpected(std::move(transfers.error()));
+    for (const auto& transfer : *transfers)
+        if (transfer.request.vm == id)
+            for (const auto& disk : transfer.request.snapshot.disks)
+                volumes[disk.volume.text()] = disk.pool;
+    work.memo()["volumes"] = volumes;
+    UNDERSTUDY_TRY(work.save_memo());
+    return catalog.remove_vm(id);
+}
+
+Result<> remove_data(Work& work) {
+    const auto volumes = work.memo().value("volumes", nlohmann::json::object());
+    for (const auto& [text, pool_name] : volumes.items()) {
+        auto volume = VolumeId::parse(text);
+        if (!volume) return std::unexpected(std::move(volume.error()));
+        auto pool = work.site().pool(pool_name.get<std::string>());
+        if (!pool) return std::unexpected(std::move(pool.error()));
+        auto gone = (*pool)->forget(*volume, true);
+        if (!gone && gone.error().kind() != ErrorKind::not_found)
+            return std::unexpected(std::move(gone.error()));
+    }
+    return {};
+}
+
+}  // namespace
+
+Kind replica_remove() {
+    return Kind{
+        "replica_remove", {{"unlist", unlist}, {"remove_data", remove_data, true}}, nullptr, false};
+}
+
+}  // namespace understudy::tasks

@@ -1,0 +1,139 @@
+#include "tasks/runner.hpp"
+
+#include "tasks/lease_keeper.hpp"
+
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+#include <nlohmann/json.hpp>
+
+#include <algorithm>
+
+namespace understudy::tasks {
+namespace {
+
+std::size_t index_of_step(const Kind& kind, std::string_view name) {
+    for (std::size_t i = 0; i < kind.steps.size(); ++i)
+        if (kind.steps[i].name == name) return i;
+    return 0;
+}
+
+bool worth_another_attempt(const Error& error, int attempts) {
+    const bool passing =
+        error.kind() == ErrorKind::unavailable || error.kind() == ErrorKind::conflict;
+    return passing && attempts < kMaxAttempts;
+}
+
+}  // namespace
+
+Duration retry_pause(int attempts) {
+    const int doublings = std::clamp(attempts - 1, 0, 20);
+    return std::min(Duration(1000) * (1 << doublings), Duration(300'000));
+}
+
+model::Task new_task(Site& site, std::string_view kind, std::optional<VmId> vm, std::string title,
+                     const nlohmann::json& arguments) {
+    model::Task task;
+    task.id = site.random.id<TaskId>();
+    task.kind = kind;
+    task.vm = vm;
+    task.title = std::move(title);
+    task.arguments = arguments.dump();
+    task.memo = "{}";
+    task.result = "{}";
+    task.created = task.not_before = site.clock.now();
+    return task;
+}
+
+Runner::Runner(Site& site, std::vector<Kind> kinds) : site_(site) {
+    for (auto& kind : kinds) {
+        const std::string name(kind.name);
+        kinds_.emplace(name, std::move(kind));
+    }
+}
+
+Result<bool> Runner::run_one() {
+    if (stopping_) return false;
+    auto claimed = site_.catalog.claim_task(site_.settings.node, site_.clock.now(), kLease);
+    if (!claimed) return std::unexpected(std::move(claimed.error()));
+    if (!*claimed) return false;
+    run(**claimed);
+    return true;
+}
+
+void Runner::run(model::Task& task) {
+    const auto found = kinds_.find(task.kind);
+    Work work(site_, task, [this] { return stopping_.load(); });
+    if (found == kinds_.end()) {
+        static const Kind kUnknown{"unknown", {}, nullptr, true};
+        conclude(work, task, kUnknown,
+                 fail(Error(ErrorKind::unsupported,
+                            fmt::format("no task of kind '{}' in this version", task.kind))
+                          .advising("Update understudyd on this node.")));
+        return;
+    }
+    LeaseKeeper keeper(site_, task.id);
+    auto outcome = run_steps(work, task, found->second);
+    conclude(work, task, found->second, std::move(outcome));
+}
+
+Result<> Runner::run_steps(Work& work, model::Task& task, const Kind& kind) {
+    for (auto i = index_of_step(kind, task.step); i < kind.steps.size(); ++i) {
+        const auto& step = kind.steps[i];
+        task.step = step.name;
+        UNDERSTUDY_TRY(work.save_memo());
+        if (!step.must_go_on) UNDERSTUDY_TRY(work.checkpoint());
+        auto done = step.run(work);
+        if (!done) return std::unexpected(std::move(done.error()));
+    }
+    return work.save_memo();
+}
+
+void Runner::conclude(Work& work, model::Task& task, const Kind& kind, Result<> outcome) {
+    if (outcome) {
+        task.state = model::TaskState::succeeded;
+        task.result = work.result().dump();
+        task.error.clear();
+        task.error_kind.clear();
+        work.log("done");
+    } else {
+        auto error = std::move(outcome.error()).during(task.title);
+        const bool cancelled = error.kind() == ErrorKind::cancelled;
+        if (cancelled && stopping_) {
+            put_back(task, error);
+            return;
+        }
+        task.error = error.text();
+        task.error_kind = to_string(error.kind());
+        work.log(task.error);
+        if (!cancelled && worth_another_attempt(error, task.attempts)) {
+            if (error.kind() == ErrorKind::conflict) task.step.clear();
+            put_back(task, error);
+            return;
+        }
+        task.state = cancelled ? model::TaskState::cancelled : model::TaskState::failed;
+        if (cancelled || kind.clean_on_failed) clean_up(work, task, kind);
+    }
+    task.memo = work.memo().dump();
+    task.ended = site_.clock.now();
+    auto released = site_.catalog.release_task(task, site_.settings.node);
+    if (!released) spdlog::warn("task {}: {}", task.id.text(), released.error().text());
+}
+
+void Runner::put_back(model::Task& task, const Error& error) {
+    task.state = model::TaskState::queued;
+    const bool stopped = error.kind() == ErrorKind::cancelled;
+    task.not_before = site_.clock.now() + (stopped ? Duration(0) : retry_pause(task.attempts));
+    auto released = site_.catalog.release_task(task, site_.settings.node);
+    if (!released) spdlog::warn("task {}: {}", task.id.text(), released.error().text());
+}
+
+void Runner::clean_up(Work& work, model::Task& task, const Kind& kind) {
+    if (kind.on_failure == nullptr) return;
+    auto cleaned = kind.on_failure(work);
+    if (!cleaned) {
+        work.log("clean-up: " + cleaned.error().text());
+        task.error += ". Clean-up did not finish: " + cleaned.error().text();
+    }
+}
+
+}  // namespace understudy::tasks

@@ -1,0 +1,49 @@
+#pragma once
+
+#include "tasks/work.hpp"
+
+#include <atomic>
+#include <map>
+#include <string>
+
+namespace understudy::tasks {
+
+// Runs tasks from the catalog, one per call; several threads may call run_one. What a dead daemon
+// left running is taken up again when its lease lapses, at the step where it was.
+class Runner {
+public:
+    Runner(Site& site, std::vector<Kind> kinds);
+
+    // Claims and runs one task to its end, its next pause or a stop. False: nothing to do.
+    // An error is of the catalog; the task's own errors are recorded in it.
+    Result<bool> run_one();
+
+    // Running steps end at their next durable point, their tasks go back to the queue.
+    void stop() { stopping_ = true; }
+    bool stopping() const { return stopping_; }
+
+private:
+    void run(model::Task& task);
+    Result<> run_steps(Work& work, model::Task& task, const Kind& kind);
+    void conclude(Work& work, model::Task& task, const Kind& kind, Result<> outcome);
+    void put_back(model::Task& task, const Error& error);
+    void clean_up(Work& work, model::Task& task, const Kind& kind);
+
+    Site& site_;
+    std::map<std::string, Kind, std::less<>> kinds_;
+    std::atomic<bool> stopping_ = false;
+};
+
+// How long a claimed task belongs to its node without being renewed.
+inline constexpr Duration kLease{30'000};
+
+// The pause before attempt n + 1 after `attempts` failed ones: 1 s doubling to 5 minutes.
+Duration retry_pause(int attempts);
+// After this many attempts an unavailable peer or device fails the task; `task retry` goes on.
+inline constexpr int kMaxAttempts = 10;
+
+// A new queued task; adding it to the catalog is up to the caller.
+model::Task new_task(Site& site, std::string_view kind, std::optional<VmId> vm, std::string title,
+                     const nlohmann::json& arguments);
+
+}  // namespace understudy::tasks

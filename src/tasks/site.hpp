@@ -1,0 +1,45 @@
+#pragma once
+
+#include "model/cluster.hpp"
+#include "ports/catalog.hpp"
+#include "ports/hypervisor.hpp"
+#include "ports/peer_link.hpp"
+#include "ports/storage.hpp"
+#include "ports/world.hpp"
+
+#include <map>
+#include <memory>
+#include <string>
+
+namespace understudy::tasks {
+
+struct SiteSettings {
+    std::string node = "node";        // this daemon's name in leases
+    std::string default_pool;         // for replicas whose pool is not mapped, and for new disks
+    Duration freeze_limit{5000};      // the longest time a guest's file systems stay frozen
+    std::size_t channels = 2;         // connections per transfer unless a send says otherwise
+    bool threads = true;              // false: a simulation drives everything from one thread
+    Duration checkpoint_every{2000};  // how often a receiver makes what came durable
+    ByteSize checkpoint_bytes = base::MiB(256);
+};
+
+// What tasks work with on this cluster. Owned by daemon/ (or a simulation) and outlives all tasks;
+// `pools` does not change after start.
+struct Site {
+    model::Cluster cluster;
+    SiteSettings settings;
+    ports::Catalog& catalog;
+    ports::Hypervisor& hypervisor;
+    ports::PeerLinks& peers;
+    ports::Clock& clock;
+    ports::Random& random;
+    std::map<std::string, std::shared_ptr<ports::StoragePool>> pools;
+
+    // not_found names the pools that there are.
+    Result<ports::StoragePool*> pool(const std::string& name) const;
+};
+
+// The name of a cluster for people: this one's, a peer's, or its id when it is not known.
+std::string cluster_name(Site& site, const ClusterId& id);
+
+}  // namespace understudy::tasks

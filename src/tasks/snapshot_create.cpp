@@ -1,0 +1,282 @@
+#include "engine/ownership.hpp"
+#include "tasks/arguments.hpp"
+#include "tasks/kinds.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+// The order, and what a crash leaves: `plan` records which volumes the disks are, before any is
+// made; `adopt` makes them; `overlay` makes the future heads, which nothing uses yet; `moment`
+// switches the VM to them in one step; `commit` lets the pools record that the former heads are
+// frozen; `publish` makes the snapshot exist. Before `moment` everything can be undone, after it
+// everything goes forward.
+
+namespace understudy::tasks {
+namespace {
+
+using model::VmDisk;
+using ports::DiskSwitch;
+
+struct Subject {
+    ports::VmDescription described;
+    model::Vm vm;
+    bool is_new = false;
+};
+
+Result<> check_disks(const ports::VmDescription& described) {
+    std::string texts;
+    for (const auto& disk : described.disks)
+        if (!disk.unsupported.empty())
+            texts +=
+                fmt::format("{}{}: {}", texts.empty() ? "" : "; ", disk.target, disk.unsupported);
+    if (!texts.empty())
+        return fail(Error(ErrorKind::unsupported, texts).keeping("the VM as it was"));
+    if (described.disks.empty())
+        return fail(Error(ErrorKind::unsupported, "the VM has no disks to snapshot"));
+    return {};
+}
+
+Result<Subject> subject_of(Work& work) {
+    auto& site = work.site();
+    const auto id = id_in<VmId>(work.arguments(), "vm");
+    auto described = site.hypervisor.describe(id);
+    if (!described) return std::unexpected(std::move(described.error()));
+    auto known = site.catalog.find_vm(id);
+    if (!known) return std::unexpected(std::move(known.error()));
+    Subject subject{std::move(*described), {}, !known->has_value()};
+    if (*known) {
+        subject.vm = std::move(**known);
+        const auto& ownership = subject.vm.ownership;
+        UNDERSTUDY_TRY(engine::may_start(ownership, site.cluster.id, subject.vm.name,
+                                         cluster_name(site, ownership.owner)));
+    } else {
+        subject.vm.id = id;
+        subject.vm.ownership = engine::adopted_by(site.cluster.id);
+        subject.vm.autostart = subject.described.summary.autostart;
+    }
+    subject.vm.name = subject.described.summary.name;
+    return subject;
+}
+
+// The volume of the VM whose head is at this source, or nothing when the disk is new here.
+Result<std::optional<VmDisk>> volume_at(Site& site, const model::Vm& vm,
+                                        const ports::DiskSource& source) {
+    for (const auto& disk : vm.disks) {
+        auto pool = site.pool(disk.pool);
+        if (!pool) return std::unexpected(std::move(pool.error()));
+        auto head = (*pool)->head(disk.volume);
+        if (!head && head.error().kind() == ErrorKind::not_found) continue;
+        if (!head) return std::unexpected(std::move(head.error()));
+        if (*head && (*head)->location == source.location) return disk;
+    }
+    return std::nullopt;
+}
+
+Result<> plan(Work& work) {
+    auto& site = work.site();
+    auto subject = subject_of(work);
+    if (!subject) return std::unexpected(std::move(subject.error()));
+    UNDERSTUDY_TRY(check_disks(subject->described));
+    std::vector<VmDisk> disks;
+    for (const auto& disk : subject->described.disks) {
+        auto known = volume_at(site, subject->vm, disk.source);
+        if (!known) return std::unexpected(std::move(known.error()).during(disk.target));
+        auto planned = known->value_or(
+            VmDisk{disk.target, site.random.id<VolumeId>(), site.settings.default_pool});
+        planned.target = disk.target;
+        UNDERSTUDY_TRY(site.pool(planned.pool));
+        disks.push_back(std::move(planned));
+    }
+    work.memo()["disks"] = disks;
+    return {};
+}
+
+std::vector<VmDisk> planned_disks(Work& work) {
+    return work.memo().value("disks", std::vector<VmDisk>{});
+}
+
+Result<const ports::DiskDescription*> disk_now(const ports::VmDescription& described,
+                                               const std::string& target) {
+    for (const auto& disk : described.disks)
+        if (disk.target == target) return &disk;
+    return fail(ErrorKind::conflict, fmt::format("disk {} is no longer there", target));
+}
+
+Result<> adopt(Work& work) {
+    auto& site = work.site();
+    auto subject = subject_of(work);
+    if (!subject) return std::unexpected(std::move(subject.error()));
+    for (const auto& disk : planned_disks(work)) {
+        auto pool = site.pool(disk.pool);
+        if (!pool) return std::unexpected(std::move(pool.error()));
+        auto known = (*pool)->knows(disk.volume);
+        if (!known) return std::unexpected(std::move(known.error()));
+        if (*known) continue;
+        auto now = disk_now(subject->described, disk.target);
+        if (!now) return std::unexpected(std::move(now.error()));
+        auto adopted = (*pool)->adopt(disk.volume, {subject->vm.name, disk.target}, (*now)->source);
+        if (!adopted)
+            return std::unexpected(
+                std::move(adopted.error())
+                    .during(fmt::format("adopt {} into pool '{}'", disk.target, disk.pool)));
+        work.log(fmt::format("{}: adopted {} as it stands", disk.target, (*now)->source.location));
+    }
+    return {};
+}
+
+Result<> overlay(Work& work) {
+    auto& site = work.site();
+    const auto snapshot = id_in<SnapshotId>(work.arguments(), "snapshot");
+    auto subject = subject_of(work);
+    if (!subject) return std::unexpected(std::move(subject.error()));
+    auto switches = nlohmann::json::array();
+    for (const auto& disk : planned_disks(work)) {
+        auto now = disk_now(subject->described, disk.target);
+        if (!now) return std::unexpected(std::move(now.error()));
+        auto pool = site.pool(disk.pool);
+        if (!pool) return std::unexpected(std::move(pool.error()));
+        auto head = (*pool)->prepare_snapshot(disk.volume, snapshot, (*now)->size);
+        if (!head)
+            return std::unexpected(std::move(head.error()).during("overlay for " + disk.target));
+        switches.push_back({{"target", disk.target},
+                            {"type", head->type},
+                            {"format", head->format},
+                            {"location", head->location},
+                            {"size", (*now)->size.count()}});
+    }
+    work.memo()["switches"] = switches;
+    // Counted from before the moment, so that a stated RPO is never better than the truth.
+    work.memo()["taken"] = base::format_time(site.clock.now());
+    return {};
+}
+
+std::vector<DiskSwitch> planned_switches(Work& work) {
+    std::vector<DiskSwitch> switches;
+    for (const auto& entry : work.memo().value("switches", nlohmann::json::array()))
+        switches.push_back(
+            {text_in(entry, "target"),
+             {text_in(entry, "type"), text_in(entry, "format"), text_in(entry, "location")}});
+    return switches;
+}
+
+Result<> moment(Work& work) {
+    auto& site = work.site();
+    const auto id = id_in<VmId>(work.arguments(), "vm");
+    auto described = site.hypervisor.describe(id);
+    if (!described) return std::unexpected(std::move(described.error()));
+    auto consistency = model::Consistency::crash;
+    if (described->summary.state == ports::VmState::stopped) {
+        UNDERSTUDY_TRY(site.hypervisor.set_disks(id, planned_switches(work)));
+    } else {
+        const auto limit =
+            flag_in(work.arguments(), "freeze", true) ? site.settings.freeze_limit : Duration(0);
+        auto taken = site.hypervisor.snapshot(id, planned_switches(work), limit);
+        if (!taken) return std::unexpected(std::move(taken.error()).during("snapshot"));
+        consistency = *taken;
+    }
+    work.memo()["consistency"] = std::string(model::to_string(consistency));
+    return {};
+}
+
+Result<> commit(Work& work) {
+    const auto snapshot = id_in<SnapshotId>(work.arguments(), "snapshot");
+    for (const auto& disk : planned_disks(work)) {
+        auto pool = work.site().pool(disk.pool);
+        if (!pool) return std::unexpected(std::move(pool.error()));
+        auto done = (*pool)->commit_snapshot(disk.volume, snapshot);
+        if (!done) return fail(std::move(done.error()).during("freeze " + disk.target));
+    }
+    return {};
+}
+
+Result<model::Snapshot> snapshot_to_publish(Work& work, const Subject& subject) {
+    model::Snapshot made;
+    made.id = id_in<SnapshotId>(work.arguments(), "snapshot");
+    made.vm = subject.vm.id;
+    made.name = text_in(work.arguments(), "name");
+    made.parent = subject.vm.head_parent;
+    made.epoch = subject.vm.ownership.epoch;
+    made.origin = work.site().cluster.id;
+    auto taken = base::parse_time(text_in(work.memo(), "taken"));
+    if (!taken) return std::unexpected(std::move(taken.error()));
+    made.taken = *taken;
+    auto consistency = model::consistency_from(text_in(work.memo(), "consistency"));
+    if (!consistency) return std::unexpected(std::move(consistency.error()));
+    made.consistency = *consistency;
+    for (const auto& disk : planned_disks(work)) {
+        auto pool = work.site().pool(disk.pool);
+        if (!pool) return std::unexpected(std::move(pool.error()));
+        auto stat = (*pool)->stat(disk.volume, made.id);
+        if (!stat) return std::unexpected(std::move(stat.error()).during(disk.target));
+        made.disks.push_back({disk.target, disk.volume, disk.pool, stat->size});
+    }
+    return made;
+}
+
+Result<> publish(Work& work) {
+    auto& site = work.site();
+    const auto id = id_in<SnapshotId>(work.arguments(), "snapshot");
+    auto done_before = site.catalog.find_snapshot(id);
+    if (!done_before) return std::unexpected(std::move(done_before.error()));
+    if (!*done_before) {
+        auto subject = subject_of(work);
+        if (!subject) return std::unexpected(std::move(subject.error()));
+        auto nvram = site.hypervisor.read_nvram(subject->vm.id);
+        if (!nvram) return fail(std::move(nvram.error()).during("read the UEFI variables"));
+        auto made = snapshot_to_publish(work, *subject);
+        if (!made) return std::unexpected(std::move(made.error()));
+        auto vm = subject->vm;
+        vm.disks = planned_disks(work);
+        vm.head_parent = id;
+        const model::Definition definition{subject->described.domain_xml, std::move(*nvram)};
+        UNDERSTUDY_TRY(site.catalog.publish_snapshot(vm, *made, definition, {}, std::nullopt));
+    }
+    auto made = site.catalog.snapshot(id);
+    if (!made) return std::unexpected(std::move(made.error()));
+    work.result()["snapshot"] = *made;
+    return {};
+}
+
+// Only overlays that the VM was not switched to are taken away; after the moment the task stays
+// resumable instead, because the overlay then holds the guest's newest writes.
+Result<> take_back(Work& work) {
+    auto& site = work.site();
+    if (work.memo().contains("consistency")) return {};
+    auto described = site.hypervisor.describe(id_in<VmId>(work.arguments(), "vm"));
+    if (!described && described.error().kind() != ErrorKind::not_found)
+        return std::unexpected(std::move(described.error()));
+    const auto id = id_in<SnapshotId>(work.arguments(), "snapshot");
+    const auto switches = planned_switches(work);
+    for (const auto& disk : described ? described->disks : std::vector<ports::DiskDescription>{})
+        for (const auto& planned : switches)
+            if (disk.source.location == planned.source.location)
+                return fail(Error(ErrorKind::conflict,
+                                  fmt::format("{} runs on the new overlay already", disk.target))
+                                .advising(fmt::format("`understudy task retry {}` completes it.",
+                                                      work.task().id.text())));
+    for (const auto& disk : planned_disks(work)) {
+        auto pool = site.pool(disk.pool);
+        if (!pool) continue;
+        auto undone = (*pool)->cancel_snapshot(disk.volume, id);
+        if (!undone && undone.error().kind() != ErrorKind::not_found)
+            return fail(std::move(undone.error()).during(disk.target));
+    }
+    return {};
+}
+
+}  // namespace
+
+Kind snapshot_create() {
+    return Kind{"snapshot_create",
+                {{"plan", plan},
+                 {"adopt", adopt},
+                 {"overlay", overlay},
+                 {"moment", moment},
+                 {"commit", commit, true},
+                 {"publish", publish, true}},
+                take_back,
+                true};
+}
+
+}  // namespace understudy::tasks

@@ -1,0 +1,55 @@
+#include "engine/ownership.hpp"
+#include "tasks/arguments.hpp"
+#include "tasks/kinds.hpp"
+#include "tasks/volumes.hpp"
+
+#include <fmt/format.h>
+
+// The VM's disks and definition go back to a snapshot; what the guest wrote after its newest
+// snapshot is given up (the command line says so and asks). Snapshots stay, all of them.
+
+namespace understudy::tasks {
+namespace {
+
+Result<> check(Work& work) {
+    auto& site = work.site();
+    auto vm = site.catalog.vm(id_in<VmId>(work.arguments(), "vm"));
+    if (!vm) return std::unexpected(std::move(vm.error()));
+    UNDERSTUDY_TRY(engine::may_start(vm->ownership, site.cluster.id, vm->name,
+                                     cluster_name(site, vm->ownership.owner)));
+    auto presence = presence_of(site, vm->id);
+    if (!presence) return std::unexpected(std::move(presence.error()));
+    if (*presence == Presence::running)
+        return fail(Error(ErrorKind::refused, fmt::format("VM '{}' is running", vm->name))
+                        .keeping("everything as it was")
+                        .advising(fmt::format("Shut it down first: `understudy vm shutdown {}`.",
+                                              vm->name)));
+    return {};
+}
+
+Result<> go_back(Work& work) {
+    auto& site = work.site();
+    UNDERSTUDY_TRY(check(work));
+    auto vm = site.catalog.vm(id_in<VmId>(work.arguments(), "vm"));
+    if (!vm) return std::unexpected(std::move(vm.error()));
+    auto snapshot = site.catalog.snapshot(id_in<SnapshotId>(work.arguments(), "snapshot"));
+    if (!snapshot) return std::unexpected(std::move(snapshot.error()));
+    auto disks =
+        activate_disks(site, snapshot->disks, snapshot->id, ports::ActivationKind::rollback);
+    if (!disks) return std::unexpected(std::move(disks.error()));
+    auto changes = define_from_snapshot(work, *snapshot, *disks, {}, {});
+    if (!changes) return std::unexpected(std::move(changes.error()));
+    vm->disks = vm_disks(snapshot->disks);
+    vm->head_parent = snapshot->id;
+    UNDERSTUDY_TRY(site.catalog.save_vm(*vm));
+    work.result()["snapshot"] = *snapshot;
+    return {};
+}
+
+}  // namespace
+
+Kind snapshot_rollback() {
+    return Kind{"snapshot_rollback", {{"check", check}, {"go_back", go_back, true}}};
+}
+
+}  // namespace understudy::tasks

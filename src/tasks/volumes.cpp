@@ -1,0 +1,101 @@
+#include "tasks/volumes.hpp"
+
+#include "engine/send_plan.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+namespace understudy::tasks {
+namespace {
+
+Result<> remove_live(Work& work, const VmId& vm, const model::SnapshotDisk& disk,
+                     ports::StoragePool& pool, const SnapshotId& id) {
+    auto merge = pool.plan_removal(disk.volume, id);
+    if (!merge) return std::unexpected(std::move(merge.error()));
+    if (*merge) {
+        work.log(fmt::format("{}: merging a layer while the VM runs", disk.target));
+        UNDERSTUDY_TRY(work.site().hypervisor.merge(vm, disk.target, **merge,
+                                                    [&work] { return work.interrupted(); }));
+    }
+    return pool.finish_removal(disk.volume, id);
+}
+
+}  // namespace
+
+Result<Presence> presence_of(Site& site, const VmId& vm) {
+    auto described = site.hypervisor.describe(vm);
+    if (!described) {
+        if (described.error().kind() == ErrorKind::not_found) return Presence::undefined;
+        return std::unexpected(std::move(described.error()));
+    }
+    return described->summary.state == ports::VmState::stopped ? Presence::stopped
+                                                               : Presence::running;
+}
+
+Result<> remove_from_volumes(Work& work, const VmId& vm,
+                             const std::vector<model::SnapshotDisk>& disks, const SnapshotId& id) {
+    auto presence = presence_of(work.site(), vm);
+    if (!presence) return std::unexpected(std::move(presence.error()));
+    for (const auto& disk : disks) {
+        auto pool = work.site().pool(disk.pool);
+        if (!pool) return std::unexpected(std::move(pool.error()));
+        auto known = (*pool)->knows(disk.volume);
+        if (!known) return std::unexpected(std::move(known.error()));
+        if (!*known) continue;
+        auto removed = *presence == Presence::running ? remove_live(work, vm, disk, **pool, id)
+                                                      : (*pool)->remove_snapshot(disk.volume, id);
+        if (!removed && removed.error().kind() != ErrorKind::not_found)
+            return fail(std::move(removed.error())
+                            .during("merge " + disk.target)
+                            .keeping("all data; the snapshot is unlisted, its layer is not merged")
+                            .advising(fmt::format("`understudy task retry {}` goes on.",
+                                                  work.task().id.text())));
+    }
+    return {};
+}
+
+Result<std::vector<ports::DiskSwitch>> activate_disks(Site& site,
+                                                      const std::vector<model::SnapshotDisk>& disks,
+                                                      const SnapshotId& id,
+                                                      ports::ActivationKind kind) {
+    std::vector<ports::DiskSwitch> switches;
+    for (const auto& disk : disks) {
+        auto pool = site.pool(disk.pool);
+        if (!pool) return std::unexpected(std::move(pool.error()));
+        auto head = (*pool)->activate(disk.volume, id, kind);
+        if (!head)
+            return std::unexpected(std::move(head.error()).during("activate " + disk.target));
+        switches.push_back({disk.target, std::move(*head)});
+    }
+    return switches;
+}
+
+Result<std::vector<std::string>> define_from_snapshot(
+    Work& work, const model::Snapshot& snapshot, const std::vector<ports::DiskSwitch>& disks,
+    const std::map<std::string, std::string>& networks, const std::vector<std::string>& accepted) {
+    auto& site = work.site();
+    auto definition = site.catalog.definition(snapshot.id);
+    if (!definition) return std::unexpected(std::move(definition.error()));
+    ports::AdaptRequest request;
+    request.domain_xml = definition->domain_xml;
+    request.disks = disks;
+    request.networks = networks;
+    auto adapted = site.hypervisor.adapt(request);
+    if (!adapted) return std::unexpected(std::move(adapted.error()).during("adapt the definition"));
+    UNDERSTUDY_TRY(engine::check_obstacles(adapted->issues, accepted));
+    for (const auto& change : adapted->changes) work.log(change);
+    if (!adapted->nvram_path.empty() && !definition->nvram.empty())
+        UNDERSTUDY_TRY(site.hypervisor.write_nvram(adapted->nvram_path, definition->nvram));
+    auto defined = site.hypervisor.define(adapted->domain_xml);
+    if (!defined) return std::unexpected(std::move(defined.error()).during("define the VM"));
+    return std::move(adapted->changes);
+}
+
+std::vector<model::VmDisk> vm_disks(const std::vector<model::SnapshotDisk>& disks) {
+    std::vector<model::VmDisk> made;
+    for (const auto& disk : disks) made.push_back({disk.target, disk.volume, disk.pool});
+    return made;
+}
+
+}  // namespace understudy::tasks

@@ -1,0 +1,35 @@
+#pragma once
+
+#include "tasks/work.hpp"
+
+#include <vector>
+
+namespace understudy::tasks {
+
+// What several kinds of task do with a VM's volumes.
+
+// Whether libvirt has the VM here, and if so whether it runs.
+enum class Presence { undefined, stopped, running };
+Result<Presence> presence_of(Site& site, const VmId& vm);
+
+// Takes one snapshot, already unlisted in the catalog, out of its volumes: live under a running
+// VM, offline otherwise. Idempotent.
+Result<> remove_from_volumes(Work& work, const VmId& vm,
+                             const std::vector<model::SnapshotDisk>& disks, const SnapshotId& id);
+
+// Writable heads on a snapshot, one per disk.
+Result<std::vector<ports::DiskSwitch>> activate_disks(Site& site,
+                                                      const std::vector<model::SnapshotDisk>& disks,
+                                                      const SnapshotId& id,
+                                                      ports::ActivationKind kind);
+
+// Defines the VM in libvirt as it was in a snapshot, adapted to this host and on these disks, with
+// its UEFI variables. What was changed goes to the log and is returned. refused: a `blocks` issue
+// that is not in `accepted`.
+Result<std::vector<std::string>> define_from_snapshot(
+    Work& work, const model::Snapshot& snapshot, const std::vector<ports::DiskSwitch>& disks,
+    const std::map<std::string, std::string>& networks, const std::vector<std::string>& accepted);
+
+std::vector<model::VmDisk> vm_disks(const std::vector<model::SnapshotDisk>& disks);
+
+}  // namespace understudy::tasks

@@ -1,0 +1,66 @@
+#include "tasks/work.hpp"
+
+#include <spdlog/spdlog.h>
+#include <nlohmann/json.hpp>
+
+namespace understudy::tasks {
+namespace {
+
+constexpr Duration kProgressEvery{500};
+constexpr Duration kCancelLookEvery{250};
+
+std::unique_ptr<nlohmann::json> object_of(const std::string& text) {
+    auto parsed = nlohmann::json::parse(text, nullptr, false);
+    if (!parsed.is_object()) parsed = nlohmann::json::object();
+    return std::make_unique<nlohmann::json>(std::move(parsed));
+}
+
+}  // namespace
+
+Work::Work(Site& site, model::Task& task, std::function<bool()> stopping)
+    : site_(site),
+      task_(task),
+      stopping_(std::move(stopping)),
+      arguments_(object_of(task.arguments)),
+      memo_(object_of(task.memo)),
+      result_(object_of(task.result)) {}
+
+Work::~Work() = default;
+
+void Work::log(const std::string& text) {
+    spdlog::info("task {}: {}", task_.id.text().substr(0, 8), text);
+    auto written = site_.catalog.append_log(task_.id, site_.clock.now(), text);
+    if (!written) spdlog::warn("task log: {}", written.error().text());
+}
+
+void Work::progress(const model::Progress& progress) {
+    task_.progress = progress;
+    const auto now = site_.clock.monotonic();
+    if (now - last_progress_ < kProgressEvery) return;
+    last_progress_ = now;
+    auto saved = site_.catalog.save_progress(task_.id, site_.settings.node, progress);
+    if (!saved) spdlog::warn("task progress: {}", saved.error().text());
+}
+
+bool Work::interrupted() {
+    if (cancelled_ || stopping_()) return true;
+    const auto now = site_.clock.monotonic();
+    if (now - last_cancel_look_ < kCancelLookEvery) return false;
+    last_cancel_look_ = now;
+    auto stored = site_.catalog.task(task_.id);
+    if (stored && stored->cancel_requested) cancelled_ = true;
+    return cancelled_;
+}
+
+Result<> Work::checkpoint() {
+    if (!interrupted()) return {};
+    return fail(ErrorKind::cancelled,
+                stopping_() ? "the daemon is stopping" : "cancelled by the operator");
+}
+
+Result<> Work::save_memo() {
+    task_.memo = memo_->dump();
+    return site_.catalog.save_step(task_.id, site_.settings.node, task_.step, task_.memo);
+}
+
+}  // namespace understudy::tasks
