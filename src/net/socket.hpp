@@ -1,0 +1,73 @@
+#pragma once
+
+#include "base/error.hpp"
+#include "base/units.hpp"
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+
+namespace understudy::net {
+
+// Owns a file descriptor.
+class Fd {
+public:
+    Fd() = default;
+    explicit Fd(int fd) : fd_(fd) {}
+    Fd(Fd&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
+    Fd& operator=(Fd&& other) noexcept {
+        if (this != &other) reset(std::exchange(other.fd_, -1));
+        return *this;
+    }
+    ~Fd() { reset(); }
+
+    int get() const { return fd_; }
+    explicit operator bool() const { return fd_ >= 0; }
+    int release() { return std::exchange(fd_, -1); }
+    void reset(int fd = -1);
+
+private:
+    int fd_ = -1;
+};
+
+struct Endpoint {
+    std::string host;  // name or address; IPv6 without brackets
+    std::uint16_t port = 0;
+    bool operator==(const Endpoint&) const = default;
+};
+
+// "host:port", "10.0.0.2:7373", "[fe80::1]:7373"; without ":port" only where a default is given.
+Result<Endpoint> parse_endpoint(std::string_view text,
+                                std::optional<std::uint16_t> default_port = std::nullopt);
+std::string format_endpoint(const Endpoint& endpoint);  // brackets around IPv6 addresses
+
+// All descriptors are close-on-exec and non-blocking; the streams over them do the waiting.
+
+// Host "" or "*" listens on every address. Port 0 lets the system choose (see local_port).
+// conflict: the port is taken.
+Result<Fd> listen_tcp(const std::string& host, std::uint16_t port);
+Result<std::uint16_t> local_port(const Fd& listener);
+
+// A socket file with exactly `mode` (0600, 0660). A file left over from a dead process is removed;
+// conflict: somebody listens there, or the path is something other than a socket.
+Result<Fd> listen_unix(const std::string& path, unsigned mode);
+
+// The next connection; unavailable when there is none right now or the system is out of
+// descriptors.
+Result<Fd> accept_connection(const Fd& listener);
+
+// Tries every address of the name within `timeout` altogether (looking up the name comes on top,
+// as long as the system's resolver takes). unavailable: "cannot reach NAME at HOST:PORT: reason";
+// the name is for that text alone.
+Result<Fd> connect_tcp(const std::string& host, std::uint16_t port, Duration timeout,
+                       std::string_view name = {});
+// unavailable: nobody listens there (with advice to start understudyd).
+Result<Fd> connect_unix(const std::string& path);
+
+// Waits until `events` (POLLIN, POLLOUT) or an end or error shows. `timeout` nothing: for ever.
+enum class Waited { ready, timed_out };
+Result<Waited> wait_for(const Fd& fd, short events, std::optional<Duration> timeout);
+
+}  // namespace understudy::net
