@@ -1,0 +1,23 @@
+#pragma once
+
+#include "tasks/site.hpp"
+
+#include <vector>
+
+namespace understudy::tasks {
+
+// What is told to a peer: this cluster's view of every VM that the two share (owned by it, or sent
+// to it, by either side's doing).
+Result<std::vector<ports::OwnershipNote>> ownership_notes_for(Site& site, const ClusterId& peer);
+
+// Takes in what a peer says. It is believed only about VMs that the two share, and only where it
+// claims a VM for itself. A VM found running here after it was superseded is paused at once: its
+// writes are kept, and it does not run twice.
+Result<> hear_ownership(Site& site, const ClusterId& peer,
+                        const std::vector<ports::OwnershipNote>& notes);
+
+// Exchanges both with one peer, and capabilities: what the daemon does now and then, and before it
+// starts a VM that has a replica.
+Result<> contact_peer(Site& site, const ClusterId& peer, const model::Capabilities& ours);
+
+}  // namespace understudy::tasks

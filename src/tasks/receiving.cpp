@@ -1,0 +1,339 @@
+#include "tasks/receiving.hpp"
+
+#include "engine/ownership.hpp"
+#include "engine/send_plan.hpp"
+
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+
+namespace understudy::tasks {
+
+Result<ports::PeerVm> Receiving::look_up(const ClusterId& from, const VmId& id) {
+    auto vm = site_.catalog.find_vm(id);
+    if (!vm) return std::unexpected(std::move(vm.error()));
+    ports::PeerVm answer;
+    if (!*vm) return answer;
+    answer.known = true;
+    answer.ownership = (*vm)->ownership;
+    if ((*vm)->ownership.owner != from) return answer;  // its snapshots are no business of theirs
+    auto snapshots = site_.catalog.snapshots(id);
+    if (!snapshots) return std::unexpected(std::move(snapshots.error()));
+    for (const auto& snapshot : *snapshots) answer.snapshots.push_back(snapshot.id);
+    return answer;
+}
+
+Result<model::TransferOffer> Receiving::offer(const ClusterId& from,
+                                              const model::TransferRequest& request) {
+    const std::lock_guard lock(offers_);
+    auto vm = site_.catalog.find_vm(request.vm);
+    if (!vm) return std::unexpected(std::move(vm.error()));
+    std::optional<model::Ownership> here;
+    if (*vm) here = (*vm)->ownership;
+    UNDERSTUDY_TRY(
+        engine::may_receive(here, request.ownership, site_.cluster.id, from, request.vm_name));
+    auto there = site_.catalog.find_snapshot(request.snapshot.id);
+    if (!there) return std::unexpected(std::move(there.error()));
+    model::TransferOffer answer;
+    if (*there) {
+        if ((*there)->vm != request.vm)
+            return fail(ErrorKind::invalid, "this snapshot id belongs to another VM here");
+        answer.complete = true;
+        answer.readiness = readiness(from, request.definition, (*there)->disks);
+        return answer;
+    }
+    UNDERSTUDY_TRY(give_up_others(request));
+    auto transfer = new_transfer(from, request);
+    if (!transfer) return std::unexpected(std::move(transfer.error()));
+    const auto running = session(transfer->id);
+    const std::lock_guard busy(running->busy);
+    end_attempt(*running);
+    // The attempt that just ended may have made more durable than was read above.
+    auto now = site_.catalog.transfer(transfer->id);
+    if (!now) return std::unexpected(std::move(now.error()));
+    answer.id = now->id;
+    answer.durable = now->durable;
+    answer.readiness = readiness(from, request.definition, now->request.snapshot.disks);
+    return answer;
+}
+
+Result<> Receiving::give_up_others(const model::TransferRequest& request) {
+    auto all = site_.catalog.transfers();
+    if (!all) return std::unexpected(std::move(all.error()));
+    for (const auto& other : *all) {
+        if (other.request.vm != request.vm) continue;
+        if (other.request.snapshot.id == request.snapshot.id && other.request.base == request.base)
+            continue;
+        const auto running = session(other.id);
+        const std::lock_guard busy(running->busy);
+        end_attempt(*running);
+        UNDERSTUDY_TRY(discard(other));
+    }
+    return {};
+}
+
+Result<model::Transfer> Receiving::new_transfer(const ClusterId& from,
+                                                const model::TransferRequest& request) {
+    auto known = site_.catalog.find_transfer(request.vm, request.snapshot.id);
+    if (!known) return std::unexpected(std::move(known.error()));
+    if (*known) return std::move(**known);
+    if (request.base) {
+        auto base = site_.catalog.find_snapshot(*request.base);
+        if (!base) return std::unexpected(std::move(base.error()));
+        if (!*base || (*base)->vm != request.vm)
+            return fail(ErrorKind::conflict, "the base of this send is not here");
+    }
+    model::Transfer made;
+    made.id = site_.random.id<TransferId>();
+    made.source = from;
+    made.request = request;
+    auto placed = place_disks(from, request.snapshot.disks);
+    if (!placed) return std::unexpected(std::move(placed.error()));
+    made.request.snapshot.disks = std::move(*placed);
+    made.created = made.updated = site_.clock.now();
+    UNDERSTUDY_TRY(site_.catalog.add_transfer(made));
+    if (request.base)
+        UNDERSTUDY_TRY(
+            site_.catalog.add_hold({*request.base, model::HoldKind::transfer, made.id.text()}));
+    return made;
+}
+
+// A volume that is here stays where it is; a new one goes where the peer's pool is mapped, or to
+// the pool of the same name, or to the default pool.
+Result<std::vector<model::SnapshotDisk>> Receiving::place_disks(
+    const ClusterId& from, const std::vector<model::SnapshotDisk>& disks) {
+    auto peer = site_.catalog.peer(from);
+    if (!peer) return std::unexpected(std::move(peer.error()));
+    auto placed = disks;
+    for (auto& disk : placed) {
+        const auto mapped = peer->pools.find(disk.pool);
+        auto wanted = mapped != peer->pools.end() ? mapped->second : disk.pool;
+        if (!site_.pools.contains(wanted)) wanted = site_.settings.default_pool;
+        for (const auto& [name, pool] : site_.pools) {
+            auto known = pool->knows(disk.volume);
+            if (!known) return std::unexpected(std::move(known.error()));
+            if (*known) wanted = name;
+        }
+        UNDERSTUDY_TRY(site_.pool(wanted));
+        disk.pool = wanted;
+    }
+    return placed;
+}
+
+std::vector<model::ReadinessIssue> Receiving::readiness(
+    const ClusterId& from, const model::Definition& definition,
+    const std::vector<model::SnapshotDisk>& disks) {
+    std::vector<model::ReadinessIssue> issues;
+    ports::AdaptRequest request;
+    request.domain_xml = definition.domain_xml;
+    if (auto peer = site_.catalog.peer(from)) request.networks = peer->networks;
+    for (const auto& disk : disks)
+        request.disks.push_back({disk.target, {"file", "qcow2", "/" + disk.volume.text()}});
+    auto adapted = site_.hypervisor.adapt(request);
+    if (adapted)
+        issues = std::move(adapted->issues);
+    else
+        issues.push_back({model::Severity::blocks, "definition", adapted.error().text()});
+    for (const auto& disk : disks) {
+        auto pool = site_.pool(disk.pool);
+        if (!pool) continue;
+        auto capacity = (*pool)->capacity();
+        // Less free than a twentieth of the disk: the VM would soon stop for want of space.
+        if (capacity && capacity->free.count() < disk.size.count() / 20)
+            issues.push_back({model::Severity::warns, "space:" + disk.pool,
+                              fmt::format("pool '{}' has only {} free for {} of {}", disk.pool,
+                                          base::format_size(capacity->free), disk.target,
+                                          base::format_size(disk.size))});
+    }
+    return issues;
+}
+
+std::shared_ptr<Receiving::Session> Receiving::session(const TransferId& id) {
+    const std::lock_guard lock(mutex_);
+    auto& found = sessions_[id];
+    if (!found) found = std::make_shared<Session>();
+    return found;
+}
+
+void Receiving::end_attempt(Session& session) {
+    if (!session.receiver) return;
+    auto kept = session.receiver->checkpoint(site_.clock.monotonic());
+    if (!kept) spdlog::info("end of an attempt: {}", kept.error().text());
+    session.receiver->release();
+    session.receiver.reset();
+}
+
+Result<model::Transfer> Receiving::transfer_of(const ClusterId& from, const TransferId& id) {
+    auto transfer = site_.catalog.transfer(id);
+    if (!transfer && transfer.error().kind() == ErrorKind::not_found)
+        return fail(ErrorKind::conflict, "this transfer is not known here (any more)");
+    if (!transfer) return std::unexpected(std::move(transfer.error()));
+    if (transfer->source != from)
+        return fail(ErrorKind::refused, "this transfer belongs to another peer");
+    return transfer;
+}
+
+Result<std::shared_ptr<mover::Receiver>> Receiving::join(const ClusterId& from,
+                                                         const TransferId& id,
+                                                         std::uint64_t attempt) {
+    auto transfer = transfer_of(from, id);
+    if (!transfer) return std::unexpected(std::move(transfer.error()));
+    const auto running = session(id);
+    const std::lock_guard busy(running->busy);
+    if (running->receiver) {
+        if (running->attempt != attempt)
+            return fail(ErrorKind::conflict, "another attempt of this transfer is under way");
+        return running->receiver;
+    }
+    // Read again: an attempt may have ended since.
+    transfer = transfer_of(from, id);
+    if (!transfer) return std::unexpected(std::move(transfer.error()));
+    auto receiver = open_receiver(*transfer);
+    if (!receiver) return std::unexpected(std::move(receiver.error()));
+    running->attempt = attempt;
+    running->receiver = *receiver;
+    return running->receiver;
+}
+
+namespace {
+
+// A disk that an attempt before a crash published to its pool already: all of its changes were
+// durable then, so whatever still comes is there.
+class Published final : public ports::Incoming {
+public:
+    Result<> write(ByteOffset, std::span<const std::byte>) override { return {}; }
+    Result<> zero(ByteOffset, ByteSize) override { return {}; }
+    Result<> flush() override { return {}; }
+    Result<> publish() override { return {}; }
+    Result<> discard() override { return {}; }
+};
+
+Result<bool> pool_has(ports::StoragePool& pool, const VolumeId& volume, const SnapshotId& id) {
+    auto known = pool.knows(volume);
+    if (!known || !*known) return known;
+    auto snapshots = pool.snapshots(volume);
+    if (!snapshots) return std::unexpected(std::move(snapshots.error()));
+    return std::find(snapshots->begin(), snapshots->end(), id) != snapshots->end();
+}
+
+}  // namespace
+
+Result<std::unique_ptr<ports::Incoming>> Receiving::open_disk(const model::Transfer& transfer,
+                                                              const model::SnapshotDisk& disk) {
+    auto pool = site_.pool(disk.pool);
+    if (!pool) return std::unexpected(std::move(pool.error()));
+    const auto& request = transfer.request;
+    auto published = pool_has(**pool, disk.volume, request.snapshot.id);
+    if (!published) return std::unexpected(std::move(published.error()));
+    if (*published) return std::make_unique<Published>();
+    std::optional<model::Snapshot> base;
+    if (request.base) {
+        auto found = site_.catalog.snapshot(*request.base);
+        if (!found) return std::unexpected(std::move(found.error()));
+        base = std::move(*found);
+    }
+    return (*pool)->receive(disk.volume, {request.vm_name, disk.target},
+                            engine::base_of_disk(base, disk.volume), request.snapshot.id,
+                            disk.size);
+}
+
+Result<std::shared_ptr<mover::Receiver>> Receiving::open_receiver(const model::Transfer& transfer) {
+    std::vector<mover::TargetDisk> disks;
+    for (const auto& disk : transfer.request.snapshot.disks) {
+        auto incoming = open_disk(transfer, disk);
+        if (!incoming)
+            return fail(
+                std::move(incoming.error())
+                    .during(fmt::format("receive {} into pool '{}'", disk.target, disk.pool)));
+        disks.push_back({std::move(*incoming), disk.size});
+    }
+    mover::ReceiverOptions options;
+    options.checkpoint_bytes = site_.settings.checkpoint_bytes;
+    options.checkpoint_interval = site_.settings.checkpoint_every;
+    options.persist = [this, id = transfer.id](const model::Ack& ack) {
+        return site_.catalog.save_durable(id, ack.durable, ByteSize(ack.totals.bytes),
+                                          site_.clock.now());
+    };
+    return std::make_shared<mover::Receiver>(std::move(disks), transfer.durable,
+                                             std::move(options));
+}
+
+Result<std::vector<model::ReadinessIssue>> Receiving::commit(const ClusterId& from,
+                                                             const TransferId& id,
+                                                             std::uint64_t attempt,
+                                                             const model::Totals& totals) {
+    const auto running = session(id);
+    const std::lock_guard busy(running->busy);
+    auto transfer = transfer_of(from, id);
+    if (!transfer) return std::unexpected(std::move(transfer.error()));
+    if (!running->receiver || running->attempt != attempt)
+        return fail(ErrorKind::conflict, "this attempt of the transfer is over");
+    UNDERSTUDY_TRY(running->receiver->finish(totals));
+    auto disks = running->receiver->release();
+    running->receiver.reset();
+    for (auto& disk : disks) {
+        auto published = disk.incoming->publish();
+        if (!published) return fail(std::move(published.error()).during("publish a disk"));
+    }
+    UNDERSTUDY_TRY(publish(*transfer));
+    const std::lock_guard lock(mutex_);
+    sessions_.erase(id);
+    return readiness(from, transfer->request.definition, transfer->request.snapshot.disks);
+}
+
+Result<> Receiving::publish(const model::Transfer& transfer) {
+    const auto& request = transfer.request;
+    model::Vm vm;
+    vm.id = request.vm;
+    vm.name = request.vm_name;
+    vm.ownership = engine::replica_of(request.ownership);
+    for (const auto& disk : request.snapshot.disks)
+        vm.disks.push_back({disk.target, disk.volume, disk.pool});
+    auto snapshot = request.snapshot;
+    if (snapshot.parent) {  // lineage by what is here: the base it was made on
+        auto parent = site_.catalog.find_snapshot(*snapshot.parent);
+        if (!parent) return std::unexpected(std::move(parent.error()));
+        if (!*parent) snapshot.parent = request.base;
+    }
+    UNDERSTUDY_TRY(
+        site_.catalog.publish_snapshot(vm, snapshot, request.definition, {}, transfer.id));
+    return site_.catalog.move_base_hold(request.vm, transfer.source, snapshot.id);
+}
+
+Result<> Receiving::discard(const model::Transfer& transfer) {
+    for (const auto& disk : transfer.request.snapshot.disks) {
+        auto incoming = open_disk(transfer, disk);
+        if (!incoming && incoming.error().kind() == ErrorKind::conflict) continue;
+        if (!incoming) return std::unexpected(std::move(incoming.error()));
+        UNDERSTUDY_TRY((*incoming)->discard());
+    }
+    if (transfer.request.base)
+        UNDERSTUDY_TRY(site_.catalog.remove_hold(
+            {*transfer.request.base, model::HoldKind::transfer, transfer.id.text()}));
+    return site_.catalog.remove_transfer(transfer.id);
+}
+
+Result<> Receiving::abandon(const ClusterId& from, const TransferId& id) {
+    const auto running = session(id);
+    const std::lock_guard busy(running->busy);
+    end_attempt(*running);
+    auto transfer = transfer_of(from, id);
+    if (!transfer && transfer.error().kind() == ErrorKind::conflict) return {};
+    if (!transfer) return std::unexpected(std::move(transfer.error()));
+    return discard(*transfer);
+}
+
+void Receiving::stop() {
+    std::vector<std::shared_ptr<Session>> all;
+    {
+        const std::lock_guard lock(mutex_);
+        for (auto& [id, running] : sessions_) all.push_back(running);
+    }
+    for (const auto& running : all) {
+        const std::lock_guard busy(running->busy);
+        end_attempt(*running);
+    }
+}
+
+}  // namespace understudy::tasks

@@ -1,0 +1,66 @@
+#pragma once
+
+#include "mover/receiver.hpp"
+#include "tasks/site.hpp"
+
+#include <memory>
+#include <mutex>
+#include <unordered_map>
+
+namespace understudy::tasks {
+
+// The target's side of sends: what the peers' API calls. Thread-safe. Every call is idempotent, and
+// whatever a crash leaves is taken up by the peer's next offer. A peer reaches only VMs that it
+// owns by what both sides know.
+class Receiving {
+public:
+    explicit Receiving(Site& site) : site_(site) {}
+
+    Result<ports::PeerVm> look_up(const ClusterId& from, const VmId& vm);
+
+    // Begins or goes on with a transfer; whatever attempt was running for it is over. Unfinished
+    // transfers of other snapshots of this VM are given up.
+    Result<model::TransferOffer> offer(const ClusterId& from, const model::TransferRequest&);
+
+    // The receiver of one attempt, to be fed by one channel. The first channel of an attempt opens
+    // the disks. conflict: another attempt is under way, or no such transfer.
+    Result<std::shared_ptr<mover::Receiver>> join(const ClusterId& from, const TransferId&,
+                                                  std::uint64_t attempt);
+
+    // Publishes: every disk's layer first, then, in one transaction, the snapshot.
+    Result<std::vector<model::ReadinessIssue>> commit(const ClusterId& from, const TransferId&,
+                                                      std::uint64_t attempt, const model::Totals&);
+    Result<> abandon(const ClusterId& from, const TransferId&);
+
+    // Makes what came durable and ends all attempts; for a clean stop.
+    void stop();
+
+private:
+    struct Session {
+        std::mutex busy;  // one call at a time per transfer
+        std::uint64_t attempt = 0;
+        std::shared_ptr<mover::Receiver> receiver;
+    };
+
+    std::shared_ptr<Session> session(const TransferId&);
+    void end_attempt(Session&);
+    Result<model::Transfer> transfer_of(const ClusterId& from, const TransferId&);
+    Result<model::Transfer> new_transfer(const ClusterId& from, const model::TransferRequest&);
+    Result<std::vector<model::SnapshotDisk>> place_disks(const ClusterId& from,
+                                                         const std::vector<model::SnapshotDisk>&);
+    Result<std::unique_ptr<ports::Incoming>> open_disk(const model::Transfer&,
+                                                       const model::SnapshotDisk&);
+    Result<std::shared_ptr<mover::Receiver>> open_receiver(const model::Transfer&);
+    Result<> publish(const model::Transfer&);
+    Result<> discard(const model::Transfer&);
+    Result<> give_up_others(const model::TransferRequest&);
+    std::vector<model::ReadinessIssue> readiness(const ClusterId& from, const model::Definition&,
+                                                 const std::vector<model::SnapshotDisk>&);
+
+    Site& site_;
+    std::mutex offers_;  // one offer at a time: no two transfers for one snapshot
+    std::mutex mutex_;   // guards sessions_
+    std::unordered_map<TransferId, std::shared_ptr<Session>> sessions_;
+};
+
+}  // namespace understudy::tasks

@@ -1,0 +1,214 @@
+#include "engine/lineage.hpp"
+#include "engine/ownership.hpp"
+#include "engine/send_plan.hpp"
+#include "mover/lane.hpp"
+#include "mover/pump.hpp"
+#include "protocol/features.hpp"
+#include "tasks/arguments.hpp"
+#include "tasks/kinds.hpp"
+#include "tasks/ownership_news.hpp"
+#include "tasks/send_parts.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+namespace understudy::tasks {
+namespace {
+
+SendCase case_of(Work& work) {
+    return SendCase{id_in<VmId>(work.arguments(), "vm"),
+                    id_in<SnapshotId>(work.arguments(), "snapshot"),
+                    id_in<ClusterId>(work.arguments(), "peer"),
+                    flag_in(work.arguments(), "full"),
+                    id_in<SnapshotId>(work.arguments(), "base"),
+                    texts_in(work.arguments(), "accept")};
+}
+
+model::Hold transfer_hold(Work& work, const SnapshotId& snapshot) {
+    return {snapshot, model::HoldKind::transfer, work.task().id.text()};
+}
+
+Result<> let_go(Work& work) {
+    auto& catalog = work.site().catalog;
+    UNDERSTUDY_TRY(
+        catalog.remove_hold(transfer_hold(work, id_in<SnapshotId>(work.arguments(), "snapshot"))));
+    const auto base = id_in<SnapshotId>(work.memo(), "base");
+    if (!base.is_nil()) UNDERSTUDY_TRY(catalog.remove_hold(transfer_hold(work, base)));
+    return {};
+}
+
+Result<> plan(Work& work) {
+    auto& site = work.site();
+    UNDERSTUDY_TRY(let_go(work));  // of what an earlier plan held
+    auto planned = plan_send_here(site, case_of(work));
+    if (!planned) return std::unexpected(std::move(planned.error()));
+    work.memo()["kind"] = std::string(engine::to_string(planned->plan.kind));
+    work.memo()["base"] = planned->plan.base ? planned->plan.base->text() : std::string();
+    work.log(fmt::format("{}: {}", engine::to_string(planned->plan.kind), planned->plan.reason));
+    UNDERSTUDY_TRY(work.save_memo());
+    if (planned->plan.kind == engine::SendKind::nothing) return {};
+    UNDERSTUDY_TRY(site.catalog.add_hold(transfer_hold(work, planned->snapshot.id)));
+    if (planned->plan.base)
+        UNDERSTUDY_TRY(site.catalog.add_hold(transfer_hold(work, *planned->plan.base)));
+    return {};
+}
+
+// From now on starting this VM is the daemon's business, not libvirt's: a host that comes back
+// must ask the peers first. What the operator had set is in the VM's record.
+Result<> guard_autostart(Work& work) {
+    auto& site = work.site();
+    const auto id = id_in<VmId>(work.arguments(), "vm");
+    auto described = site.hypervisor.describe(id);
+    if (!described && described.error().kind() == ErrorKind::not_found) return {};
+    if (!described) return std::unexpected(std::move(described.error()));
+    if (!described->summary.autostart) return {};
+    auto vm = site.catalog.vm(id);
+    if (!vm) return std::unexpected(std::move(vm.error()));
+    vm->autostart = true;
+    UNDERSTUDY_TRY(site.catalog.save_vm(*vm));
+    work.log("autostart of the VM is understudyd's from now on");
+    return site.hypervisor.set_autostart(id, false);
+}
+
+Result<model::TransferRequest> request_of(Work& work, const model::Snapshot& snapshot) {
+    auto& catalog = work.site().catalog;
+    auto vm = catalog.vm(snapshot.vm);
+    if (!vm) return std::unexpected(std::move(vm.error()));
+    auto definition = catalog.definition(snapshot.id);
+    if (!definition) return std::unexpected(std::move(definition.error()));
+    model::TransferRequest request{
+        snapshot.vm, vm->name, vm->ownership, snapshot, std::move(*definition), {}};
+    const auto base = id_in<SnapshotId>(work.memo(), "base");
+    if (!base.is_nil()) request.base = base;
+    return request;
+}
+
+// By threads, or in a simulation by this one thread over one channel; the steps are the same.
+Result<model::Totals> drive(Work& work, mover::Sender& sender, std::uint64_t channels,
+                            const mover::OpenChannel& open) {
+    auto& site = work.site();
+    if (site.settings.threads) {
+        mover::PumpOptions options;
+        options.channels = static_cast<unsigned>(std::clamp<std::uint64_t>(channels, 1, 16));
+        options.report = [&work](const model::Progress& progress) { work.progress(progress); };
+        return mover::pump(sender, open, site.clock, options);
+    }
+    auto channel = open();
+    if (!channel) return std::unexpected(std::move(channel.error()));
+    mover::Lane lane(sender, **channel);
+    while (true) {
+        auto did = lane.step();
+        if (!did) return std::unexpected(std::move(did.error()));
+        if (*did == mover::Lane::Did::finished) return sender.totals();
+    }
+}
+
+// Streams from the offered durable point and commits. One attempt.
+Result<> stream(Work& work, ports::PeerLink& link, const model::TransferRequest& request,
+                const model::TransferOffer& offer) {
+    auto& site = work.site();
+    auto parts = open_send(site, request, [&work] { return work.interrupted(); });
+    if (!parts) return std::unexpected(std::move(parts.error()));
+    parts->options.rate_limit = rate_limit_of(site, id_in<ClusterId>(work.arguments(), "peer"),
+                                              number_in(work.arguments(), "rate_bytes"));
+    auto peer = site.catalog.peer(id_in<ClusterId>(work.arguments(), "peer"));
+    if (!peer) return std::unexpected(std::move(peer.error()));
+    parts->options.codecs = protocol::usable_codecs(peer->capabilities);
+    mover::Sender sender(std::move(parts->disks), offer.durable, std::move(parts->options));
+    const auto attempt = site.random.next() | 1;
+    const auto channels = number_in(work.arguments(), "channels", site.settings.channels);
+    const auto started = site.clock.monotonic();
+    auto totals =
+        drive(work, sender, channels, [&] { return link.open_channel(offer.id, attempt); });
+    if (!totals) return std::unexpected(std::move(totals.error()));
+    auto committed = link.commit(offer.id, attempt, *totals);
+    if (!committed) return fail(std::move(committed.error()).during("commit"));
+    const auto progress = sender.progress();
+    auto& result = work.result();
+    result["bytes"] = totals->bytes;
+    result["wire_bytes"] = progress.wire_bytes;
+    result["seconds"] = static_cast<double>((site.clock.monotonic() - started).count()) / 1000;
+    work.memo()["readiness"] = *committed;
+    return {};
+}
+
+Result<> transfer(Work& work) {
+    if (text_in(work.memo(), "kind") == "nothing") return {};
+    auto& site = work.site();
+    auto snapshot = site.catalog.snapshot(id_in<SnapshotId>(work.arguments(), "snapshot"));
+    if (!snapshot) return std::unexpected(std::move(snapshot.error()));
+    auto link = site.peers.to(id_in<ClusterId>(work.arguments(), "peer"));
+    if (!link) return std::unexpected(std::move(link.error()));
+    auto request = request_of(work, *snapshot);
+    if (!request) return std::unexpected(std::move(request.error()));
+    auto offer = (*link)->offer(*request);
+    if (!offer) return std::unexpected(std::move(offer.error()));
+    work.memo()["readiness"] = offer->readiness;
+    if (offer->complete) return {};
+    work.memo()["transfer"] = offer->id.text();
+    UNDERSTUDY_TRY(work.save_memo());
+    if (offer->durable > model::DurablePoint{})
+        work.log(fmt::format("going on at disk {} of {}, {}", offer->durable.disk + 1,
+                             request->snapshot.disks.size(),
+                             base::format_size(ByteSize(offer->durable.offset.count()))));
+    auto streamed = stream(work, **link, *request, *offer);
+    if (!streamed)
+        return fail(std::move(streamed.error())
+                        .keeping("what the peer has already received")
+                        .advising(fmt::format("`understudy task retry {}` continues from there.",
+                                              work.task().id.text().substr(0, 8))));
+    return {};
+}
+
+Result<> record(Work& work) {
+    auto& site = work.site();
+    auto snapshot = site.catalog.snapshot(id_in<SnapshotId>(work.arguments(), "snapshot"));
+    if (!snapshot) return std::unexpected(std::move(snapshot.error()));
+    model::Replication done;
+    done.vm = snapshot->vm;
+    done.peer = id_in<ClusterId>(work.arguments(), "peer");
+    done.snapshot = snapshot->id;
+    done.snapshot_taken = snapshot->taken;
+    done.sent = site.clock.now();
+    done.readiness = work.memo().value("readiness", nlohmann::json::array()).dump();
+    UNDERSTUDY_TRY(record_replication(site, done));
+    UNDERSTUDY_TRY(let_go(work));
+    work.result()["kind"] = text_in(work.memo(), "kind");
+    work.result()["readiness"] = work.memo().value("readiness", nlohmann::json::array());
+    return {};
+}
+
+// A cancelled send leaves nothing at the peer; a failed one leaves what `task retry` goes on from.
+Result<> clean_up(Work& work) {
+    UNDERSTUDY_TRY(let_go(work));
+    const auto transfer = id_in<TransferId>(work.memo(), "transfer");
+    if (work.task().state != model::TaskState::cancelled || transfer.is_nil()) return {};
+    auto link = work.site().peers.to(id_in<ClusterId>(work.arguments(), "peer"));
+    if (!link) return std::unexpected(std::move(link.error()));
+    auto gone = (*link)->abandon(transfer);
+    if (!gone)
+        return fail(std::move(gone.error())
+                        .during("remove what the peer received")
+                        .advising("The peer removes it with the next send of this VM."));
+    return {};
+}
+
+}  // namespace
+
+Kind send() {
+    return Kind{"send",
+                {{"plan", plan},
+                 {"guard_autostart", guard_autostart},
+                 {"transfer", transfer},
+                 {"record", record, true}},
+                clean_up,
+                true};
+}
+
+std::vector<Kind> all_kinds() {
+    return {snapshot_create(), snapshot_remove(), snapshot_rollback(), send(),
+            promote(),         release(),         replica_remove()};
+}
+
+}  // namespace understudy::tasks

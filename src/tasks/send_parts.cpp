@@ -1,0 +1,155 @@
+#include "tasks/send_parts.hpp"
+
+#include "engine/lineage.hpp"
+#include "engine/ownership.hpp"
+#include "protocol/features.hpp"
+#include "tasks/ownership_news.hpp"
+
+#include <fmt/format.h>
+
+#include <memory>
+#include <mutex>
+
+namespace understudy::tasks {
+namespace {
+
+Result<ports::PeerVm> ask_peer(Site& site, const SendCase& asked) {
+    auto peer = site.catalog.peer(asked.peer);
+    if (!peer) return std::unexpected(std::move(peer.error()));
+    UNDERSTUDY_TRY(protocol::check_can_receive(peer->capabilities));
+    auto link = site.peers.to(asked.peer);
+    if (!link) return std::unexpected(std::move(link.error()));
+    auto there = (*link)->look_up(asked.vm);
+    if (!there) return there;
+    if (there->known)
+        UNDERSTUDY_TRY(hear_ownership(site, asked.peer, {{asked.vm, there->ownership}}));
+    return there;
+}
+
+Result<std::vector<model::ReadinessIssue>> obstacles_of(Site& site, const VmId& vm) {
+    auto described = site.hypervisor.describe(vm);
+    if (described) return std::move(described->obstacles);
+    if (described.error().kind() == ErrorKind::not_found)
+        return std::vector<model::ReadinessIssue>{};
+    return std::unexpected(std::move(described.error()));
+}
+
+std::optional<SnapshotId> base_for(const std::optional<model::Snapshot>& base,
+                                   const model::SnapshotDisk& disk) {
+    return engine::base_of_disk(base, disk.volume);
+}
+
+Result<std::optional<model::Snapshot>> base_snapshot(Site& site,
+                                                     const std::optional<SnapshotId>& id) {
+    if (!id) return std::nullopt;
+    auto found = site.catalog.snapshot(*id);
+    if (!found) return std::unexpected(std::move(found.error()));
+    return std::move(*found);
+}
+
+struct LimitLook {
+    std::mutex mutex;
+    Duration looked{-10'000};
+    std::uint64_t limit = 0;
+};
+
+}  // namespace
+
+Result<PlannedSend> plan_send_here(Site& site, const SendCase& asked) {
+    auto there = ask_peer(site, asked);
+    if (!there) return std::unexpected(std::move(there.error()));
+    auto vm = site.catalog.vm(asked.vm);
+    if (!vm) return std::unexpected(std::move(vm.error()));
+    UNDERSTUDY_TRY(engine::may_start(vm->ownership, site.cluster.id, vm->name,
+                                     cluster_name(site, vm->ownership.owner)));
+    PlannedSend planned;
+    auto issues = obstacles_of(site, asked.vm);
+    if (!issues) return std::unexpected(std::move(issues.error()));
+    planned.issues = std::move(*issues);
+    UNDERSTUDY_TRY(engine::check_obstacles(planned.issues, asked.accept));
+    auto snapshots = site.catalog.snapshots(asked.vm);
+    if (!snapshots) return std::unexpected(std::move(snapshots.error()));
+    auto snapshot = engine::find_snapshot(*snapshots, asked.snapshot.text());
+    if (!snapshot) return std::unexpected(std::move(snapshot.error()));
+    planned.snapshot = std::move(*snapshot);
+    engine::SendQuestion question{
+        std::move(*snapshots), planned.snapshot, there->snapshots, asked.full, {}};
+    if (!asked.base.is_nil()) question.base = asked.base;
+    auto plan = engine::plan_send(question);
+    if (!plan) return std::unexpected(std::move(plan.error()));
+    planned.plan = std::move(*plan);
+    return planned;
+}
+
+Result<SendParts> open_send(Site& site, const model::TransferRequest& request,
+                            std::function<bool()> cancelled) {
+    auto base = base_snapshot(site, request.base);
+    if (!base) return std::unexpected(std::move(base.error()));
+    SendParts parts;
+    bool all_whole = true;
+    for (const auto& disk : request.snapshot.disks) {
+        auto pool = site.pool(disk.pool);
+        if (!pool) return std::unexpected(std::move(pool.error()));
+        auto reader = (*pool)->open_snapshot(disk.volume, request.snapshot.id);
+        if (!reader) return fail(std::move(reader.error()).during("open " + disk.target));
+        const auto since = base_for(*base, disk);
+        all_whole = all_whole && !since;
+        parts.disks.push_back({std::move(*reader), [pool = *pool, disk, since,
+                                                    id = request.snapshot.id](ByteOffset from) {
+                                   return pool->changes(disk.volume, since, id, from);
+                               }});
+    }
+    parts.options.chunking = {all_whole, all_whole};
+    parts.options.cancelled = std::move(cancelled);
+    return parts;
+}
+
+Result<std::vector<DiskEstimate>> estimate_send(Site& site, const PlannedSend& planned) {
+    std::vector<DiskEstimate> estimates;
+    if (planned.plan.kind == engine::SendKind::nothing) return estimates;
+    auto base = base_snapshot(site, planned.plan.base);
+    if (!base) return std::unexpected(std::move(base.error()));
+    for (const auto& disk : planned.snapshot.disks) {
+        auto pool = site.pool(disk.pool);
+        if (!pool) return std::unexpected(std::move(pool.error()));
+        auto changes = (*pool)->changes(disk.volume, base_for(*base, disk), planned.snapshot.id,
+                                        ByteOffset(0));
+        if (!changes) return fail(std::move(changes.error()).during(disk.target));
+        DiskEstimate estimate{disk.target, disk.size, {}, {}};
+        while (true) {
+            auto extent = (*changes)->next();
+            if (!extent) return fail(std::move(extent.error()).during(disk.target));
+            if (!*extent) break;
+            auto& sum = (*extent)->kind == model::ExtentKind::data ? estimate.data : estimate.zero;
+            sum += (*extent)->length;
+        }
+        estimates.push_back(std::move(estimate));
+    }
+    return estimates;
+}
+
+std::function<std::uint64_t()> rate_limit_of(Site& site, const ClusterId& peer,
+                                             std::uint64_t own_limit_bytes) {
+    auto look = std::make_shared<LimitLook>();
+    return [&site, peer, own_limit_bytes, look] {
+        const std::lock_guard lock(look->mutex);
+        const auto now = site.clock.monotonic();
+        if (now - look->looked >= Duration(1000)) {
+            look->looked = now;
+            auto record = site.catalog.peer(peer);
+            if (record) look->limit = record->rate_limit.count();
+        }
+        if (look->limit == 0) return own_limit_bytes;
+        return own_limit_bytes == 0 ? look->limit : std::min(own_limit_bytes, look->limit);
+    };
+}
+
+Result<> record_replication(Site& site, const model::Replication& done) {
+    auto known = site.catalog.replications(done.vm);
+    if (!known) return std::unexpected(std::move(known.error()));
+    for (const auto& before : *known)
+        if (before.peer == done.peer && before.snapshot_taken > done.snapshot_taken) return {};
+    return site.catalog.save_replication(done);
+}
+
+}  // namespace understudy::tasks
