@@ -1,0 +1,70 @@
+#include "api/views.hpp"
+
+#include "engine/lineage.hpp"
+
+#include <fmt/format.h>
+
+namespace understudy::api {
+
+Result<model::Peer> find_peer(tasks::Site& site, const std::string& word) {
+    auto peers = site.catalog.peers();
+    if (!peers) return std::unexpected(std::move(peers.error()));
+    if (word.empty() && peers->size() == 1) return peers->front();
+    std::string known;
+    for (auto& peer : *peers) {
+        if (peer.name == word || peer.id.text() == word) return std::move(peer);
+        known += (known.empty() ? "" : ", ") + peer.name;
+    }
+    if (word.empty() && !peers->empty())
+        return fail(Error(ErrorKind::invalid, "there are several peers")
+                        .advising(fmt::format("Name one with --to: {}.", known)));
+    if (peers->empty())
+        return fail(Error(ErrorKind::not_found, "this cluster has no peers")
+                        .advising("Pair with one: `understudy peer invite` there, "
+                                  "`understudy peer join` here."));
+    return fail(Error(ErrorKind::not_found, fmt::format("no peer '{}'", word.substr(0, 128)))
+                    .advising(fmt::format("The peers are: {}.", known)));
+}
+
+Result<VmId> find_vm(tasks::Site& site, const std::string& word) {
+    auto known = site.catalog.vms();
+    if (!known) return std::unexpected(std::move(known.error()));
+    for (const auto& vm : *known)
+        if (vm.id.text() == word) return vm.id;
+    auto listed = site.hypervisor.list();
+    if (!listed) return std::unexpected(std::move(listed.error()));
+    for (const auto& vm : *listed)
+        if (vm.name == word || vm.id.text() == word) return vm.id;
+    for (const auto& vm : *known)
+        if (vm.name == word) return vm.id;
+    return fail(Error(ErrorKind::not_found, fmt::format("no VM '{}'", word.substr(0, 128)))
+                    .advising("`understudy vm list` and `understudy replica list` show them."));
+}
+
+Result<model::Snapshot> find_snapshot(tasks::Site& site, const VmId& vm, const std::string& word) {
+    auto snapshots = site.catalog.snapshots(vm);
+    if (!snapshots) return std::unexpected(std::move(snapshots.error()));
+    return engine::find_snapshot(*snapshots, word);
+}
+
+Result<model::Task> find_task(tasks::Site& site, const std::string& word) {
+    if (auto id = TaskId::parse(word)) return site.catalog.task(*id);
+    const auto unknown = [&] {
+        return fail(Error(ErrorKind::not_found, fmt::format("no task '{}'", word.substr(0, 64)))
+                        .advising("`understudy task list --all` shows them."));
+    };
+    if (word.size() < 4) return unknown();
+    auto tasks = site.catalog.tasks({std::nullopt, false, 1000});
+    if (!tasks) return std::unexpected(std::move(tasks.error()));
+    const model::Task* found = nullptr;
+    for (const auto& task : *tasks) {
+        if (!task.id.text().starts_with(word)) continue;
+        if (found != nullptr)
+            return fail(ErrorKind::invalid, fmt::format("'{}' begins several tasks' ids", word));
+        found = &task;
+    }
+    if (found == nullptr) return unknown();
+    return *found;
+}
+
+}  // namespace understudy::api

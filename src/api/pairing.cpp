@@ -1,0 +1,61 @@
+#include "api/pairing.hpp"
+
+#include "net/encoding.hpp"
+#include "net/secrets.hpp"
+
+#include <nlohmann/json.hpp>
+
+namespace understudy::api {
+namespace {
+
+constexpr std::string_view kPrefix = "understudy1.";
+constexpr std::size_t kLongest = 4096;
+constexpr std::size_t kChecksumDigits = 8;
+
+std::unexpected<Error> mangled() {
+    return fail(Error(ErrorKind::invalid, "this is not a whole invitation token")
+                    .advising("Copy the whole line that `understudy peer invite` printed."));
+}
+
+}  // namespace
+
+std::string encode_token(const InviteToken& token) {
+    const nlohmann::json body{{"address", token.address},
+                              {"fingerprint", token.fingerprint},
+                              {"secret", token.secret},
+                              {"expires", base::format_time(token.expires)}};
+    const auto encoded = net::base64url_encode(body.dump());
+    return std::string(kPrefix) + encoded + "." +
+           net::sha256_hex(encoded).substr(0, kChecksumDigits);
+}
+
+Result<InviteToken> decode_token(std::string_view text) {
+    while (!text.empty() && (text.back() == '\n' || text.back() == ' ')) text.remove_suffix(1);
+    if (text.size() > kLongest || !text.starts_with(kPrefix)) return mangled();
+    text.remove_prefix(kPrefix.size());
+    const auto dot = text.rfind('.');
+    if (dot == std::string_view::npos) return mangled();
+    const auto encoded = text.substr(0, dot);
+    if (text.substr(dot + 1) != net::sha256_hex(encoded).substr(0, kChecksumDigits))
+        return mangled();
+    auto decoded = net::base64url_decode(encoded);
+    if (!decoded) return mangled();
+    const auto body = nlohmann::json::parse(*decoded, nullptr, false);
+    if (!body.is_object()) return mangled();
+    InviteToken token;
+    for (const auto& [name, field] :
+         {std::pair{"address", &token.address}, std::pair{"fingerprint", &token.fingerprint},
+          std::pair{"secret", &token.secret}}) {
+        const auto found = body.find(name);
+        if (found == body.end() || !found->is_string()) return mangled();
+        *field = found->get<std::string>();
+    }
+    const auto expires = body.find("expires");
+    if (expires == body.end() || !expires->is_string()) return mangled();
+    auto time = base::parse_time(expires->get_ref<const std::string&>());
+    if (!time) return mangled();
+    token.expires = *time;
+    return token;
+}
+
+}  // namespace understudy::api

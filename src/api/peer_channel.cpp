@@ -1,0 +1,167 @@
+#include "api/peer_channel.hpp"
+
+#include "protocol/frames.hpp"
+
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <vector>
+
+namespace understudy::api {
+namespace {
+
+constexpr Duration kChannelTimeout{60'000};
+constexpr Duration kTick{250};
+
+Result<> read_exactly(net::Stream& stream, std::span<std::byte> into) {
+    while (!into.empty()) {
+        auto got = stream.read_some(into);
+        if (!got) return std::unexpected(std::move(got.error()));
+        if (*got == 0) return fail(ErrorKind::unavailable, "the peer closed the channel");
+        into = into.subspan(*got);
+    }
+    return {};
+}
+
+struct Frame {
+    protocol::FrameHeader header;
+    std::span<const std::byte> payload;
+};
+
+// Reads one frame; the payload stays in `buffer`.
+Result<Frame> read_frame(net::Stream& stream, std::vector<std::byte>& buffer) {
+    protocol::HeaderBytes bytes{};
+    UNDERSTUDY_TRY(read_exactly(stream, bytes));
+    auto header = protocol::decode_header(bytes);
+    if (!header) return std::unexpected(std::move(header.error()));
+    if (buffer.size() < header->payload_length) buffer.resize(header->payload_length);
+    const std::span<std::byte> payload(buffer.data(), header->payload_length);
+    UNDERSTUDY_TRY(read_exactly(stream, payload));
+    return Frame{*header, payload};
+}
+
+class NetChannel final : public ports::ChunkChannel {
+public:
+    explicit NetChannel(std::unique_ptr<net::Stream> stream) : stream_(std::move(stream)) {
+        stream_->set_timeouts(kChannelTimeout, kChannelTimeout);
+    }
+    ~NetChannel() override {
+        const auto bytes = protocol::encode_goodbye();
+        if (!stream_->write_all(bytes)) spdlog::debug("a channel ended without goodbye");
+    }
+    NetChannel(const NetChannel&) = delete;
+    NetChannel& operator=(const NetChannel&) = delete;
+
+    Result<> send(const model::Chunk& chunk) override {
+        const auto header = protocol::encode_chunk_header(chunk);
+        wire_bytes_ += header.size() + chunk.payload.size();
+        chunks_ = std::max(chunks_, chunk.sequence + 1);
+        return explained(stream_->write_all2(header, chunk.payload));
+    }
+
+    Result<std::optional<model::Ack>> poll_ack() override {
+        std::optional<model::Ack> newest;
+        while (stream_->readable_now()) {
+            auto frame = read_frame(*stream_, buffer_);
+            if (!frame) return std::unexpected(std::move(frame.error()));
+            if (frame->header.type == protocol::FrameType::error)
+                return fail(protocol::decode_error(frame->header, frame->payload));
+            if (frame->header.type == protocol::FrameType::goodbye)
+                return fail(ErrorKind::unavailable, "the peer ended the channel");
+            auto ack = protocol::decode_ack(frame->header, frame->payload);
+            if (!ack) return std::unexpected(std::move(ack.error()));
+            if (!newest || ack->totals.chunks > newest->totals.chunks) newest = *ack;
+        }
+        return newest;
+    }
+
+    // Up to the last chunk that this channel carried; the channel with the attempt's last chunk
+    // thereby asks for all of them.
+    Result<> request_flush() override {
+        const auto bytes = protocol::encode_flush_request(chunks_);
+        wire_bytes_ += bytes.size();
+        return explained(stream_->write_all(bytes));
+    }
+
+    ports::LinkStats stats() override {
+        ports::LinkStats answer;
+        const auto info = stream_->link_stats();
+        if (!info) return answer;
+        answer.delivery_rate_bytes = info->delivery_rate;
+        answer.app_limited = info->app_limited;
+        const auto busy = info->busy_us - last_busy_us_;
+        const auto limited = info->receiver_limited_us - last_limited_us_;
+        last_busy_us_ = info->busy_us;
+        last_limited_us_ = info->receiver_limited_us;
+        answer.receiver_limited = busy > 0 && limited * 2 > busy;
+        return answer;
+    }
+
+    std::uint64_t wire_bytes() override { return wire_bytes_; }
+
+private:
+    // A write that fails may have been cut by the peer, which then has said why.
+    Result<> explained(Result<> written) {
+        if (written) return written;
+        auto said = poll_ack();
+        if (!said && said.error().kind() != ErrorKind::unavailable)
+            return std::unexpected(std::move(said.error()));
+        return written;
+    }
+
+    std::unique_ptr<net::Stream> stream_;
+    std::vector<std::byte> buffer_;
+    std::uint64_t wire_bytes_ = 0;
+    std::uint64_t chunks_ = 0;
+    std::uint64_t last_busy_us_ = 0;
+    std::uint64_t last_limited_us_ = 0;
+};
+
+Result<> send_ack(net::Stream& stream, const std::optional<model::Ack>& ack) {
+    if (!ack) return {};
+    return stream.write_all(protocol::encode_ack(*ack));
+}
+
+// Handles what is there or, after a while without anything, the clock. False: the channel is over.
+Result<bool> serve_once(net::Stream& stream, mover::Receiver& receiver, ports::Clock& clock,
+                        std::vector<std::byte>& buffer, mover::Workspace& workspace) {
+    if (!stream.poll_readable(kTick)) {
+        auto ack = receiver.tick(clock.monotonic());
+        if (!ack) return std::unexpected(std::move(ack.error()));
+        UNDERSTUDY_TRY(send_ack(stream, *ack));
+        return true;
+    }
+    auto frame = read_frame(stream, buffer);
+    if (!frame) return std::unexpected(std::move(frame.error()));
+    if (frame->header.type == protocol::FrameType::goodbye) return false;
+    if (frame->header.type == protocol::FrameType::error)
+        return fail(protocol::decode_error(frame->header, frame->payload));
+    auto ack = receiver.take_frame(frame->header, frame->payload, workspace, clock.monotonic());
+    if (!ack) return std::unexpected(std::move(ack.error()));
+    UNDERSTUDY_TRY(send_ack(stream, *ack));
+    return true;
+}
+
+}  // namespace
+
+std::unique_ptr<ports::ChunkChannel> make_channel(std::unique_ptr<net::Stream> stream) {
+    return std::make_unique<NetChannel>(std::move(stream));
+}
+
+void serve_channel(net::Stream& stream, mover::Receiver& receiver, ports::Clock& clock) {
+    stream.set_timeouts(kChannelTimeout, kChannelTimeout);
+    std::vector<std::byte> buffer;
+    mover::Workspace workspace;
+    while (true) {
+        auto more = serve_once(stream, receiver, clock, buffer, workspace);
+        if (more && *more) continue;
+        if (!more) {
+            spdlog::info("channel from {}: {}", stream.peer_address(), more.error().text());
+            if (!stream.write_all(protocol::encode_error(more.error())))
+                spdlog::debug("the error did not reach {}", stream.peer_address());
+        }
+        return;
+    }
+}
+
+}  // namespace understudy::api

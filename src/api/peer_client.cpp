@@ -1,0 +1,135 @@
+#include "api/peer_client.hpp"
+
+#include "api/peer_channel.hpp"
+#include "net/http_client.hpp"
+#include "protocol/paths.hpp"
+
+#include <fmt/format.h>
+
+namespace understudy::api {
+namespace {
+
+constexpr std::uint16_t kPeerPort = 7373;
+constexpr Duration kShort{15'000};
+constexpr Duration kLong{600'000};  // a commit waits for the target's disks
+
+Result<net::Connector> connector_to(const net::Identity& identity, const std::string& name,
+                                    const std::string& address, const std::string& fingerprint) {
+    auto endpoint = net::parse_endpoint(address, kPeerPort);
+    if (!endpoint) return std::unexpected(std::move(endpoint.error()));
+    auto tls = net::TlsContext::client(identity, fingerprint);
+    if (!tls) return std::unexpected(std::move(tls.error()));
+    return net::tls_connector(name, *endpoint, *tls);
+}
+
+Result<std::string> body_of(Result<net::HttpResponse> response) {
+    if (!response) return std::unexpected(std::move(response.error()));
+    if (response->status / 100 == 2) return std::move(response->body);
+    return fail(protocol::decode_error_reply(response->body, response->status));
+}
+
+class NetPeerLink final : public ports::PeerLink {
+public:
+    NetPeerLink(std::string name, net::Connector connector)
+        : name_(std::move(name)), connector_(std::move(connector)), client_(connector_) {}
+
+    Result<model::Capabilities> exchange_capabilities(const model::Capabilities& ours) override {
+        auto body = call("POST", std::string(protocol::kCapabilitiesPath),
+                         protocol::encode_capabilities(ours), kShort);
+        if (!body) return std::unexpected(std::move(body.error()));
+        return protocol::decode_capabilities(*body);
+    }
+
+    Result<std::vector<ports::OwnershipNote>> exchange_ownership(
+        const std::vector<ports::OwnershipNote>& ours) override {
+        auto body = call("POST", std::string(protocol::kOwnershipPath),
+                         protocol::encode_ownership(ours), kShort);
+        if (!body) return std::unexpected(std::move(body.error()));
+        return protocol::decode_ownership(*body);
+    }
+
+    Result<ports::PeerVm> look_up(const VmId& vm) override {
+        auto body = call("GET", protocol::look_up_path(vm), {}, kShort);
+        if (!body) return std::unexpected(std::move(body.error()));
+        return protocol::decode_peer_vm(*body);
+    }
+
+    Result<model::TransferOffer> offer(const model::TransferRequest& request) override {
+        auto encoded = protocol::encode_offer_request(request);
+        if (!encoded) return std::unexpected(std::move(encoded.error()));
+        auto body = call("POST", std::string(protocol::kTransfersPath), *encoded, kLong);
+        if (!body) return std::unexpected(std::move(body.error()));
+        return protocol::decode_offer_reply(*body);
+    }
+
+    Result<std::unique_ptr<ports::ChunkChannel>> open_channel(const TransferId& transfer,
+                                                              std::uint64_t attempt) override {
+        net::HttpClient client(connector_);
+        net::HttpResponse declined;
+        auto stream = client.upgrade(protocol::channel_path(transfer, attempt), protocol::kUpgrade,
+                                     {}, kShort * 4, &declined);
+        if (stream) return make_channel(std::move(*stream));
+        if (!declined.body.empty())
+            return fail(protocol::decode_error_reply(declined.body, declined.status));
+        return fail(std::move(stream.error()).during("open a channel to " + name_));
+    }
+
+    Result<std::vector<model::ReadinessIssue>> commit(const TransferId& transfer,
+                                                      std::uint64_t attempt,
+                                                      const model::Totals& totals) override {
+        auto body = call("POST", protocol::commit_path(transfer),
+                         protocol::encode_commit_request({attempt, totals}), kLong);
+        if (!body) return std::unexpected(std::move(body.error()));
+        return protocol::decode_commit_reply(*body);
+    }
+
+    Result<> abandon(const TransferId& transfer) override {
+        auto body = call("DELETE", protocol::transfer_path(transfer), {}, kLong);
+        if (!body) return std::unexpected(std::move(body.error()));
+        return {};
+    }
+
+private:
+    Result<std::string> call(std::string_view method, const std::string& path,
+                             const std::string& body, Duration timeout) {
+        const std::lock_guard lock(mutex_);
+        auto answer = body_of(client_.request(method, path, body, {}, timeout));
+        if (!answer) return fail(std::move(answer.error()).during("ask " + name_));
+        return answer;
+    }
+
+    std::string name_;
+    net::Connector connector_;
+    std::mutex mutex_;  // guards client_, which is one connection
+    net::HttpClient client_;
+};
+
+}  // namespace
+
+Result<std::shared_ptr<ports::PeerLink>> NetPeerLinks::to(const ClusterId& id) {
+    auto peer = catalog_.peer(id);
+    if (!peer) return std::unexpected(std::move(peer.error()));
+    const std::lock_guard lock(mutex_);
+    auto& known = links_[id];
+    if (!known.link || known.address != peer->address || known.fingerprint != peer->fingerprint) {
+        auto connector = connector_to(identity_, peer->name, peer->address, peer->fingerprint);
+        if (!connector) return std::unexpected(std::move(connector.error()));
+        known = {peer->address, peer->fingerprint,
+                 std::make_shared<NetPeerLink>(peer->name, std::move(*connector))};
+    }
+    return known.link;
+}
+
+Result<protocol::PairReply> pair_with(const net::Identity& identity, const std::string& address,
+                                      const std::string& fingerprint,
+                                      const protocol::PairRequest& request) {
+    auto connector = connector_to(identity, "the inviting cluster", address, fingerprint);
+    if (!connector) return std::unexpected(std::move(connector.error()));
+    net::HttpClient client(std::move(*connector));
+    auto body = body_of(client.request("POST", protocol::kPairPath,
+                                       protocol::encode_pair_request(request), {}, kShort));
+    if (!body) return std::unexpected(std::move(body.error()));
+    return protocol::decode_pair_reply(*body);
+}
+
+}  // namespace understudy::api

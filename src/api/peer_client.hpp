@@ -1,0 +1,42 @@
+#pragma once
+
+#include "net/identity.hpp"
+#include "ports/peer_link.hpp"
+#include "protocol/messages.hpp"
+#include "tasks/site.hpp"
+
+#include <map>
+#include <memory>
+#include <mutex>
+
+namespace understudy::api {
+
+// Links to peers over mutual TLS 1.3 with pinned certificates. Thread-safe. A link is remade when
+// the peer's record changes.
+class NetPeerLinks final : public ports::PeerLinks {
+public:
+    NetPeerLinks(ports::Catalog& catalog, net::Identity identity)
+        : catalog_(catalog), identity_(std::move(identity)) {}
+
+    Result<std::shared_ptr<ports::PeerLink>> to(const ClusterId& peer) override;
+
+private:
+    struct Known {
+        std::string address;
+        std::string fingerprint;
+        std::shared_ptr<ports::PeerLink> link;
+    };
+
+    ports::Catalog& catalog_;
+    net::Identity identity_;
+    std::mutex mutex_;
+    std::map<ClusterId, Known> links_;
+};
+
+// The one call that is made before the two clusters know each other: to the inviting cluster, whose
+// certificate's fingerprint the token holds.
+Result<protocol::PairReply> pair_with(const net::Identity& identity, const std::string& address,
+                                      const std::string& fingerprint,
+                                      const protocol::PairRequest& request);
+
+}  // namespace understudy::api

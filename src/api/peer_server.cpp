@@ -1,0 +1,184 @@
+#include "api/peer_server.hpp"
+
+#include "api/peer_channel.hpp"
+#include "net/secrets.hpp"
+#include "protocol/messages.hpp"
+#include "protocol/paths.hpp"
+#include "tasks/ownership_news.hpp"
+
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+
+namespace understudy::api {
+namespace {
+
+net::HttpResponse refusal(const Error& error) {
+    net::HttpResponse response;
+    response.status = protocol::http_status_of(error.kind());
+    response.body = protocol::encode_error_reply(error);
+    return response;
+}
+
+template <class T, class Encode>
+Result<std::string> encoded(Result<T> result, Encode encode) {
+    if (!result) return std::unexpected(std::move(result.error()));
+    return encode(*result);
+}
+
+net::HttpServer::Options options_for(
+    std::function<Result<model::Peer>(const net::HttpRequest&)> peer_of) {
+    net::HttpServer::Options options;
+    options.log = [](const std::string& line) { spdlog::info("peers' port: {}", line); };
+    options.admit = [peer_of = std::move(peer_of)](
+                        const net::HttpRequest& request) -> std::optional<net::HttpResponse> {
+        if (request.path == protocol::kPairPath) return std::nullopt;
+        auto peer = peer_of(request);
+        if (peer) return std::nullopt;
+        return refusal(peer.error());
+    };
+    return options;
+}
+
+}  // namespace
+
+PeerServer::PeerServer(tasks::Site& site, tasks::Receiving& receiving,
+                       std::function<model::Capabilities()> capabilities)
+    : site_(site),
+      receiving_(receiving),
+      capabilities_(std::move(capabilities)),
+      server_(options_for([this](const net::HttpRequest& request) { return peer_of(request); })) {}
+
+Result<> PeerServer::start(net::Fd listener, const net::Identity& identity) {
+    auto tls = net::TlsContext::server(identity, net::ClientCertificate::required);
+    if (!tls) return std::unexpected(std::move(tls.error()));
+    return server_.start(
+        std::move(listener), *tls,
+        [this](const net::HttpRequest& request) { return handle(request); },
+        [this](const net::HttpRequest& request, std::unique_ptr<net::Stream> stream) {
+            upgraded(request, std::move(stream));
+        });
+}
+
+void PeerServer::stop() {
+    server_.stop();
+}
+
+Result<model::Peer> PeerServer::peer_of(const net::HttpRequest& request) {
+    auto peer = site_.catalog.find_peer_by_fingerprint(request.peer_fingerprint);
+    if (!peer) return std::unexpected(std::move(peer.error()));
+    if (request.peer_fingerprint.empty() || !*peer)
+        return fail(Error(ErrorKind::refused,
+                          fmt::format("'{}' does not know this certificate", site_.cluster.name))
+                        .advising("Pair the clusters: `understudy peer invite` on one side, "
+                                  "`understudy peer join` on the other."));
+    return std::move(**peer);
+}
+
+net::HttpResponse PeerServer::handle(const net::HttpRequest& request) {
+    auto route = protocol::parse_route(request.method, request.target);
+    if (!route) return refusal(route.error());
+    if (request.body.size() > protocol::body_limit(route->call))
+        return refusal(Error(ErrorKind::invalid, "the body is too large for this call"));
+    if (route->call == protocol::Call::channel) {
+        // Opened here already, so that a refusal can still be an ordinary answer.
+        auto peer = peer_of(request);
+        if (!peer) return refusal(peer.error());
+        auto receiver = receiving_.join(peer->id, route->transfer, route->attempt);
+        if (!receiver) return refusal(receiver.error());
+        net::HttpResponse response;
+        response.status = 101;
+        return response;
+    }
+    auto body = answer(request);
+    if (!body) return refusal(body.error());
+    net::HttpResponse response;
+    response.body = std::move(*body);
+    return response;
+}
+
+Result<std::string> PeerServer::answer(const net::HttpRequest& request) {
+    auto route = protocol::parse_route(request.method, request.target);
+    if (!route) return std::unexpected(std::move(route.error()));
+    if (route->call == protocol::Call::pair) return pair(request);
+    auto peer = peer_of(request);
+    if (!peer) return std::unexpected(std::move(peer.error()));
+    switch (route->call) {
+        case protocol::Call::capabilities: {
+            auto theirs = protocol::decode_capabilities(request.body);
+            if (!theirs) return std::unexpected(std::move(theirs.error()));
+            UNDERSTUDY_TRY(site_.catalog.touch_peer(peer->id, site_.clock.now(), *theirs));
+            return protocol::encode_capabilities(capabilities_());
+        }
+        case protocol::Call::ownership: return ownership(*peer, request.body);
+        case protocol::Call::look_up:
+            return encoded(receiving_.look_up(peer->id, route->vm), protocol::encode_peer_vm);
+        case protocol::Call::offer: {
+            auto asked = protocol::decode_offer_request(request.body);
+            if (!asked) return std::unexpected(std::move(asked.error()));
+            return encoded(receiving_.offer(peer->id, *asked), protocol::encode_offer_reply);
+        }
+        case protocol::Call::commit: {
+            auto asked = protocol::decode_commit_request(request.body);
+            if (!asked) return std::unexpected(std::move(asked.error()));
+            return encoded(
+                receiving_.commit(peer->id, route->transfer, asked->attempt, asked->totals),
+                protocol::encode_commit_reply);
+        }
+        case protocol::Call::abandon:
+            UNDERSTUDY_TRY(receiving_.abandon(peer->id, route->transfer));
+            return std::string("{}");
+        default: return fail(ErrorKind::not_found, "no such call");
+    }
+}
+
+Result<std::string> PeerServer::ownership(const model::Peer& peer, const std::string& body) {
+    auto theirs = protocol::decode_ownership(body);
+    if (!theirs) return std::unexpected(std::move(theirs.error()));
+    UNDERSTUDY_TRY(tasks::hear_ownership(site_, peer.id, *theirs));
+    return encoded(tasks::ownership_notes_for(site_, peer.id), protocol::encode_ownership);
+}
+
+Result<std::string> PeerServer::pair(const net::HttpRequest& request) {
+    auto asked = protocol::decode_pair_request(request.body);
+    if (!asked) return std::unexpected(std::move(asked.error()));
+    auto fingerprint = net::fingerprint(asked->certificate_pem);
+    if (!fingerprint || *fingerprint != request.peer_fingerprint)
+        return fail(ErrorKind::refused, "the certificate is not that of this connection");
+    if (asked->cluster.id == site_.cluster.id)
+        return fail(ErrorKind::refused, "a cluster cannot be its own peer");
+    auto peers = site_.catalog.peers();
+    if (!peers) return std::unexpected(std::move(peers.error()));
+    model::Peer peer;
+    for (const auto& known : *peers) {
+        if (known.id == asked->cluster.id)
+            peer = known;
+        else if (known.name == asked->cluster.name)
+            return fail(Error(ErrorKind::refused, fmt::format("'{}' has another peer named '{}'",
+                                                              site_.cluster.name, known.name))
+                            .advising("Peers need different names."));
+    }
+    auto taken = site_.catalog.take_invite(net::sha256_hex(asked->secret), site_.clock.now());
+    if (!taken) return std::unexpected(std::move(taken.error()));
+    if (!*taken)
+        return fail(Error(ErrorKind::refused, "this invitation has expired or was used")
+                        .advising("Make a new one with `understudy peer invite`."));
+    peer.id = asked->cluster.id;
+    peer.name = asked->cluster.name;
+    peer.address = asked->address;
+    peer.certificate_pem = asked->certificate_pem;
+    peer.fingerprint = *fingerprint;
+    peer.last_contact = site_.clock.now();
+    UNDERSTUDY_TRY(site_.catalog.save_peer(peer));
+    spdlog::info("paired with '{}' at {}", peer.name, peer.address);
+    return protocol::encode_pair_reply({site_.cluster, capabilities_()});
+}
+
+void PeerServer::upgraded(const net::HttpRequest& request, std::unique_ptr<net::Stream> stream) {
+    auto route = protocol::parse_route(request.method, request.target);
+    auto peer = peer_of(request);
+    if (!route || !peer) return;
+    auto receiver = receiving_.join(peer->id, route->transfer, route->attempt);
+    if (receiver) serve_channel(*stream, **receiver, site_.clock);
+}
+
+}  // namespace understudy::api

@@ -1,0 +1,36 @@
+#pragma once
+
+#include "net/http_server.hpp"
+#include "net/identity.hpp"
+#include "tasks/receiving.hpp"
+
+#include <functional>
+
+namespace understudy::api {
+
+// The peers' API on 7373. A request counts as a peer's when the certificate of its TLS session is
+// one that was pinned at pairing; anybody else reaches only the pairing call.
+class PeerServer {
+public:
+    // `capabilities` gives ours, fresh. All are borrowed.
+    PeerServer(tasks::Site& site, tasks::Receiving& receiving,
+               std::function<model::Capabilities()> capabilities);
+
+    Result<> start(net::Fd listener, const net::Identity& identity);
+    void stop();
+
+private:
+    net::HttpResponse handle(const net::HttpRequest& request);
+    Result<std::string> answer(const net::HttpRequest& request);
+    Result<std::string> pair(const net::HttpRequest& request);
+    Result<std::string> ownership(const model::Peer& peer, const std::string& body);
+    void upgraded(const net::HttpRequest& request, std::unique_ptr<net::Stream> stream);
+    Result<model::Peer> peer_of(const net::HttpRequest& request);
+
+    tasks::Site& site_;
+    tasks::Receiving& receiving_;
+    std::function<model::Capabilities()> capabilities_;
+    net::HttpServer server_;
+};
+
+}  // namespace understudy::api

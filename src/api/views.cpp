@@ -1,0 +1,269 @@
+#include "api/views.hpp"
+
+#include "model/json.hpp"
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include <algorithm>
+
+namespace understudy::api {
+namespace {
+
+using nlohmann::json;
+
+std::string_view word(ports::VmState state) {
+    switch (state) {
+        case ports::VmState::running: return "running";
+        case ports::VmState::paused: return "paused";
+        case ports::VmState::stopped: return "stopped";
+    }
+    return "";
+}
+
+Result<json> view_of(tasks::Site& site, const std::optional<ports::VmSummary>& listed,
+                     const std::optional<model::Vm>& known) {
+    json view{{"id", listed ? listed->id.text() : known->id.text()},
+              {"name", listed ? listed->name : known->name},
+              {"state", listed ? std::string(word(listed->state)) : "undefined"},
+              {"ownership", nullptr},
+              {"owner_name", ""},
+              {"autostart", listed && listed->autostart},
+              {"snapshots", 0},
+              {"newest", nullptr}};
+    if (!known) return view;
+    view["ownership"] = known->ownership;
+    view["owner_name"] = tasks::cluster_name(site, known->ownership.owner);
+    view["autostart"] = known->autostart || (listed && listed->autostart);
+    auto snapshots = site.catalog.snapshots(known->id);
+    if (!snapshots) return std::unexpected(std::move(snapshots.error()));
+    view["snapshots"] = snapshots->size();
+    if (!snapshots->empty()) view["newest"] = base::format_time(snapshots->back().taken);
+    return view;
+}
+
+Result<std::optional<ports::VmSummary>> summary_of(tasks::Site& site, const VmId& id) {
+    auto listed = site.hypervisor.list();
+    if (!listed) return std::unexpected(std::move(listed.error()));
+    for (auto& vm : *listed)
+        if (vm.id == id) return std::move(vm);
+    return std::nullopt;
+}
+
+std::string hold_text(tasks::Site& site, const model::Hold& hold) {
+    if (hold.kind == model::HoldKind::base) {
+        auto id = ClusterId::parse(hold.detail);
+        return "base for peer " + (id ? tasks::cluster_name(site, *id) : hold.detail);
+    }
+    if (hold.kind == model::HoldKind::transfer) return "transfer " + hold.detail.substr(0, 8);
+    return "user " + hold.detail;
+}
+
+std::int64_t age_ms(tasks::Site& site, TimePoint taken) {
+    return std::max<std::int64_t>(0, (site.clock.now() - taken).count());
+}
+
+}  // namespace
+
+Result<json> vm_view(tasks::Site& site, const VmId& id) {
+    auto listed = summary_of(site, id);
+    if (!listed) return std::unexpected(std::move(listed.error()));
+    auto known = site.catalog.find_vm(id);
+    if (!known) return std::unexpected(std::move(known.error()));
+    if (!*listed && !*known) return fail(ErrorKind::not_found, "no such VM");
+    return view_of(site, *listed, *known);
+}
+
+Result<json> vm_views(tasks::Site& site) {
+    auto listed = site.hypervisor.list();
+    if (!listed) return std::unexpected(std::move(listed.error()));
+    auto known = site.catalog.vms();
+    if (!known) return std::unexpected(std::move(known.error()));
+    auto views = json::array();
+    for (const auto& vm : *listed) {
+        std::optional<model::Vm> record;
+        for (const auto& candidate : *known)
+            if (candidate.id == vm.id) record = candidate;
+        auto view = view_of(site, vm, record);
+        if (!view) return view;
+        views.push_back(std::move(*view));
+    }
+    for (const auto& vm : *known) {
+        const bool shown = std::any_of(listed->begin(), listed->end(),
+                                       [&](const auto& other) { return other.id == vm.id; });
+        if (shown || vm.ownership.phase == model::Phase::replica) continue;
+        auto view = view_of(site, std::nullopt, vm);
+        if (!view) return view;
+        views.push_back(std::move(*view));
+    }
+    return views;
+}
+
+Result<json> vm_details(tasks::Site& site, const VmId& id) {
+    auto view = vm_view(site, id);
+    if (!view) return view;
+    auto described = site.hypervisor.describe(id);
+    if (!described && described.error().kind() != ErrorKind::not_found)
+        return std::unexpected(std::move(described.error()));
+    auto known = site.catalog.find_vm(id);
+    if (!known) return std::unexpected(std::move(known.error()));
+    auto disks = json::array();
+    for (const auto& disk : described ? described->disks : std::vector<ports::DiskDescription>{}) {
+        json entry{{"target", disk.target},
+                   {"source", disk.source.location},
+                   {"format", disk.source.format},
+                   {"size", disk.size},
+                   {"volume", nullptr},
+                   {"pool", nullptr},
+                   {"unsupported", disk.unsupported}};
+        for (const auto& record : *known ? (*known)->disks : std::vector<model::VmDisk>{})
+            if (record.target == disk.target) {
+                entry["volume"] = record.volume.text();
+                entry["pool"] = record.pool;
+            }
+        disks.push_back(std::move(entry));
+    }
+    (*view)["disks"] = std::move(disks);
+    (*view)["obstacles"] = described ? described->obstacles : std::vector<model::ReadinessIssue>{};
+    auto sent = site.catalog.replications(id);
+    if (!sent) return std::unexpected(std::move(sent.error()));
+    auto replications = json::array();
+    for (const auto& replication : *sent) {
+        json entry = replication;
+        entry["readiness"] = json::parse(replication.readiness, nullptr, false);
+        entry["peer_name"] = tasks::cluster_name(site, replication.peer);
+        entry["rpo_ms"] = age_ms(site, replication.snapshot_taken);
+        replications.push_back(std::move(entry));
+    }
+    (*view)["replications"] = std::move(replications);
+    return view;
+}
+
+Result<json> snapshot_view(tasks::Site& site, const model::Snapshot& snapshot) {
+    json view = snapshot;
+    auto holds = site.catalog.holds(snapshot.vm);
+    if (!holds) return std::unexpected(std::move(holds.error()));
+    auto texts = json::array();
+    for (const auto& hold : *holds)
+        if (hold.snapshot == snapshot.id) texts.push_back(hold_text(site, hold));
+    view["holds"] = std::move(texts);
+    ByteSize size;
+    ByteSize own;
+    for (const auto& disk : snapshot.disks) {
+        size += disk.size;
+        auto pool = site.pool(disk.pool);
+        if (!pool) return std::unexpected(std::move(pool.error()));
+        auto stat = (*pool)->stat(disk.volume, snapshot.id);
+        if (!stat) return fail(std::move(stat.error()).during(disk.target));
+        own += stat->own;
+    }
+    view["size"] = size;
+    view["own"] = own;
+    return view;
+}
+
+Result<json> snapshot_views(tasks::Site& site, const VmId& vm) {
+    auto snapshots = site.catalog.snapshots(vm);
+    if (!snapshots) return std::unexpected(std::move(snapshots.error()));
+    auto views = json::array();
+    for (const auto& snapshot : *snapshots) {
+        auto view = snapshot_view(site, snapshot);
+        if (!view) return view;
+        views.push_back(std::move(*view));
+    }
+    return views;
+}
+
+Result<json> replica_view(tasks::Site& site, const model::Vm& vm) {
+    auto snapshots = site.catalog.snapshots(vm.id);
+    if (!snapshots) return std::unexpected(std::move(snapshots.error()));
+    json view{{"id", vm.id.text()},
+              {"name", vm.name},
+              {"ownership", vm.ownership},
+              {"owner_name", tasks::cluster_name(site, vm.ownership.owner)},
+              {"newest", nullptr},
+              {"age_ms", nullptr},
+              {"snapshots", snapshots->size()},
+              {"size", 0},
+              {"readiness", json::array()},
+              {"ready", false}};
+    if (snapshots->empty()) return view;
+    const auto& newest = snapshots->back();
+    ByteSize size;
+    for (const auto& disk : newest.disks) size += disk.size;
+    auto promotion = promotion_view(site, vm, newest);
+    if (!promotion) return promotion;
+    view["newest"] = newest;
+    view["age_ms"] = age_ms(site, newest.taken);
+    view["size"] = size;
+    view["readiness"] = promotion->at("issues");
+    bool ready = true;
+    for (const auto& issue : promotion->at("issues"))
+        ready = ready && issue.at("severity") != "blocks";
+    view["ready"] = ready;
+    return view;
+}
+
+Result<json> replica_views(tasks::Site& site) {
+    auto vms = site.catalog.vms();
+    if (!vms) return std::unexpected(std::move(vms.error()));
+    auto views = json::array();
+    for (const auto& vm : *vms) {
+        if (vm.ownership.phase != model::Phase::replica) continue;
+        auto view = replica_view(site, vm);
+        if (!view) return view;
+        views.push_back(std::move(*view));
+    }
+    return views;
+}
+
+Result<json> replica_details(tasks::Site& site, const VmId& id) {
+    auto vm = site.catalog.vm(id);
+    if (!vm) return std::unexpected(std::move(vm.error()));
+    if (vm->ownership.phase != model::Phase::replica)
+        return fail(
+            Error(ErrorKind::not_found, fmt::format("VM '{}' is not a replica here", vm->name))
+                .advising("`understudy vm info` tells about VMs of this cluster."));
+    auto view = replica_view(site, *vm);
+    if (!view) return view;
+    auto snapshots = snapshot_views(site, id);
+    if (!snapshots) return snapshots;
+    auto transfers = site.catalog.transfers();
+    if (!transfers) return std::unexpected(std::move(transfers.error()));
+    auto receiving = json::array();
+    for (const auto& transfer : *transfers)
+        if (transfer.request.vm == id)
+            receiving.push_back({{"snapshot", transfer.request.snapshot.name},
+                                 {"received_bytes", transfer.received},
+                                 {"updated", base::format_time(transfer.updated)}});
+    return json{{"replica", std::move(*view)},
+                {"snapshots", std::move(*snapshots)},
+                {"receiving", std::move(receiving)}};
+}
+
+Result<json> promotion_view(tasks::Site& site, const model::Vm& vm,
+                            const model::Snapshot& snapshot) {
+    auto definition = site.catalog.definition(snapshot.id);
+    if (!definition) return std::unexpected(std::move(definition.error()));
+    ports::AdaptRequest request;
+    request.domain_xml = definition->domain_xml;
+    json contact = nullptr;
+    if (auto peer = site.catalog.peer(vm.ownership.owner)) {
+        request.networks = peer->networks;
+        if (peer->last_contact) contact = base::format_time(*peer->last_contact);
+    }
+    for (const auto& disk : snapshot.disks)
+        request.disks.push_back({disk.target, {"file", "qcow2", "/" + disk.volume.text()}});
+    auto adapted = site.hypervisor.adapt(request);
+    if (!adapted) return fail(std::move(adapted.error()).during("adapt the definition"));
+    return json{{"vm", vm.name},
+                {"snapshot", snapshot},
+                {"age_ms", age_ms(site, snapshot.taken)},
+                {"owner_name", tasks::cluster_name(site, vm.ownership.owner)},
+                {"last_contact", contact},
+                {"epoch", vm.ownership.epoch},
+                {"issues", adapted->issues},
+                {"changes", adapted->changes}};
+}
+
+}  // namespace understudy::api

@@ -1,0 +1,30 @@
+#pragma once
+
+#include "tasks/site.hpp"
+
+#include <nlohmann/json_fwd.hpp>
+#include <optional>
+
+namespace understudy::api {
+
+// What an operator's word names, and how things look in the operators' API (OPERATORS.md).
+
+Result<model::Peer> find_peer(tasks::Site& site, const std::string& word);
+// By name or UUID, among libvirt's VMs and the catalog's. not_found tells how to list them.
+Result<VmId> find_vm(tasks::Site& site, const std::string& word);
+Result<model::Snapshot> find_snapshot(tasks::Site& site, const VmId& vm, const std::string& word);
+Result<model::Task> find_task(tasks::Site& site, const std::string& word);
+
+Result<nlohmann::json> vm_views(tasks::Site& site);
+Result<nlohmann::json> vm_view(tasks::Site& site, const VmId& vm);  // one line of the list
+Result<nlohmann::json> vm_details(tasks::Site& site, const VmId& vm);
+Result<nlohmann::json> snapshot_view(tasks::Site& site, const model::Snapshot& snapshot);
+Result<nlohmann::json> snapshot_views(tasks::Site& site, const VmId& vm);
+Result<nlohmann::json> replica_views(tasks::Site& site);
+Result<nlohmann::json> replica_view(tasks::Site& site, const model::Vm& vm);
+Result<nlohmann::json> replica_details(tasks::Site& site, const VmId& vm);
+// What a promote to this snapshot would do and lose.
+Result<nlohmann::json> promotion_view(tasks::Site& site, const model::Vm& vm,
+                                      const model::Snapshot& snapshot);
+
+}  // namespace understudy::api
