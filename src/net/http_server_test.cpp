@@ -228,8 +228,9 @@ TEST_F(HttpServerTest, stop_lets_a_request_in_the_handler_be_answered) {
     });
     auto answer = std::async(std::launch::async, [&] { return client().request("POST", "/"); });
     ASSERT_TRUE(entered.wait());
+    auto later = dial();  // woken after the connection above
     auto stopped = std::async(std::launch::async, [&] { server_->stop(); });
-    while (connect_tcp(endpoint_.host, endpoint_.port, seconds(1))) std::this_thread::yield();
+    EXPECT_TRUE(later->poll_readable(seconds(10)));
     leave.set();
     auto result = answer.get();
     ASSERT_TRUE(result) << result.error().text();
