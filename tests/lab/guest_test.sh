@@ -58,7 +58,9 @@ boot() { # boot CMDLINE
     said READY
 }
 
-allocated() { qemu-img map -U --output=json "$1" | jq '[.[] | select(.data)] | map(.length) | add'; }
+allocated() {
+    qemu-img map -U --output=json "$1" | jq "[.[] | select(.data)] | map(.length) | add"
+}
 
 image=$("$lab/guest-image.sh")
 qemu-img create -q -f qcow2 "$work/a.qcow2" 64M
