@@ -1,0 +1,114 @@
+#include "api/operators.hpp"
+
+#include "api/operators_calls.hpp"
+#include "model/json.hpp"
+#include "tasks/runner.hpp"
+
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+
+namespace understudy::api {
+namespace {
+
+using nlohmann::json;
+
+std::string dump(const json& body) {
+    return body.dump(-1, ' ', false, json::error_handler_t::replace);
+}
+
+std::unexpected<Error> wrong_type(const char* name, std::string_view wanted) {
+    return fail(ErrorKind::invalid, fmt::format("field '{}' must be {}", name, wanted));
+}
+
+Result<Asked> parse(OperatorsContext& context, const net::HttpRequest& request) {
+    if (request.segments.empty() || request.segments.front() != "v1")
+        return fail(ErrorKind::not_found, "the API begins at /v1");
+    auto body = request.body.empty() ? json::object() : json::parse(request.body, nullptr, false);
+    if (!body.is_object()) return fail(ErrorKind::invalid, "the body must be a JSON object");
+    return Asked{
+        context, request, {request.segments.begin() + 1, request.segments.end()}, std::move(body)};
+}
+
+Result<Reply> answer(OperatorsContext& context, const net::HttpRequest& request) {
+    auto asked = parse(context, request);
+    if (!asked) return std::unexpected(std::move(asked.error()));
+    for (const auto call : {answer_cluster, answer_peers, answer_vms, answer_snapshots,
+                            answer_replicas, answer_tasks})
+        if (auto replied = call(*asked)) return std::move(*replied);
+    return fail(ErrorKind::not_found,
+                fmt::format("no call {} {}", request.method, request.path.substr(0, 200)));
+}
+
+}  // namespace
+
+Operators::Operators(OperatorsContext context) : context_(std::move(context)) {}
+Operators::~Operators() = default;
+
+net::HttpResponse error_response(const Error& error) {
+    net::HttpResponse response;
+    response.status = net::status_of(error.kind());
+    response.body = dump({{"error",
+                           {{"kind", std::string(base::to_string(error.kind()))},
+                            {"text", error.step_text()},
+                            {"kept", error.kept()},
+                            {"advice", error.advice()}}}});
+    return response;
+}
+
+net::HttpResponse Operators::handle(const net::HttpRequest& request) {
+    auto replied = answer(context_, request);
+    if (!replied) return error_response(replied.error());
+    net::HttpResponse response;
+    response.status = replied->status;
+    response.body = dump(replied->body);
+    return response;
+}
+
+Result<Reply> reply_with(std::string_view key, Result<json> value) {
+    if (!value) return std::unexpected(std::move(value.error()));
+    return Reply{200, {{std::string(key), std::move(*value)}}};
+}
+
+Result<Reply> queue(tasks::Site& site, std::string_view kind, const VmId& vm, std::string title,
+                    const json& arguments) {
+    const auto task = tasks::new_task(site, kind, vm, std::move(title), arguments);
+    UNDERSTUDY_TRY(site.catalog.add_task(task));
+    return Reply{202, json{{"task", task}}};
+}
+
+Result<std::string> text_field(const json& body, const char* name) {
+    const auto found = body.find(name);
+    if (found == body.end() || found->is_null()) return std::string();
+    if (!found->is_string()) return wrong_type(name, "a text");
+    auto text = found->get<std::string>();
+    if (text.size() > 4096) return wrong_type(name, "shorter than 4 KiB");
+    return text;
+}
+
+Result<bool> flag_field(const json& body, const char* name, bool otherwise) {
+    const auto found = body.find(name);
+    if (found == body.end() || found->is_null()) return otherwise;
+    if (!found->is_boolean()) return wrong_type(name, "true or false");
+    return found->get<bool>();
+}
+
+Result<std::uint64_t> number_field(const json& body, const char* name, std::uint64_t otherwise) {
+    const auto found = body.find(name);
+    if (found == body.end() || found->is_null()) return otherwise;
+    if (!found->is_number_unsigned()) return wrong_type(name, "a whole number, not negative");
+    return found->get<std::uint64_t>();
+}
+
+Result<std::vector<std::string>> texts_field(const json& body, const char* name) {
+    std::vector<std::string> texts;
+    const auto found = body.find(name);
+    if (found == body.end() || found->is_null()) return texts;
+    if (!found->is_array() || found->size() > 1000) return wrong_type(name, "a list of texts");
+    for (const auto& item : *found) {
+        if (!item.is_string()) return wrong_type(name, "a list of texts");
+        texts.push_back(item.get<std::string>());
+    }
+    return texts;
+}
+
+}  // namespace understudy::api

@@ -1,0 +1,55 @@
+#pragma once
+
+#include "api/operators.hpp"
+
+#include <nlohmann/json.hpp>
+
+// The calls of the operators' API by noun; for the operators*.cpp files of this folder. Each gets
+// the decoded path segments after "v1" and gives nothing when the path is not one of its own.
+
+namespace understudy::api {
+
+struct Asked {
+    OperatorsContext& context;
+    const net::HttpRequest& request;
+    std::vector<std::string> path;  // {"vms", "web1", "start"}
+    nlohmann::json body;            // an object
+
+    tasks::Site& site() const { return context.site; }
+    bool is(std::string_view method, std::size_t segments) const {
+        return request.method == method && path.size() == segments;
+    }
+    std::string query(const std::string& name) const {
+        const auto found = request.query.find(name);
+        return found == request.query.end() ? std::string() : found->second;
+    }
+};
+
+struct Reply {
+    int status = 200;
+    nlohmann::json body;
+};
+
+using Answer = std::optional<Result<Reply>>;
+
+Answer answer_cluster(const Asked& asked);
+Answer answer_peers(const Asked& asked);
+Answer answer_vms(const Asked& asked);
+Answer answer_snapshots(const Asked& asked);
+Answer answer_replicas(const Asked& asked);
+Answer answer_tasks(const Asked& asked);
+
+// {"key": value} with 200, or the error.
+Result<Reply> reply_with(std::string_view key, Result<nlohmann::json> value);
+// Queues a task and answers 202 with it.
+Result<Reply> queue(tasks::Site& site, std::string_view kind, const VmId& vm, std::string title,
+                    const nlohmann::json& arguments);
+
+// Fields of a request's body; invalid with the field's name when the type is wrong.
+Result<std::string> text_field(const nlohmann::json& body, const char* name);  // "" if absent
+Result<bool> flag_field(const nlohmann::json& body, const char* name, bool otherwise);
+Result<std::uint64_t> number_field(const nlohmann::json& body, const char* name,
+                                   std::uint64_t otherwise);
+Result<std::vector<std::string>> texts_field(const nlohmann::json& body, const char* name);
+
+}  // namespace understudy::api

@@ -1,0 +1,63 @@
+#include "api/operators_calls.hpp"
+
+#include "model/json.hpp"
+
+#include <fmt/format.h>
+
+namespace understudy::api {
+namespace {
+
+using nlohmann::json;
+
+Result<Reply> status(const Asked& asked) {
+    auto& site = asked.site();
+    auto vms = site.catalog.vms();
+    if (!vms) return std::unexpected(std::move(vms.error()));
+    auto peers = site.catalog.peers();
+    if (!peers) return std::unexpected(std::move(peers.error()));
+    auto active = site.catalog.tasks({std::nullopt, true, 1000});
+    if (!active) return std::unexpected(std::move(active.error()));
+    std::size_t replicas = 0;
+    for (const auto& vm : *vms) replicas += vm.ownership.phase == model::Phase::replica;
+    std::size_t running = 0;
+    for (const auto& task : *active) running += task.state == model::TaskState::running;
+    const auto listed = site.hypervisor.list();
+    const auto capabilities = asked.context.capabilities();
+    return Reply{200,
+                 {{"cluster", site.cluster},
+                  {"version", capabilities.version},
+                  {"node", site.settings.node},
+                  {"hypervisor",
+                   {{"uri", asked.context.hypervisor_uri},
+                    {"ok", listed.has_value()},
+                    {"error", listed ? "" : listed.error().text()}}},
+                  {"pools", capabilities.pools},
+                  {"peers", peers->size()},
+                  {"vms", vms->size() - replicas},
+                  {"replicas", replicas},
+                  {"tasks_running", running},
+                  {"listen_peers", asked.context.peers_address},
+                  {"listen_api", asked.context.api_address}}};
+}
+
+Result<Reply> init(const Asked& asked) {
+    auto name = text_field(asked.body, "name");
+    if (!name) return std::unexpected(std::move(name.error()));
+    auto& site = asked.site();
+    if (*name != site.cluster.name)
+        return fail(Error(ErrorKind::refused,
+                          fmt::format("this is cluster '{}' already", site.cluster.name))
+                        .advising("A node belongs to one cluster."));
+    return Reply{200, {{"cluster", site.cluster}}};
+}
+
+}  // namespace
+
+Answer answer_cluster(const Asked& asked) {
+    if (asked.path.empty() || asked.path[0] != "cluster") return std::nullopt;
+    if (asked.is("GET", 1)) return status(asked);
+    if (asked.is("POST", 1)) return init(asked);
+    return std::nullopt;
+}
+
+}  // namespace understudy::api

@@ -1,0 +1,180 @@
+#include "api/operators_calls.hpp"
+#include "api/pairing.hpp"
+#include "api/peer_client.hpp"
+#include "api/views.hpp"
+#include "model/json.hpp"
+#include "net/secrets.hpp"
+#include "tasks/ownership_news.hpp"
+
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+
+namespace understudy::api {
+namespace {
+
+using nlohmann::json;
+
+constexpr std::uint64_t kDefaultTtl = 15 * 60 * 1000;
+constexpr std::uint64_t kLongestTtl = 7ULL * 24 * 3600 * 1000;
+
+Result<Reply> invite(const Asked& asked) {
+    auto ttl = number_field(asked.body, "ttl_ms", kDefaultTtl);
+    if (!ttl) return std::unexpected(std::move(ttl.error()));
+    if (*ttl == 0 || *ttl > kLongestTtl)
+        return fail(ErrorKind::invalid, "an invitation lasts from 1 ms to 7 days");
+    auto& context = asked.context;
+    auto fingerprint = net::fingerprint(context.identity.certificate_pem);
+    if (!fingerprint) return std::unexpected(std::move(fingerprint.error()));
+    const InviteToken token{context.peers_address, *fingerprint, net::random_secret(),
+                            asked.site().clock.now() + Duration(static_cast<std::int64_t>(*ttl))};
+    UNDERSTUDY_TRY(asked.site().catalog.add_invite(net::sha256_hex(token.secret), token.expires));
+    return Reply{200,
+                 {{"token", encode_token(token)},
+                  {"expires", base::format_time(token.expires)},
+                  {"address", token.address}}};
+}
+
+Result<> check_can_join(tasks::Site& site, const InviteToken& token,
+                        const std::string& own_fingerprint) {
+    if (token.fingerprint == own_fingerprint)
+        return fail(Error(ErrorKind::refused, "this invitation is this cluster's own")
+                        .advising("Use it on the other cluster."));
+    if (token.expires <= site.clock.now())
+        return fail(Error(ErrorKind::refused, fmt::format("the invitation expired at {}",
+                                                          base::format_time(token.expires)))
+                        .advising("Make a new one with `understudy peer invite`."));
+    return {};
+}
+
+Result<Reply> join(const Asked& asked) {
+    auto text = text_field(asked.body, "token");
+    if (!text) return std::unexpected(std::move(text.error()));
+    auto token = decode_token(*text);
+    if (!token) return std::unexpected(std::move(token.error()));
+    auto& context = asked.context;
+    auto& site = asked.site();
+    auto own = net::fingerprint(context.identity.certificate_pem);
+    if (!own) return std::unexpected(std::move(own.error()));
+    UNDERSTUDY_TRY(check_can_join(site, *token, *own));
+    auto reply = pair_with(
+        context.identity, token->address, token->fingerprint,
+        {token->secret, site.cluster, context.peers_address, context.identity.certificate_pem});
+    if (!reply) return fail(std::move(reply.error()).during("pair with " + token->address));
+    model::Peer peer;
+    if (auto known = site.catalog.peer(reply->cluster.id)) peer = std::move(*known);
+    peer.id = reply->cluster.id;
+    peer.name = reply->cluster.name;
+    peer.address = token->address;
+    peer.fingerprint = token->fingerprint;
+    peer.capabilities = reply->capabilities;
+    peer.last_contact = site.clock.now();
+    UNDERSTUDY_TRY(site.catalog.save_peer(peer));
+    auto contacted = tasks::contact_peer(site, peer.id, context.capabilities());
+    if (!contacted) spdlog::warn("first contact: {}", contacted.error().text());
+    return Reply{200, {{"peer", peer}}};
+}
+
+Result<Reply> list(const Asked& asked) {
+    auto peers = asked.site().catalog.peers();
+    if (!peers) return std::unexpected(std::move(peers.error()));
+    auto views = json::array();
+    const auto now = asked.site().clock.now();
+    for (const auto& peer : *peers) {
+        json view = peer;
+        // Known from the periodic contact; older than two rounds of it is not known.
+        view["reachable"] = peer.last_contact && now - *peer.last_contact < Duration(90'000)
+                                ? json(true)
+                                : json(nullptr);
+        views.push_back(std::move(view));
+    }
+    return Reply{200, {{"peers", std::move(views)}}};
+}
+
+Result<Reply> info(const Asked& asked) {
+    auto peer = find_peer(asked.site(), asked.path[1]);
+    if (!peer) return std::unexpected(std::move(peer.error()));
+    auto contacted = tasks::contact_peer(asked.site(), peer->id, asked.context.capabilities());
+    auto fresh = asked.site().catalog.peer(peer->id);
+    if (!fresh) return std::unexpected(std::move(fresh.error()));
+    return Reply{200,
+                 {{"peer", *fresh},
+                  {"reachable", contacted.has_value()},
+                  {"error", contacted ? "" : contacted.error().text()}}};
+}
+
+Result<Reply> remove(const Asked& asked) {
+    auto& site = asked.site();
+    auto peer = find_peer(site, asked.path[1]);
+    if (!peer) return std::unexpected(std::move(peer.error()));
+    if (asked.query("force") != "1") {
+        auto vms = site.catalog.vms();
+        if (!vms) return std::unexpected(std::move(vms.error()));
+        auto sent = site.catalog.replications(std::nullopt);
+        if (!sent) return std::unexpected(std::move(sent.error()));
+        std::size_t shared = 0;
+        for (const auto& vm : *vms) shared += vm.ownership.owner == peer->id;
+        for (const auto& replication : *sent) shared += replication.peer == peer->id;
+        if (shared > 0)
+            return fail(Error(ErrorKind::refused,
+                              fmt::format("{} VM(s) are replicated with '{}'", shared, peer->name))
+                            .advising("Release them or remove their replicas first, or use "
+                                      "--force; snapshots stay, what is common is forgotten."));
+    }
+    UNDERSTUDY_TRY(site.catalog.remove_peer(peer->id));
+    return Reply{200, json::object()};
+}
+
+Result<> apply_map(const json& body, const char* name, std::map<std::string, std::string>& map) {
+    const auto changes = body.find(name);
+    if (changes == body.end()) return {};
+    if (!changes->is_object())
+        return fail(ErrorKind::invalid, fmt::format("field '{}' must be an object", name));
+    for (const auto& [there, here] : changes->items()) {
+        if (here.is_null())
+            map.erase(there);
+        else if (here.is_string() && map.size() < 1000)
+            map[there] = here.get<std::string>();
+        else
+            return fail(ErrorKind::invalid,
+                        fmt::format("'{}' in '{}' must be a text", there, name));
+    }
+    return {};
+}
+
+Result<Reply> map(const Asked& asked) {
+    auto& site = asked.site();
+    auto peer = find_peer(site, asked.path[1]);
+    if (!peer) return std::unexpected(std::move(peer.error()));
+    UNDERSTUDY_TRY(apply_map(asked.body, "networks", peer->networks));
+    UNDERSTUDY_TRY(apply_map(asked.body, "pools", peer->pools));
+    for (const auto& [there, here] : peer->pools) UNDERSTUDY_TRY(site.pool(here));
+    UNDERSTUDY_TRY(site.catalog.save_peer(*peer));
+    return Reply{200, {{"peer", *peer}}};
+}
+
+Result<Reply> limit(const Asked& asked) {
+    auto peer = find_peer(asked.site(), asked.path[1]);
+    if (!peer) return std::unexpected(std::move(peer.error()));
+    auto rate = number_field(asked.body, "rate_bytes", 0);
+    if (!rate) return std::unexpected(std::move(rate.error()));
+    peer->rate_limit = ByteSize(*rate);
+    UNDERSTUDY_TRY(asked.site().catalog.save_peer(*peer));
+    return Reply{200, {{"peer", *peer}}};
+}
+
+}  // namespace
+
+Answer answer_peers(const Asked& asked) {
+    if (asked.path.empty()) return std::nullopt;
+    if (asked.path[0] == "invites" && asked.is("POST", 1)) return invite(asked);
+    if (asked.path[0] != "peers") return std::nullopt;
+    if (asked.is("GET", 1)) return list(asked);
+    if (asked.is("POST", 1)) return join(asked);
+    if (asked.is("GET", 2)) return info(asked);
+    if (asked.is("DELETE", 2)) return remove(asked);
+    if (asked.is("PUT", 3) && asked.path[2] == "map") return map(asked);
+    if (asked.is("PUT", 3) && asked.path[2] == "limit") return limit(asked);
+    return std::nullopt;
+}
+
+}  // namespace understudy::api

@@ -1,0 +1,94 @@
+#include "api/operators_calls.hpp"
+#include "api/views.hpp"
+#include "engine/ownership.hpp"
+#include "model/json.hpp"
+
+#include <fmt/format.h>
+
+namespace understudy::api {
+namespace {
+
+using nlohmann::json;
+
+struct Chosen {
+    model::Vm vm;
+    model::Snapshot snapshot;
+};
+
+Result<Chosen> chosen(const Asked& asked, const std::string& snapshot_word) {
+    auto id = find_vm(asked.site(), asked.path[1]);
+    if (!id) return std::unexpected(std::move(id.error()));
+    auto vm = asked.site().catalog.find_vm(*id);
+    if (!vm) return std::unexpected(std::move(vm.error()));
+    if (!*vm)
+        return fail(Error(ErrorKind::not_found,
+                          fmt::format("there is no replica of '{}' here", asked.path[1]))
+                        .advising("`understudy replica list` shows the replicas."));
+    auto next = engine::promoted((*vm)->ownership, asked.site().cluster.id);
+    if (!next) return std::unexpected(std::move(next.error()));
+    auto snapshot = find_snapshot(asked.site(), *id, snapshot_word);
+    if (!snapshot) return std::unexpected(std::move(snapshot.error()));
+    return Chosen{std::move(**vm), std::move(*snapshot)};
+}
+
+Result<Reply> preview(const Asked& asked) {
+    auto choice = chosen(asked, asked.query("snapshot"));
+    if (!choice) return std::unexpected(std::move(choice.error()));
+    return reply_with("promotion", promotion_view(asked.site(), choice->vm, choice->snapshot));
+}
+
+Result<Reply> promote(const Asked& asked) {
+    auto word = text_field(asked.body, "snapshot");
+    if (!word) return std::unexpected(std::move(word.error()));
+    auto start = flag_field(asked.body, "start", true);
+    if (!start) return std::unexpected(std::move(start.error()));
+    auto force = flag_field(asked.body, "owner_may_answer", false);
+    if (!force) return std::unexpected(std::move(force.error()));
+    auto accept = texts_field(asked.body, "accept");
+    if (!accept) return std::unexpected(std::move(accept.error()));
+    auto choice = chosen(asked, *word);
+    if (!choice) return std::unexpected(std::move(choice.error()));
+    return queue(asked.site(), "promote", choice->vm.id,
+                 fmt::format("promote {}@{}", choice->vm.name, choice->snapshot.name),
+                 {{"vm", choice->vm.id.text()},
+                  {"snapshot", choice->snapshot.id.text()},
+                  {"start", *start},
+                  {"owner_may_answer", *force},
+                  {"accept", *accept}});
+}
+
+Result<Reply> info(const Asked& asked) {
+    auto id = find_vm(asked.site(), asked.path[1]);
+    if (!id) return std::unexpected(std::move(id.error()));
+    auto details = replica_details(asked.site(), *id);
+    if (!details) return std::unexpected(std::move(details.error()));
+    return Reply{200, std::move(*details)};
+}
+
+Result<Reply> remove(const Asked& asked) {
+    auto id = find_vm(asked.site(), asked.path[1]);
+    if (!id) return std::unexpected(std::move(id.error()));
+    auto vm = asked.site().catalog.find_vm(*id);
+    if (!vm) return std::unexpected(std::move(vm.error()));
+    if (!*vm || (*vm)->ownership.phase != model::Phase::replica)
+        return fail(
+            Error(ErrorKind::refused, fmt::format("'{}' is not a replica here", asked.path[1]))
+                .advising("Take Understudy out of a VM with `understudy vm release`."));
+    return queue(asked.site(), "replica_remove", *id, "remove replica " + (*vm)->name,
+                 {{"vm", id->text()}});
+}
+
+}  // namespace
+
+Answer answer_replicas(const Asked& asked) {
+    if (asked.path.empty() || asked.path[0] != "replicas") return std::nullopt;
+    if (asked.is("GET", 1)) return reply_with("replicas", replica_views(asked.site()));
+    if (asked.is("GET", 2)) return info(asked);
+    if (asked.is("DELETE", 2)) return remove(asked);
+    if (asked.path.size() < 3 || asked.path[2] != "promote") return std::nullopt;
+    if (asked.is("GET", 3)) return preview(asked);
+    if (asked.is("POST", 3)) return promote(asked);
+    return std::nullopt;
+}
+
+}  // namespace understudy::api

@@ -1,0 +1,101 @@
+#include "api/operators_calls.hpp"
+#include "api/views.hpp"
+#include "model/json.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <charconv>
+
+namespace understudy::api {
+namespace {
+
+using nlohmann::json;
+
+constexpr std::int64_t kLongestWait = 30'000;
+constexpr Duration kLookEvery{100};
+
+Result<std::int64_t> number_query(const Asked& asked, const std::string& name,
+                                  std::int64_t otherwise) {
+    const auto text = asked.query(name);
+    if (text.empty()) return otherwise;
+    std::int64_t number = 0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+    if (error != std::errc{} || end != text.data() + text.size() || number < 0)
+        return fail(ErrorKind::invalid, fmt::format("'{}' must be a number", name));
+    return number;
+}
+
+Result<Reply> list(const Asked& asked) {
+    auto limit = number_query(asked, "limit", 200);
+    if (!limit) return std::unexpected(std::move(limit.error()));
+    ports::TaskFilter filter;
+    filter.active_only = asked.query("active") == "1";
+    filter.limit = static_cast<std::size_t>(std::clamp<std::int64_t>(*limit, 1, 1000));
+    if (const auto word = asked.query("vm"); !word.empty()) {
+        auto vm = find_vm(asked.site(), word);
+        if (!vm) return std::unexpected(std::move(vm.error()));
+        filter.vm = *vm;
+    }
+    auto tasks = asked.site().catalog.tasks(filter);
+    if (!tasks) return std::unexpected(std::move(tasks.error()));
+    return Reply{200, {{"tasks", *tasks}}};
+}
+
+// Changes whenever there is something new to show.
+std::string mark_of(const model::Task& task) {
+    return fmt::format("{}.{}.{}.{}", model::to_string(task.state), task.attempts, task.step,
+                       task.progress.done_bytes);
+}
+
+Result<Reply> info(const Asked& asked, model::Task task) {
+    auto wait = number_query(asked, "wait_ms", 0);
+    if (!wait) return std::unexpected(std::move(wait.error()));
+    auto& clock = asked.site().clock;
+    const auto until = clock.monotonic() + Duration(std::min(*wait, kLongestWait));
+    const auto seen = asked.query("progress");
+    while (!task.ended_already() && (seen.empty() || mark_of(task) == seen) &&
+           clock.monotonic() < until) {
+        clock.sleep(kLookEvery);
+        auto now = asked.site().catalog.task(task.id);
+        if (!now) return std::unexpected(std::move(now.error()));
+        task = std::move(*now);
+    }
+    return Reply{200, {{"task", task}, {"progress_mark", mark_of(task)}}};
+}
+
+Result<Reply> change(const Asked& asked, const model::Task& task) {
+    auto& site = asked.site();
+    if (asked.path[2] == "cancel")
+        UNDERSTUDY_TRY(site.catalog.request_cancel(task.id, site.clock.now()));
+    else
+        UNDERSTUDY_TRY(site.catalog.retry_task(task.id, site.clock.now()));
+    auto now = site.catalog.task(task.id);
+    if (!now) return std::unexpected(std::move(now.error()));
+    return Reply{200, {{"task", *now}}};
+}
+
+Result<Reply> log(const Asked& asked, const model::Task& task) {
+    auto after = number_query(asked, "after", 0);
+    if (!after) return std::unexpected(std::move(after.error()));
+    auto lines = asked.site().catalog.task_log(task.id, *after, 1000);
+    if (!lines) return std::unexpected(std::move(lines.error()));
+    return Reply{200, {{"lines", *lines}}};
+}
+
+}  // namespace
+
+Answer answer_tasks(const Asked& asked) {
+    if (asked.path.empty() || asked.path[0] != "tasks") return std::nullopt;
+    if (asked.is("GET", 1)) return list(asked);
+    if (asked.path.size() < 2) return std::nullopt;
+    auto task = find_task(asked.site(), asked.path[1]);
+    if (!task) return Result<Reply>(std::unexpected(std::move(task.error())));
+    if (asked.is("GET", 2)) return info(asked, std::move(*task));
+    if (asked.is("POST", 3) && (asked.path[2] == "cancel" || asked.path[2] == "retry"))
+        return change(asked, *task);
+    if (asked.is("GET", 3) && asked.path[2] == "log") return log(asked, *task);
+    return std::nullopt;
+}
+
+}  // namespace understudy::api

@@ -1,0 +1,40 @@
+#pragma once
+
+#include "base/error.hpp"
+#include "base/units.hpp"
+
+#include <string>
+#include <vector>
+
+namespace understudy::daemon {
+
+struct PoolConfig {
+    std::string name;
+    std::string driver = "qcow2";
+    std::string path;
+    std::string full_format = "qcow2";  // of disks received whole: "qcow2" or "raw"
+};
+
+// understudyd.toml. Every field has a value that works on one machine without a file.
+struct Config {
+    std::string state_dir = "/var/lib/understudy";
+    std::string socket = "/run/understudy/understudy.sock";
+    unsigned socket_mode = 0660;
+    std::string node;  // default: the host's name
+    std::string listen_peers = "0.0.0.0:7373";
+    std::string advertise;   // host:port as peers reach us; default: host name and port
+    std::string listen_api;  // "0.0.0.0:7370"; empty: no HTTPS API
+    std::string hypervisor = "qemu:///system";
+    std::size_t workers = 4;
+    std::size_t channels = 2;
+    Duration contact_every{30'000};
+    Duration checkpoint_every{2000};
+    ByteSize checkpoint_bytes = base::MiB(256);
+    std::vector<PoolConfig> pools;  // default: one, "default", in STATE_DIR/pool
+};
+
+// invalid: names the file, the line or field, and what is expected there. Unknown fields are
+// errors: a misspelt one must not be ignored. An empty path gives the defaults.
+Result<Config> load_config(const std::string& path);
+
+}  // namespace understudy::daemon

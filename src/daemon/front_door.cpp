@@ -1,0 +1,196 @@
+#include "daemon/front_door.hpp"
+
+#include "catalog/open_catalog.hpp"
+#include "net/secrets.hpp"
+
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+namespace understudy::daemon {
+namespace {
+
+constexpr std::size_t kLongestName = 63;
+
+Result<> make_private_dir(const std::filesystem::path& path) {
+    std::error_code error;
+    const bool made = std::filesystem::create_directories(path, error);
+    if (error) return fail(errno_error(error.value(), fmt::format("make {}", path.string())));
+    if (made) std::filesystem::permissions(path, std::filesystem::perms::owner_all, error);
+    return {};
+}
+
+Result<> check_name(const std::string& name) {
+    bool good = !name.empty() && name.size() <= kLongestName;
+    for (const char c : name)
+        good = good && (std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '-' || c == '_' ||
+                        c == '.');
+    if (good) return {};
+    return fail(ErrorKind::invalid,
+                "a cluster's name has 1 to 63 letters, digits, '-', '_' or '.'");
+}
+
+net::HttpResponse json_response(int status, const nlohmann::json& body) {
+    net::HttpResponse response;
+    response.status = status;
+    response.body = body.dump();
+    return response;
+}
+
+bool trusted(const net::HttpRequest& request) {
+    if (!request.unix_peer) return false;
+    // The socket's mode lets the owner and its group in; the kernel tells who it really is.
+    return request.unix_peer->uid == 0 || request.unix_peer->uid == geteuid() ||
+           request.unix_peer->gid == getegid();
+}
+
+}  // namespace
+
+FrontDoor::~FrontDoor() {
+    close();
+}
+
+void FrontDoor::close() {
+    unix_server_.stop();
+    https_server_.stop();
+    const std::unique_lock lock(mutex_);
+    house_.reset();
+}
+
+Result<> FrontDoor::open() {
+    UNDERSTUDY_TRY(make_private_dir(config_.state_dir));
+    auto catalog = catalog::open_catalog({"sqlite", config_.state_dir + "/catalog.db"});
+    if (!catalog) return fail(std::move(catalog.error()).during("open the catalog"));
+    catalog_ = std::move(*catalog);
+    auto identity = net::load_or_create_identity(config_.state_dir + "/identity", "understudy");
+    if (!identity) return fail(std::move(identity.error()).during("load the identity"));
+    identity_ = std::move(*identity);
+    auto cluster = catalog_->find_cluster();
+    if (!cluster) return std::unexpected(std::move(cluster.error()));
+    if (*cluster)
+        UNDERSTUDY_TRY(open_house());
+    else
+        spdlog::warn("no cluster yet: `understudy cluster init NAME` makes one");
+    UNDERSTUDY_TRY(listen_unix());
+    return config_.listen_api.empty() ? Result<>{} : listen_https();
+}
+
+Result<> FrontDoor::open_house() {
+    auto cluster = catalog_->find_cluster();
+    if (!cluster) return std::unexpected(std::move(cluster.error()));
+    auto house = House::open(config_, **cluster, catalog_, identity_, clock_);
+    if (!house) return std::unexpected(std::move(house.error()));
+    house_ = std::move(*house);
+    return {};
+}
+
+Result<> FrontDoor::listen_unix() {
+    const auto directory = std::filesystem::path(config_.socket).parent_path();
+    std::error_code error;
+    std::filesystem::create_directories(directory, error);
+    auto listener = net::listen_unix(config_.socket, config_.socket_mode);
+    if (!listener) return fail(std::move(listener.error()).during("listen on " + config_.socket));
+    spdlog::info("operators' socket: {}", config_.socket);
+    return unix_server_.start(
+        std::move(*listener), std::nullopt, [this](const net::HttpRequest& request) {
+            if (!trusted(request))
+                return api::error_response(Error(ErrorKind::refused, "not allowed on this socket")
+                                               .advising("Run as root or as understudyd's user."));
+            return handle(request);
+        });
+}
+
+// The token is made once; whoever can read the file may use the API.
+Result<std::string> FrontDoor::token() {
+    const auto path = config_.state_dir + "/api-token";
+    std::string text;
+    if (std::ifstream file(path); file && std::getline(file, text) && text.size() >= 32)
+        return text;
+    text = net::random_secret();
+    const auto temporary = path + ".new";
+    const auto before = umask(0077);
+    std::ofstream file(temporary, std::ios::trunc);
+    umask(before);
+    file << text << '\n';
+    file.close();
+    if (!file || rename(temporary.c_str(), path.c_str()) != 0)
+        return fail(errno_error(errno, "write " + path));
+    return text;
+}
+
+Result<> FrontDoor::listen_https() {
+    auto secret = token();
+    if (!secret) return std::unexpected(std::move(secret.error()));
+    auto endpoint = net::parse_endpoint(config_.listen_api, 7370);
+    if (!endpoint) return fail(std::move(endpoint.error()).during("listen_api"));
+    auto listener = net::listen_tcp(endpoint->host, endpoint->port);
+    if (!listener) return fail(std::move(listener.error()).during("listen for the API"));
+    auto tls = net::TlsContext::server(identity_, net::ClientCertificate::none);
+    if (!tls) return std::unexpected(std::move(tls.error()));
+    return https_server_.start(
+        std::move(*listener), *tls,
+        [this, wanted = "Bearer " + *secret](const net::HttpRequest& request) {
+            const auto* shown = request.headers.find("Authorization");
+            if (shown == nullptr || !net::constant_time_equal(*shown, wanted)) {
+                auto response = api::error_response(
+                    Error(ErrorKind::refused, "the API token is missing or wrong")
+                        .advising("It is in the file api-token in understudyd's state directory."));
+                response.status = 401;
+                return response;
+            }
+            return handle(request);
+        });
+}
+
+net::HttpResponse FrontDoor::handle(const net::HttpRequest& request) {
+    {
+        const std::shared_lock lock(mutex_);
+        if (house_) return house_->handle(request);
+    }
+    return before_init(request);
+}
+
+net::HttpResponse FrontDoor::before_init(const net::HttpRequest& request) {
+    const bool about_cluster = request.path == "/v1/cluster";
+    if (about_cluster && request.method == "GET")
+        return json_response(
+            200, {{"cluster", nullptr},
+                  {"version", std::string(kVersion)},
+                  {"node", config_.node},
+                  {"hypervisor", {{"uri", config_.hypervisor}, {"ok", false}, {"error", ""}}},
+                  {"pools", nlohmann::json::array()},
+                  {"peers", 0},
+                  {"vms", 0},
+                  {"replicas", 0},
+                  {"tasks_running", 0},
+                  {"listen_peers", ""},
+                  {"listen_api", config_.listen_api}});
+    if (!about_cluster || request.method != "POST")
+        return api::error_response(Error(ErrorKind::refused, "this node is in no cluster yet")
+                                       .advising("Make one: `understudy cluster init NAME`."));
+    const auto body = nlohmann::json::parse(request.body, nullptr, false);
+    const auto name = body.is_object() && body.contains("name") && body["name"].is_string()
+                          ? body["name"].get<std::string>()
+                          : std::string();
+    auto made = init_cluster(name);
+    if (!made) return api::error_response(made.error());
+    const std::shared_lock lock(mutex_);
+    return house_->handle(request);
+}
+
+Result<> FrontDoor::init_cluster(const std::string& name) {
+    UNDERSTUDY_TRY(check_name(name));
+    const std::unique_lock lock(mutex_);
+    if (house_) return {};
+    auto known = catalog_->find_cluster();
+    if (!known) return std::unexpected(std::move(known.error()));
+    if (!*known) UNDERSTUDY_TRY(catalog_->save_cluster({random_.id<ClusterId>(), name}));
+    return open_house();
+}
+
+}  // namespace understudy::daemon

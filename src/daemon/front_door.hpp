@@ -1,0 +1,42 @@
+#pragma once
+
+#include "daemon/house.hpp"
+
+#include <mutex>
+#include <shared_mutex>
+
+namespace understudy::daemon {
+
+// The operators' listeners (unix socket, HTTPS with a token) and what is behind them: the house,
+// or, before `cluster init`, only that call.
+class FrontDoor {
+public:
+    explicit FrontDoor(Config config) : config_(std::move(config)) {}
+    ~FrontDoor();
+    FrontDoor(const FrontDoor&) = delete;
+    FrontDoor& operator=(const FrontDoor&) = delete;
+
+    Result<> open();
+    void close();
+
+private:
+    Result<> open_house();
+    Result<> listen_unix();
+    Result<> listen_https();
+    Result<std::string> token();
+    net::HttpResponse handle(const net::HttpRequest& request);
+    net::HttpResponse before_init(const net::HttpRequest& request);
+    Result<> init_cluster(const std::string& name);
+
+    Config config_;
+    SystemClock clock_;
+    SystemRandom random_;
+    std::shared_ptr<ports::Catalog> catalog_;
+    net::Identity identity_;
+    net::HttpServer unix_server_;
+    net::HttpServer https_server_;
+    std::shared_mutex mutex_;  // guards house_: shared to use it, alone to make it
+    std::unique_ptr<House> house_;
+};
+
+}  // namespace understudy::daemon

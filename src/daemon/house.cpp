@@ -1,0 +1,159 @@
+#include "daemon/house.hpp"
+
+#include "engine/ownership.hpp"
+#include "hypervisor/libvirt/open_libvirt.hpp"
+#include "protocol/features.hpp"
+#include "storage/qcow2/pool.hpp"
+#include "tasks/kinds.hpp"
+#include "tasks/ownership_news.hpp"
+
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+
+namespace understudy::daemon {
+namespace {
+
+constexpr Duration kIdle{200};
+
+tasks::SiteSettings settings_of(const Config& config) {
+    tasks::SiteSettings settings;
+    settings.node = config.node;
+    settings.default_pool = config.pools.front().name;
+    settings.channels = config.channels;
+    settings.checkpoint_every = config.checkpoint_every;
+    settings.checkpoint_bytes = config.checkpoint_bytes;
+    return settings;
+}
+
+}  // namespace
+
+House::House(const Config& config, const model::Cluster& cluster,
+             std::shared_ptr<ports::Catalog> catalog, std::unique_ptr<ports::Hypervisor> hypervisor,
+             const net::Identity& identity, SystemClock& clock)
+    : config_(config),
+      catalog_(std::move(catalog)),
+      hypervisor_(std::move(hypervisor)),
+      clock_(clock),
+      links_(*catalog_, identity),
+      site_{cluster, settings_of(config), *catalog_, *hypervisor_, links_, clock_, random_, {}},
+      receiving_(site_),
+      runner_(site_, tasks::all_kinds()) {}
+
+Result<std::unique_ptr<House>> House::open(const Config& config, const model::Cluster& cluster,
+                                           std::shared_ptr<ports::Catalog> catalog,
+                                           const net::Identity& identity, SystemClock& clock) {
+    auto hypervisor = libvirt::open_libvirt(config.hypervisor, config.state_dir + "/nvram");
+    if (!hypervisor)
+        return fail(std::move(hypervisor.error()).during("connect to " + config.hypervisor));
+    std::unique_ptr<House> house(
+        new House(config, cluster, std::move(catalog), std::move(*hypervisor), identity, clock));
+    UNDERSTUDY_TRY(house->open_pools());
+    house->operators_ = std::make_unique<api::Operators>(
+        api::OperatorsContext{house->site_, identity, config.advertise, config.listen_api,
+                              config.hypervisor, [h = house.get()] { return h->capabilities(); }});
+    UNDERSTUDY_TRY(house->listen(identity));
+    for (std::size_t i = 0; i < config.workers; ++i)
+        house->threads_.emplace_back([h = house.get()] { h->work(); });
+    house->threads_.emplace_back([h = house.get()] { h->keep_contact(); });
+    return house;
+}
+
+Result<> House::open_pools() {
+    for (const auto& wanted : config_.pools) {
+        auto pool = qcow2::open_qcow2_pool(wanted.name, wanted.path,
+                                           qcow2::PoolSettings{wanted.full_format});
+        if (!pool)
+            return fail(std::move(pool.error()).during(fmt::format("open pool '{}'", wanted.name)));
+        site_.pools.emplace(wanted.name, std::move(*pool));
+    }
+    return {};
+}
+
+Result<> House::listen(const net::Identity& identity) {
+    auto endpoint = net::parse_endpoint(config_.listen_peers, 7373);
+    if (!endpoint) return fail(std::move(endpoint.error()).during("listen_peers"));
+    auto listener = net::listen_tcp(endpoint->host, endpoint->port);
+    if (!listener) return fail(std::move(listener.error()).during("listen for peers"));
+    peers_ =
+        std::make_unique<api::PeerServer>(site_, receiving_, [this] { return capabilities(); });
+    UNDERSTUDY_TRY(peers_->start(std::move(*listener), identity));
+    spdlog::info("peers' port: {}", config_.listen_peers);
+    return {};
+}
+
+House::~House() {
+    runner_.stop();
+    clock_.stop();
+    // What peers are sending is made durable before their connections are cut.
+    receiving_.stop();
+    if (peers_) peers_->stop();
+    for (auto& thread : threads_) thread.join();
+}
+
+void House::work() {
+    while (!runner_.stopping()) {
+        auto ran = runner_.run_one();
+        if (!ran) spdlog::error("tasks: {}", ran.error().text());
+        if (!ran || !*ran) clock_.sleep(kIdle);
+    }
+}
+
+void House::keep_contact() {
+    bool first = true;
+    while (!runner_.stopping()) {
+        auto peers = catalog_->peers();
+        if (!peers) spdlog::error("peers: {}", peers.error().text());
+        for (const auto& peer : peers ? *peers : std::vector<model::Peer>{}) {
+            auto contacted = tasks::contact_peer(site_, peer.id, capabilities());
+            if (!contacted) spdlog::warn("peer '{}': {}", peer.name, contacted.error().text());
+        }
+        if (first) start_guarded_vms();
+        first = false;
+        clock_.sleep(config_.contact_every);
+    }
+}
+
+// Autostart of VMs that have a replica elsewhere is ours: such a VM starts when the peers have
+// answered and this cluster still owns it; with a silent peer it waits for the operator.
+void House::start_guarded_vms() {
+    auto vms = catalog_->vms();
+    auto sent = catalog_->replications(std::nullopt);
+    if (!vms || !sent) return;
+    for (const auto& vm : *vms) {
+        if (!vm.autostart || vm.ownership.phase != model::Phase::owned) continue;
+        bool guarded = false;
+        bool all_answer = true;
+        for (const auto& replication : *sent) {
+            if (replication.vm != vm.id) continue;
+            guarded = true;
+            auto link = links_.to(replication.peer);
+            all_answer = all_answer && link && (*link)->look_up(vm.id);
+        }
+        auto described = hypervisor_->describe(vm.id);
+        if (!guarded || !described || described->summary.state != ports::VmState::stopped) continue;
+        if (!all_answer) {
+            spdlog::warn(
+                "VM '{}' waits: a peer with its replica does not answer; "
+                "`understudy vm start` starts it",
+                vm.name);
+            continue;
+        }
+        auto started = hypervisor_->start(vm.id);
+        spdlog::info("autostart of '{}': {}", vm.name, started ? "ok" : started.error().text());
+    }
+}
+
+model::Capabilities House::capabilities() {
+    auto known = hypervisor_->capabilities();
+    auto answer = known ? std::move(*known) : model::Capabilities{};
+    answer.version = kVersion;
+    answer.features = protocol::our_features();
+    for (const auto& [name, pool] : site_.pools) {
+        auto capacity = pool->capacity();
+        answer.pools.push_back({name, "qcow2", capacity ? capacity->total : ByteSize(),
+                                capacity ? capacity->free : ByteSize()});
+    }
+    return answer;
+}
+
+}  // namespace understudy::daemon

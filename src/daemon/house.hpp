@@ -1,0 +1,59 @@
+#pragma once
+
+#include "api/operators.hpp"
+#include "api/peer_client.hpp"
+#include "api/peer_server.hpp"
+#include "daemon/config.hpp"
+#include "daemon/system_world.hpp"
+#include "tasks/runner.hpp"
+
+#include <memory>
+#include <thread>
+#include <vector>
+
+namespace understudy::daemon {
+
+inline constexpr std::string_view kVersion = "0.1.0";
+
+// One cluster's objects on this node: catalog, pools, hypervisor, the peers' listener, the workers
+// and the periodic contact with peers. Made when the cluster is known; its destructor stops all.
+class House {
+public:
+    static Result<std::unique_ptr<House>> open(const Config& config, const model::Cluster& cluster,
+                                               std::shared_ptr<ports::Catalog> catalog,
+                                               const net::Identity& identity, SystemClock& clock);
+    ~House();
+    House(const House&) = delete;
+    House& operator=(const House&) = delete;
+
+    net::HttpResponse handle(const net::HttpRequest& request) {
+        return operators_->handle(request);
+    }
+
+private:
+    House(const Config& config, const model::Cluster& cluster,
+          std::shared_ptr<ports::Catalog> catalog, std::unique_ptr<ports::Hypervisor> hypervisor,
+          const net::Identity& identity, SystemClock& clock);
+
+    Result<> open_pools();
+    Result<> listen(const net::Identity& identity);
+    void work();
+    void keep_contact();
+    void start_guarded_vms();
+    model::Capabilities capabilities();
+
+    Config config_;
+    std::shared_ptr<ports::Catalog> catalog_;
+    std::unique_ptr<ports::Hypervisor> hypervisor_;
+    SystemClock& clock_;
+    SystemRandom random_;
+    api::NetPeerLinks links_;
+    tasks::Site site_;
+    tasks::Receiving receiving_;
+    tasks::Runner runner_;
+    std::unique_ptr<api::Operators> operators_;
+    std::unique_ptr<api::PeerServer> peers_;
+    std::vector<std::thread> threads_;
+};
+
+}  // namespace understudy::daemon

@@ -1,0 +1,71 @@
+#include "daemon/front_door.hpp"
+
+#include <fmt/format.h>
+#include <signal.h>
+#include <spdlog/sinks/stdout_sinks.h>
+#include <spdlog/spdlog.h>
+
+#include <cstdio>
+#include <cstring>
+
+namespace {
+
+constexpr const char* kHelp =
+    R"(understudyd: keeps replicas of this host's VMs on peers, and peers' replicas here.
+
+Usage: understudyd [-c FILE]
+  -c, --config FILE   TOML file; without it the defaults of one machine hold
+      --version       print the version
+Example: understudyd -c /etc/understudy/understudyd.toml
+Stop it with SIGTERM: transfers end at a durable point and go on after the next start.
+)";
+
+int run(const std::string& config_path) {
+    auto config = understudy::daemon::load_config(config_path);
+    if (!config) {
+        fmt::print(stderr, "understudyd: {}\n", config.error().text());
+        return 2;
+    }
+    sigset_t signals;
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGTERM);
+    sigaddset(&signals, SIGINT);
+    pthread_sigmask(SIG_BLOCK, &signals, nullptr);  // all threads inherit it; sigwait takes them
+    understudy::daemon::FrontDoor door(std::move(*config));
+    auto opened = door.open();
+    if (!opened) {
+        spdlog::critical("{}", opened.error().text());
+        return 1;
+    }
+    spdlog::info("understudyd {} is ready", understudy::daemon::kVersion);
+    int signal = 0;
+    sigwait(&signals, &signal);
+    spdlog::info("stopping on {}", strsignal(signal));
+    door.close();
+    spdlog::info("stopped");
+    return 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    spdlog::set_default_logger(spdlog::stderr_logger_mt("understudyd"));
+    spdlog::set_pattern("%Y-%m-%dT%H:%M:%S.%eZ %l %v", spdlog::pattern_time_type::utc);
+    std::string config;
+    for (int i = 1; i < argc; ++i) {
+        const std::string_view word = argv[i];
+        if ((word == "-c" || word == "--config") && i + 1 < argc) {
+            config = argv[++i];
+        } else if (word == "--version") {
+            fmt::print("understudyd {}\n", understudy::daemon::kVersion);
+            return 0;
+        } else if (word == "-h" || word == "--help") {
+            std::fputs(kHelp, stdout);
+            return 0;
+        } else {
+            fmt::print(stderr, "understudyd: unknown word '{}'; see understudyd --help\n", word);
+            return 2;
+        }
+    }
+    return run(config);
+}
