@@ -1,0 +1,47 @@
+#pragma once
+
+#include "model/transfer.hpp"
+#include "ports/peer_link.hpp"
+
+#include <cstdint>
+#include <vector>
+
+namespace understudy::mover {
+
+// Decides how the next chunk travels: compression must never make a send slower than the link.
+// Measured with both ends on two cores: zstd-1 pays below about 2 Gbit/s, lz4 between 2 and 6,
+// above that nothing does. Pure: no clock, no threads.
+class CodecChooser {
+public:
+    explicit CodecChooser(std::vector<model::Codec> usable);  // none is always usable
+
+    // The configured limit in bytes per second, 0 = none. A limit below the link is the link.
+    void set_rate_limit(std::uint64_t bytes_per_second);
+
+    // What the channels measured, summed. A rate counts when the link bounded it; one that we or
+    // the receiver bounded only says that the link is at least that fast. Takes effect when two
+    // measurements in a row agree.
+    void observe(const ports::LinkStats& sum);
+
+    // For the next chunk. After incompressible chunks in a row only every 8th, 16th … 64th is
+    // tried.
+    model::Codec choose();
+    // How trying a codec went: whether the chunk shrank enough to travel compressed.
+    void record(bool shrank);
+
+    model::Codec preferred() const;  // by the link alone
+
+private:
+    model::Codec nearest_usable(model::Codec wanted) const;
+
+    std::vector<model::Codec> usable_;
+    model::Codec by_link_ = model::Codec::none;
+    model::Codec by_limit_ = model::Codec::none;
+    model::Codec candidate_ = model::Codec::none;
+    unsigned agreeing_ = 0;
+    unsigned failures_ = 0;  // in a row
+    unsigned skip_ = 0;      // chunks to go before the next try
+    unsigned stride_ = 0;    // 0: every chunk is tried
+};
+
+}  // namespace understudy::mover
