@@ -1,0 +1,59 @@
+#pragma once
+
+#include "base/error.hpp"
+
+#include <fcntl.h>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+
+namespace understudy::qcow2 {
+
+// An open regular file or block device. Positional I/O only, so threads may share it.
+// Errors name the path.
+class ImageFile {
+public:
+    // flags as for open(2); O_CLOEXEC is added. unsupported: neither file nor block device.
+    static Result<ImageFile> open(const std::string& path, int flags, mode_t mode = 0600);
+    ImageFile(ImageFile&& other) noexcept;
+    ImageFile& operator=(ImageFile&& other) noexcept;
+    ~ImageFile();
+
+    int fd() const { return fd_; }
+    const std::string& path() const { return path_; }
+    std::uint64_t device() const { return device_; }
+    std::uint64_t inode() const { return inode_; }
+    bool is_block_device() const { return block_device_; }
+
+    Result<std::uint64_t> size() const;  // bytes now
+    // Reads until the range or the file ends; returns how many bytes there were.
+    Result<std::size_t> read_some(std::uint64_t offset, std::span<std::byte> into) const;
+    // corrupt: the file ends before the range does.
+    Result<> read_exact(std::uint64_t offset, std::span<std::byte> into) const;
+    Result<> write(std::uint64_t offset, std::span<const std::byte> data);
+    Result<> truncate(std::uint64_t size);
+    // Frees the range's blocks; it reads as zeroes. False: this filesystem cannot.
+    Result<bool> punch_hole(std::uint64_t offset, std::uint64_t length);
+    Result<> sync_data();
+    Result<> sync();
+    // Asks the kernel to begin writing these dirty pages out. A hint: it never fails.
+    void start_writeback(std::uint64_t offset, std::uint64_t length);
+
+private:
+    ImageFile(int fd, std::string path) : fd_(fd), path_(std::move(path)) {}
+    Error error(std::string_view what) const;  // from errno
+
+    int fd_ = -1;
+    std::string path_;
+    std::uint64_t device_ = 0;
+    std::uint64_t inode_ = 0;
+    bool block_device_ = false;
+};
+
+std::string directory_of(const std::string& path);  // "." for a bare name
+Result<> sync_directory_of(const std::string& path);
+// Renames within one directory, then makes that durable. invalid: `to` exists and !replace.
+Result<> move_into_place(const std::string& from, const std::string& to, bool replace);
+
+}  // namespace understudy::qcow2
