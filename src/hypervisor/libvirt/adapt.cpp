@@ -1,0 +1,107 @@
+#include "hypervisor/libvirt/adapt.hpp"
+
+#include "hypervisor/libvirt/adapt_steps.hpp"
+#include "hypervisor/libvirt/domain_xml.hpp"
+#include "hypervisor/libvirt/xml.hpp"
+
+#include <fmt/format.h>
+
+#include <set>
+#include <string_view>
+
+namespace understudy::libvirt {
+namespace {
+
+void adapt_identity(const Adapting& work) {
+    if (!work.request.new_name.empty()) {
+        work.change(fmt::format("name: {} → {}", text_of(work.domain.child("name")),
+                                work.request.new_name));
+        set_text(work.domain, "name", work.request.new_name);
+    }
+    remove_children(work.domain, "id");
+    if (!work.request.new_id) return;
+    const auto id = work.request.new_id->text();
+    work.change(fmt::format("UUID: {} → {}", text_of(work.domain.child("uuid")), id));
+    set_text(work.domain, "uuid", id);
+    // libvirt demands that the firmware tables say the same.
+    for (const auto entry : work.domain.child("sysinfo").child("system").children("entry"))
+        if (attribute_of(entry, "name") == "uuid") entry.text().set(id.c_str());
+    // libvirt makes a new generation id: guests then know that they are a copy.
+    if (auto genid = work.domain.child("genid")) genid.text().set("");
+}
+
+// CD-ROM and floppy drives come up empty; disks that did not travel are taken out.
+void adapt_other_disks(const Adapting& work) {
+    std::set<std::string> given;
+    for (const auto& disk : work.request.disks) given.insert(disk.target);
+    for (auto disk : children_of(work.devices(), "disk")) {
+        const auto target = attribute_of(disk.child("target"), "dev");
+        const auto device = attribute_of(disk, "device");
+        if (device == "cdrom" || device == "floppy") {
+            if (disk.child("source"))
+                work.change(fmt::format("{} {}: its image does not travel; the drive is empty",
+                                        device, target));
+            set_attribute(disk, "type", "file");
+            for (const char* child : {"source", "auth", "encryption", "backingStore", "mirror"})
+                remove_children(disk, child);
+            continue;
+        }
+        if (given.contains(target)) continue;
+        work.block(fmt::format("disk:{}", target),
+                   fmt::format("disk {} did not travel with the VM; accept this to start without "
+                               "it",
+                               target));
+        work.change(fmt::format("disk {}: removed, it did not travel", target));
+        work.devices().remove_child(disk);
+    }
+}
+
+void drop_labels(const Adapting& work) {
+    for (auto label : children_of(work.domain, "seclabel")) {
+        if (attribute_of(label, "type") != "static") continue;
+        work.change("static security label dropped; this host's libvirt makes its own");
+        pugi::xml_node(work.domain).remove_child(label);
+    }
+}
+
+}  // namespace
+
+Result<Wanted> wanted_by(const std::string& domain_xml) {
+    auto document = parse_domain(domain_xml);
+    if (!document) return fail(std::move(document.error()));
+    const auto domain = document->child("domain");
+    const auto type = domain.child("os").child("type");
+    return Wanted{attribute_of(type, "arch"), attribute_of(type, "machine"),
+                  attribute_of(domain, "type") == "kvm"};
+}
+
+Result<ports::Adapted> adapt_definition(const ports::AdaptRequest& request,
+                                        const HostFacts& facts) {
+    auto switched = with_disk_sources(request.domain_xml, request.disks);
+    if (!switched) return fail(std::move(switched.error()));
+    auto document = parse_domain(*switched);
+    if (!document) return fail(std::move(document.error()));
+    ports::Adapted adapted;
+    const Adapting work{document->child("domain"), request, facts, adapted};
+    for (const auto& disk : request.disks)
+        adapted.changes.push_back(fmt::format("disk {}: now {} ({})", disk.target,
+                                              disk.source.location, disk.source.format));
+    adapt_other_disks(work);
+    adapt_identity(work);
+    adapt_hypervisor_type(work);
+    adapt_machine(work);
+    adapt_cpu(work);
+    adapt_firmware(work);
+    adapt_kernel(work);
+    adapt_placement(work);
+    adapt_interfaces(work);
+    adapt_character_devices(work);
+    adapt_graphics(work);
+    adapt_untravelled_devices(work);
+    adapt_qemu_arguments(work);
+    drop_labels(work);
+    adapted.domain_xml = print(*document);
+    return adapted;
+}
+
+}  // namespace understudy::libvirt

@@ -1,0 +1,40 @@
+#pragma once
+
+#include "hypervisor/libvirt/host_facts.hpp"
+#include "ports/hypervisor.hpp"
+
+#include <pugixml.hpp>
+#include <string>
+
+// The steps of adapt_definition(). Each changes the document in place and reports into `adapted`.
+namespace understudy::libvirt {
+
+struct Adapting {
+    pugi::xml_node domain;
+    const ports::AdaptRequest& request;
+    const HostFacts& facts;
+    ports::Adapted& adapted;
+
+    pugi::xml_node devices() const { return domain.child("devices"); }
+    void change(std::string words) const { adapted.changes.push_back(std::move(words)); }
+    void block(std::string key, std::string text) const {
+        adapted.issues.push_back({model::Severity::blocks, std::move(key), std::move(text)});
+    }
+    void warn(std::string key, std::string text) const {
+        adapted.issues.push_back({model::Severity::warns, std::move(key), std::move(text)});
+    }
+};
+
+void adapt_hypervisor_type(const Adapting& work);  // kvm or qemu, emulator, architecture
+void adapt_machine(const Adapting& work);
+void adapt_cpu(const Adapting& work);  // after adapt_hypervisor_type
+void adapt_firmware(const Adapting& work);
+void adapt_kernel(const Adapting& work);
+void adapt_placement(const Adapting& work);
+void adapt_interfaces(const Adapting& work);
+void adapt_character_devices(const Adapting& work);
+void adapt_graphics(const Adapting& work);
+void adapt_untravelled_devices(const Adapting& work);  // TPM, host devices, shared folders, …
+void adapt_qemu_arguments(const Adapting& work);
+
+}  // namespace understudy::libvirt

@@ -1,0 +1,135 @@
+#include "hypervisor/libvirt/connection.hpp"
+
+#include "hypervisor/libvirt/libvirt_error.hpp"
+
+#include <fmt/format.h>
+#include <libvirt/libvirt.h>
+#include <libvirt/virterror.h>
+
+#include <charconv>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <optional>
+#include <string_view>
+#include <thread>
+
+namespace understudy::libvirt {
+namespace {
+
+constexpr std::string_view kEmbed = "qemu:///embed?root=";
+constexpr int kKeepAliveSeconds = 5;
+constexpr unsigned kKeepAliveCount = 3;
+
+// What QEMU driver settings an embedded driver needs on a host without virtlogd, cgroup delegation
+// and confinement. Written once; an existing file is the operator's and stays.
+constexpr std::string_view kEmbedSettings =
+    "user = \"root\"\ngroup = \"root\"\nstdio_handler = \"file\"\n"
+    "security_driver = \"none\"\ncgroup_controllers = []\nnamespaces = []\n";
+
+void ignore_error(void*, virErrorPtr) {}
+
+// libvirt's event loop: timers, keep-alives and, embedded, the guests' monitors. It is one per
+// process and runs until the process ends; libvirt has no way to unregister it.
+bool start_event_loop() {
+    // Errors come back from the calls; the embedded driver's log would repeat them on stderr.
+    setenv("LIBVIRT_LOG_OUTPUTS", "4:file:/dev/null", 0);
+    if (virInitialize() != 0) return false;
+    virSetErrorFunc(nullptr, ignore_error);
+    if (virEventRegisterDefaultImpl() != 0) return false;
+    std::thread([] {
+        while (true) virEventRunDefaultImpl();
+    }).detach();
+    return true;
+}
+
+Result<> write_embed_settings(const std::filesystem::path& root) {
+    std::error_code error;
+    const auto file = root / "etc" / "qemu.conf";
+    if (std::filesystem::exists(file, error)) return {};
+    std::filesystem::create_directories(file.parent_path(), error);
+    std::ofstream out(file);
+    out << kEmbedSettings;
+    out.close();
+    if (!out) return fail(errno_error(errno, fmt::format("write {}", file.string())));
+    return {};
+}
+
+std::optional<char> percent_decoded(std::string_view digits) {
+    int value = 0;
+    const auto [end, error] = std::from_chars(digits.data(), digits.data() + 2, value, 16);
+    if (error != std::errc{} || end != digits.data() + 2) return std::nullopt;
+    return static_cast<char>(value);
+}
+
+}  // namespace
+
+std::string embed_root(const std::string& uri) {
+    if (!uri.starts_with(kEmbed)) return {};
+    const auto rest = std::string_view(uri).substr(kEmbed.size());
+    const auto encoded = rest.substr(0, rest.find('&'));
+    std::string root;
+    for (std::size_t i = 0; i < encoded.size(); ++i) {
+        if (encoded[i] == '%' && i + 2 < encoded.size()) {
+            if (const auto decoded = percent_decoded(encoded.substr(i + 1, 2))) {
+                root += *decoded;
+                i += 2;
+                continue;
+            }
+        }
+        root += encoded[i];
+    }
+    return root;
+}
+
+Result<ConnectionHandle> Connection::get() {
+    static const bool event_loop_runs = start_event_loop();
+    if (!event_loop_runs) return fail(ErrorKind::internal, "libvirt's event loop did not start");
+
+    const std::scoped_lock lock(mutex_);
+    if (connection_ && virConnectIsAlive(connection_.get()) != 1) connection_.reset();
+    if (!connection_) {
+        const auto root = embed_root(uri_);
+        if (!root.empty()) UNDERSTUDY_TRY(write_embed_settings(root));
+        connection_.reset(virConnectOpen(uri_.c_str()));
+        if (!connection_) {
+            auto error = last_error(nullptr, fmt::format("connect to libvirt at {}", uri_));
+            if (error.kind() == ErrorKind::invalid) return fail(std::move(error));
+            return fail(
+                Error(ErrorKind::unavailable, error.what())
+                    .advising(root.empty()
+                                  ? "see `systemctl status libvirtd` (or virtqemud)"
+                                  : "another process may be using this directory: a root has one"));
+        }
+        // An embedded or test driver has no keep-alive; that is no error.
+        virConnectSetKeepAlive(connection_.get(), kKeepAliveSeconds, kKeepAliveCount);
+        virResetLastError();
+    }
+    virConnectRef(connection_.get());
+    return ConnectionHandle(connection_.get());
+}
+
+Result<DomainHandle> find_domain(virConnectPtr connection, const VmId& vm) {
+    DomainHandle domain(virDomainLookupByUUID(connection, vm.bytes().data()));
+    if (!domain) return fail(last_error(connection, fmt::format("look up VM {}", vm.text())));
+    return domain;
+}
+
+Result<std::string> domain_xml(virDomainPtr domain, unsigned flags) {
+    const Text text(virDomainGetXMLDesc(domain, flags));
+    if (!text) return fail(last_error(virDomainGetConnect(domain), "read definition"));
+    return std::string(text.get());
+}
+
+std::string label(virDomainPtr domain) {
+    const char* name = virDomainGetName(domain);
+    return fmt::format("VM '{}'", name != nullptr ? name : "?");
+}
+
+Result<bool> is_active(virDomainPtr domain) {
+    const int active = virDomainIsActive(domain);
+    if (active < 0) return fail(last_error(virDomainGetConnect(domain), "look at state"));
+    return active == 1;
+}
+
+}  // namespace understudy::libvirt

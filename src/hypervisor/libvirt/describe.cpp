@@ -1,0 +1,140 @@
+#include "hypervisor/libvirt/describe.hpp"
+
+#include "hypervisor/libvirt/connection.hpp"
+#include "hypervisor/libvirt/domain_xml.hpp"
+#include "hypervisor/libvirt/libvirt_error.hpp"
+#include "hypervisor/libvirt/lifecycle.hpp"
+#include "hypervisor/libvirt/nvram_file.hpp"
+#include "hypervisor/libvirt/obstacles.hpp"
+
+#include <fmt/format.h>
+#include <libvirt/libvirt.h>
+#include <libvirt/virterror.h>
+
+#include <cstdlib>
+
+namespace understudy::libvirt {
+namespace {
+
+// The definition that the VM starts with next time and, when it runs, what it is now.
+struct Xmls {
+    std::string definition;
+    std::string current;
+    bool persistent = true;
+};
+
+Result<Xmls> read_xmls(virDomainPtr domain) {
+    const int persistent = virDomainIsPersistent(domain);
+    if (persistent < 0)
+        return fail(last_error(virDomainGetConnect(domain), "look at " + label(domain)));
+    auto definition = domain_xml(domain, VIR_DOMAIN_XML_INACTIVE);
+    if (!definition) return fail(std::move(definition.error()));
+    auto current = domain_xml(domain, 0);
+    if (!current) return fail(std::move(current.error()));
+    return Xmls{std::move(*definition), std::move(*current), persistent == 1};
+}
+
+Result<> add_sizes(virDomainPtr domain, std::vector<ports::DiskDescription>& disks) {
+    for (auto& disk : disks) {
+        virDomainBlockInfo info{};
+        if (virDomainGetBlockInfo(domain, disk.target.c_str(), &info, 0) == 0) {
+            disk.size = ByteSize(info.capacity);
+            continue;
+        }
+        auto error = last_error(virDomainGetConnect(domain),
+                                fmt::format("look at {}", disk.source.location));
+        // libvirt gone is no property of the disk.
+        if (virConnectIsAlive(virDomainGetConnect(domain)) != 1) return fail(std::move(error));
+        if (disk.unsupported.empty()) disk.unsupported = error.what();
+    }
+    return {};
+}
+
+Result<> add_obstacles(virDomainPtr domain, const Xmls& xmls,
+                       std::vector<model::ReadinessIssue>& obstacles) {
+    using model::Severity;
+    auto found = obstacles_in(xmls.definition);
+    if (!found) return fail(std::move(found.error()));
+    obstacles = std::move(*found);
+    if (!xmls.persistent)
+        obstacles.push_back({Severity::blocks, "transient",
+                             "the VM has no definition and vanishes when it stops; make one with "
+                             "`virsh dumpxml VM | virsh define /dev/stdin`"});
+    const int saved = virDomainHasManagedSaveImage(domain, 0);
+    if (saved < 0) virResetLastError();
+    if (saved == 1)
+        obstacles.push_back({Severity::blocks, "managed-save",
+                             "the VM's memory was saved with `virsh managedsave` and does not "
+                             "travel; start the VM and shut it down"});
+    auto secure = domain_xml(domain, VIR_DOMAIN_XML_INACTIVE | VIR_DOMAIN_XML_SECURE);
+    if (!secure) return fail(std::move(secure.error()));
+    auto password = has_graphics_password(*secure);
+    if (!password) return fail(std::move(password.error()));
+    if (*password)
+        obstacles.push_back({Severity::warns, "graphics-password",
+                             "the password of the VM's display does not travel: it would be "
+                             "reachable without one; set it there with `virsh edit`"});
+    auto nvram = nvram_of(xmls.current);
+    if (!nvram) return fail(std::move(nvram.error()));
+    if (!nvram->unsupported.empty())
+        obstacles.push_back({Severity::blocks, "nvram", nvram->unsupported});
+    return {};
+}
+
+// libvirt's own choice of the file, when a definition leaves it to libvirt (firmware='efi' in
+// libvirt 9.0 shows no path while the VM is stopped).
+std::string default_nvram_path(const std::string& uri, virDomainPtr domain) {
+    const auto root = embed_root(uri);
+    const std::string base = root.empty() ? "/var/lib/libvirt" : root + "/lib";
+    const char* name = virDomainGetName(domain);
+    return fmt::format("{}/qemu/nvram/{}_VARS.fd", base, name != nullptr ? name : "");
+}
+
+}  // namespace
+
+Result<std::vector<ports::VmSummary>> list_domains(virConnectPtr connection) {
+    virDomainPtr* domains = nullptr;
+    const int count = virConnectListAllDomains(connection, &domains, 0);
+    if (count < 0) return fail(last_error(connection, "list VMs"));
+    std::vector<DomainHandle> owned;
+    for (int i = 0; i < count; ++i) owned.emplace_back(domains[i]);
+    std::free(static_cast<void*>(domains));
+    std::vector<ports::VmSummary> summaries;
+    for (const auto& domain : owned) {
+        auto summary = summary_of(domain.get());
+        if (!summary) return fail(std::move(summary.error()));
+        summaries.push_back(std::move(*summary));
+    }
+    return summaries;
+}
+
+Result<ports::VmDescription> describe_domain(virDomainPtr domain) {
+    ports::VmDescription description;
+    auto summary = summary_of(domain);
+    if (!summary) return fail(std::move(summary.error()));
+    description.summary = std::move(*summary);
+    auto xmls = read_xmls(domain);
+    if (!xmls) return fail(std::move(xmls.error()));
+    auto disks = disks_in(xmls->current, xmls->definition);
+    if (!disks) return fail(std::move(disks.error()));
+    description.disks = std::move(*disks);
+    UNDERSTUDY_TRY(add_sizes(domain, description.disks));
+    auto nvram = nvram_of(xmls->current);
+    if (!nvram) return fail(std::move(nvram.error()));
+    description.has_nvram = nvram->present;
+    UNDERSTUDY_TRY(add_obstacles(domain, *xmls, description.obstacles));
+    description.domain_xml = std::move(xmls->definition);
+    return description;
+}
+
+Result<std::string> read_domain_nvram(virDomainPtr domain, const std::string& uri) {
+    auto xml = domain_xml(domain, 0);
+    if (!xml) return fail(std::move(xml.error()));
+    auto nvram = nvram_of(*xml);
+    if (!nvram) return fail(std::move(nvram.error()));
+    if (!nvram->unsupported.empty()) return fail(ErrorKind::unsupported, nvram->unsupported);
+    if (!nvram->present) return std::string{};
+    return read_nvram_file(nvram->path.empty() ? default_nvram_path(uri, domain) : nvram->path);
+}
+
+}  // namespace understudy::libvirt

@@ -1,0 +1,18 @@
+#pragma once
+
+#include "hypervisor/libvirt/handles.hpp"
+#include "ports/hypervisor.hpp"
+
+#include <string>
+#include <vector>
+
+// Looking at domains; changes nothing.
+namespace understudy::libvirt {
+
+Result<std::vector<ports::VmSummary>> list_domains(virConnectPtr connection);
+Result<ports::VmDescription> describe_domain(virDomainPtr domain);
+
+// The bytes of a domain's UEFI variables; empty when it has none, or none yet.
+Result<std::string> read_domain_nvram(virDomainPtr domain, const std::string& uri);
+
+}  // namespace understudy::libvirt

@@ -1,0 +1,50 @@
+#pragma once
+
+#include "ports/hypervisor.hpp"
+
+#include <optional>
+#include <string>
+#include <vector>
+
+// What a domain's XML says about its disks and UEFI variables, and the few changes that are made
+// to it in place. Pure text in, text out. Format: https://libvirt.org/formatdomain.html
+namespace understudy::libvirt {
+
+// The disks that travel (device='disk' and 'lun'; CD-ROM and floppy do not), with the sources of
+// `current`: the live XML of a running domain, else its definition. `definition` is what it starts
+// with next time; where the two disagree, a disk is unsupported and says what to do. Sizes are 0.
+Result<std::vector<ports::DiskDescription>> disks_in(const std::string& current,
+                                                     const std::string& definition);
+
+// The definition with new disk sources; everything else stays as it is. invalid: no such disk.
+Result<std::string> with_disk_sources(const std::string& definition,
+                                      const std::vector<ports::DiskSwitch>& switches);
+
+// The <domainsnapshot> that switches these disks, and no other, to external files.
+Result<std::string> snapshot_xml(const std::string& live,
+                                 const std::vector<ports::DiskSwitch>& switches);
+
+// One disk's files, from the one it writes to down to the bottom, as the live XML shows them.
+// not_found: no such disk.
+Result<std::vector<std::string>> chain_of(const std::string& live, const std::string& target);
+
+// The active commit that runs on a disk, if any.
+struct Mirror {
+    std::string job;   // libvirt's word: "active-commit", "copy"
+    std::string file;  // where it ends
+    bool ready = false;
+};
+Result<std::optional<Mirror>> mirror_of(const std::string& live, const std::string& target);
+
+// A UEFI guest keeps its variables in a file: the path, or an empty one when there is none yet.
+struct Nvram {
+    bool present = false;  // the guest has UEFI variables
+    std::string path;
+    std::string unsupported;  // why they cannot be read as a file
+};
+Result<Nvram> nvram_of(const std::string& xml);
+
+// A guest agent is connected in the live XML.
+Result<bool> agent_connected(const std::string& live);
+
+}  // namespace understudy::libvirt

@@ -1,0 +1,62 @@
+#include "hypervisor/libvirt/freeze.hpp"
+
+#include <chrono>
+
+namespace understudy::libvirt {
+namespace {
+
+constexpr int kThawAttempts = 5;
+constexpr std::chrono::milliseconds kBetweenAttempts{100};
+
+}  // namespace
+
+Freeze::Freeze(const Call& freeze, Call thaw, Duration limit) : thaw_(std::move(thaw)) {
+    // Started first: the limit counts from the moment the guest is asked.
+    watchdog_ = std::thread([this, limit] { watch(limit); });
+    const bool frozen = freeze().has_value();
+    std::unique_lock lock(mutex_);
+    if (frozen && state_ == State::frozen) {
+        held_ = true;
+        return;
+    }
+    // The limit passed while the guest was still freezing, and the watchdog's thaw may have come
+    // too early; or freezing failed half way. Either way it must not stay frozen.
+    changed_.wait(lock, [this] { return state_ != State::thawing; });
+    state_ = State::frozen;
+    thaw_locked(lock);
+}
+
+Freeze::~Freeze() {
+    thaw();
+    watchdog_.join();
+}
+
+bool Freeze::thaw() {
+    std::unique_lock lock(mutex_);
+    const bool held = held_ && state_ == State::frozen;
+    thaw_locked(lock);
+    return held;
+}
+
+void Freeze::thaw_locked(std::unique_lock<std::mutex>& lock) {
+    changed_.wait(lock, [this] { return state_ != State::thawing; });
+    if (state_ == State::thawed) return;
+    state_ = State::thawing;
+    changed_.notify_all();
+    lock.unlock();
+    for (int attempt = 0; attempt < kThawAttempts; ++attempt) {
+        if (thaw_()) break;
+        std::this_thread::sleep_for(kBetweenAttempts);
+    }
+    lock.lock();
+    state_ = State::thawed;
+    changed_.notify_all();
+}
+
+void Freeze::watch(Duration limit) {
+    std::unique_lock lock(mutex_);
+    if (changed_.wait_for(lock, limit, [this] { return state_ != State::frozen; })) return;
+    thaw_locked(lock);
+}
+
+}  // namespace understudy::libvirt

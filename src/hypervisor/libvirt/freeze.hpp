@@ -1,0 +1,43 @@
+#pragma once
+
+#include "base/error.hpp"
+#include "base/units.hpp"
+
+#include <condition_variable>
+#include <functional>
+#include <mutex>
+#include <thread>
+
+namespace understudy::libvirt {
+
+// A guest's file systems frozen for at most `limit`. Thaws when asked, when the limit passes (from
+// a thread of its own) or when it goes out of scope, whichever comes first; a failing thaw is tried
+// again. A freeze that failed is thawed as well: the guest may have done it and the answer be lost.
+class Freeze {
+public:
+    using Call = std::function<Result<>()>;
+
+    // Calls `freeze` at once. Both calls must be safe to run beside other calls for the same VM.
+    Freeze(const Call& freeze, Call thaw, Duration limit);
+    ~Freeze();
+    Freeze(const Freeze&) = delete;
+    Freeze& operator=(const Freeze&) = delete;
+
+    // True when it was frozen from the constructor until now.
+    bool thaw();
+
+private:
+    enum class State { frozen, thawing, thawed };
+
+    void thaw_locked(std::unique_lock<std::mutex>& lock);
+    void watch(Duration limit);
+
+    const Call thaw_;
+    std::mutex mutex_;
+    std::condition_variable changed_;
+    State state_ = State::frozen;
+    bool held_ = false;  // frozen, and the limit has not passed
+    std::thread watchdog_;
+};
+
+}  // namespace understudy::libvirt

@@ -1,0 +1,195 @@
+#include "hypervisor/libvirt/lifecycle.hpp"
+
+#include "hypervisor/libvirt/connection.hpp"
+#include "hypervisor/libvirt/domain_xml.hpp"
+#include "hypervisor/libvirt/libvirt_error.hpp"
+#include "hypervisor/libvirt/xml.hpp"
+
+#include <fmt/format.h>
+#include <libvirt/libvirt.h>
+#include <libvirt/virterror.h>
+
+#include <chrono>
+#include <string_view>
+#include <thread>
+
+namespace understudy::libvirt {
+namespace {
+
+using ports::VmState;
+
+constexpr std::chrono::milliseconds kPoll{50};
+
+std::unexpected<Error> failed(virDomainPtr domain, std::string_view what) {
+    return fail(last_error(virDomainGetConnect(domain), fmt::format("{} {}", what, label(domain))));
+}
+
+Result<VmState> state_of(virDomainPtr domain) {
+    int state = VIR_DOMAIN_NOSTATE;
+    if (virDomainGetState(domain, &state, nullptr, 0) < 0) {
+        auto error = last_error(virDomainGetConnect(domain), "look at state");
+        // A domain without a definition is gone when it stops.
+        if (error.kind() == ErrorKind::not_found) return VmState::stopped;
+        return fail(std::move(error));
+    }
+    switch (state) {
+        case VIR_DOMAIN_SHUTOFF:
+        case VIR_DOMAIN_CRASHED: return VmState::stopped;
+        case VIR_DOMAIN_PAUSED:
+        case VIR_DOMAIN_PMSUSPENDED: return VmState::paused;
+        default: return VmState::running;
+    }
+}
+
+Result<> refuse_saved_image(virDomainPtr domain, std::string_view what) {
+    const int saved = virDomainHasManagedSaveImage(domain, 0);
+    if (saved < 0) return failed(domain, "look for a saved image of");
+    if (saved == 0) return {};
+    return fail(Error(ErrorKind::conflict,
+                      fmt::format("{} has saved memory that belongs to its present disks; it "
+                                  "cannot {} now",
+                                  label(domain), what))
+                    .advising("start it (`virsh start`) and shut it down, or drop the memory with "
+                              "`virsh managedsave-remove`"));
+}
+
+}  // namespace
+
+Result<ports::VmSummary> summary_of(virDomainPtr domain) {
+    ports::VmSummary summary;
+    base::UuidBytes id{};
+    if (virDomainGetUUID(domain, id.data()) < 0) return failed(domain, "read the UUID of");
+    summary.id = VmId(id);
+    if (const char* name = virDomainGetName(domain)) summary.name = name;
+    auto state = state_of(domain);
+    if (!state) return fail(std::move(state.error()));
+    summary.state = *state;
+    int autostart = 0;
+    if (virDomainGetAutostart(domain, &autostart) < 0) virResetLastError();  // transient: has none
+    summary.autostart = autostart != 0;
+    return summary;
+}
+
+Result<> start(virDomainPtr domain) {
+    auto state = state_of(domain);
+    if (!state) return fail(std::move(state.error()));
+    if (*state == VmState::running) return {};
+    if (*state == VmState::paused)
+        return fail(Error(ErrorKind::conflict, label(domain) + " is paused, not stopped")
+                        .advising("let it go on with `virsh resume`"));
+    if (virDomainCreate(domain) == 0) return {};
+    auto error = last_error(virDomainGetConnect(domain), fmt::format("start {}", label(domain)));
+    // Someone else started it at the same moment.
+    if (state = state_of(domain); state && *state == VmState::running) return {};
+    return fail(std::move(error));
+}
+
+Result<> shutdown(virDomainPtr domain, Duration limit) {
+    auto state = state_of(domain);
+    if (!state) return fail(std::move(state.error()));
+    if (*state == VmState::stopped) return {};
+    if (*state == VmState::paused)
+        return fail(Error(ErrorKind::conflict,
+                          label(domain) + " is paused and cannot hear that it shall shut down")
+                        .advising("resume it with `virsh resume`, or use `vm stop`"));
+    // No flags: through the guest agent when it is connected, else by ACPI.
+    if (virDomainShutdownFlags(domain, 0) < 0) {
+        auto error =
+            last_error(virDomainGetConnect(domain), fmt::format("shut down {}", label(domain)));
+        if (state = state_of(domain); state && *state == VmState::stopped) return {};
+        return fail(std::move(error));
+    }
+    const auto until = std::chrono::steady_clock::now() + limit;
+    while (true) {
+        state = state_of(domain);
+        if (!state) return fail(std::move(state.error()));
+        if (*state == VmState::stopped) return {};
+        if (std::chrono::steady_clock::now() >= until)
+            return fail(Error(ErrorKind::unavailable,
+                              fmt::format("{} did not shut down within {}", label(domain),
+                                          base::format_duration(limit)))
+                            .advising("look at its console, or stop it at once with `vm stop`"));
+        std::this_thread::sleep_for(kPoll);
+    }
+}
+
+Result<> stop(virDomainPtr domain) {
+    auto state = state_of(domain);
+    if (!state) return fail(std::move(state.error()));
+    if (*state == VmState::stopped || virDomainDestroy(domain) == 0) return {};
+    auto error = last_error(virDomainGetConnect(domain), fmt::format("stop {}", label(domain)));
+    // libvirt complains when the VM ends by itself (or its own reconnecting ended it) meanwhile.
+    if (state = state_of(domain); state && *state == VmState::stopped) return {};
+    return fail(std::move(error));
+}
+
+Result<> pause(virDomainPtr domain) {
+    auto state = state_of(domain);
+    if (!state) return fail(std::move(state.error()));
+    if (*state == VmState::paused) return {};
+    if (*state == VmState::stopped)
+        return fail(ErrorKind::conflict, label(domain) + " is stopped, not running");
+    if (virDomainSuspend(domain) < 0) return failed(domain, "pause");
+    return {};
+}
+
+Result<> resume(virDomainPtr domain) {
+    auto state = state_of(domain);
+    if (!state) return fail(std::move(state.error()));
+    if (*state == VmState::running) return {};
+    if (*state == VmState::stopped)
+        return fail(ErrorKind::conflict, label(domain) + " is stopped, not paused");
+    if (virDomainResume(domain) < 0) return failed(domain, "resume");
+    return {};
+}
+
+Result<> set_disks(virDomainPtr domain, const std::vector<ports::DiskSwitch>& switches) {
+    auto state = state_of(domain);
+    if (!state) return fail(std::move(state.error()));
+    if (*state != VmState::stopped)
+        return fail(ErrorKind::conflict, label(domain) + " is running; its disks are in use");
+    UNDERSTUDY_TRY(refuse_saved_image(domain, "get other disks"));
+    auto definition = domain_xml(domain, VIR_DOMAIN_XML_INACTIVE | VIR_DOMAIN_XML_SECURE);
+    if (!definition) return fail(std::move(definition.error()));
+    auto changed = with_disk_sources(*definition, switches);
+    if (!changed) return fail(std::move(changed.error()));
+    const DomainHandle defined(
+        virDomainDefineXMLFlags(virDomainGetConnect(domain), changed->c_str(), 0));
+    if (!defined) return failed(domain, "change the disks of");
+    return {};
+}
+
+Result<> define(virConnectPtr connection, const std::string& domain_xml) {
+    auto document = parse_domain(domain_xml);
+    if (!document) return fail(std::move(document.error()));
+    const auto name = text_of(document->child("domain").child("name"));
+    const auto id = text_of(document->child("domain").child("uuid"));
+    const DomainHandle same_name(virDomainLookupByName(connection, name.c_str()));
+    if (same_name) {
+        char other[VIR_UUID_STRING_BUFLEN] = {};
+        virDomainGetUUIDString(same_name.get(), other);
+        if (!id.empty() && id != other)
+            return fail(
+                Error(ErrorKind::conflict,
+                      fmt::format("another VM here is already named '{}' (UUID {})", name, other))
+                    .advising("rename one of them (`virsh domrename`)"));
+    }
+    virResetLastError();
+    const DomainHandle defined(virDomainDefineXMLFlags(connection, domain_xml.c_str(), 0));
+    if (!defined) return fail(last_error(connection, fmt::format("define VM '{}'", name)));
+    return {};
+}
+
+Result<> undefine(virDomainPtr domain) {
+    auto state = state_of(domain);
+    if (!state) return fail(std::move(state.error()));
+    if (*state != VmState::stopped)
+        return fail(Error(ErrorKind::conflict, label(domain) + " is running")
+                        .advising("stop it first with `vm shutdown` or `vm stop`"));
+    UNDERSTUDY_TRY(refuse_saved_image(domain, "be removed from libvirt"));
+    if (virDomainUndefineFlags(domain, VIR_DOMAIN_UNDEFINE_KEEP_NVRAM) < 0)
+        return failed(domain, "undefine");
+    return {};
+}
+
+}  // namespace understudy::libvirt

@@ -1,0 +1,187 @@
+#include "hypervisor/libvirt/merge.hpp"
+
+#include "hypervisor/libvirt/connection.hpp"
+#include "hypervisor/libvirt/domain_xml.hpp"
+#include "hypervisor/libvirt/libvirt_error.hpp"
+
+#include <fmt/format.h>
+#include <libvirt/libvirt.h>
+#include <libvirt/virterror.h>
+
+#include <algorithm>
+#include <chrono>
+#include <filesystem>
+#include <optional>
+#include <thread>
+#include <vector>
+
+namespace understudy::libvirt {
+namespace {
+
+constexpr std::chrono::milliseconds kPoll{20};
+// After the guest's writes have caught up, pivoting takes libvirt a moment, not minutes.
+constexpr std::chrono::seconds kPivotLimit{60};
+constexpr std::uintmax_t kNearlyFull = 16u << 20;  // bytes; a commit that failed here ran out
+
+// What the disk looks like at one moment of the merge.
+struct View {
+    std::vector<std::string> chain;
+    std::optional<Mirror> mirror;
+    int job = VIR_DOMAIN_BLOCK_JOB_TYPE_UNKNOWN;  // unknown: none
+};
+
+struct Merging {
+    virDomainPtr domain;
+    const std::string& target;
+    const ports::LiveMerge& merge;
+    const std::function<bool()>& cancelled;
+
+    virConnectPtr connection() const { return virDomainGetConnect(domain); }
+    int kind() const {
+        return merge.top_is_head ? VIR_DOMAIN_BLOCK_JOB_TYPE_ACTIVE_COMMIT
+                                 : VIR_DOMAIN_BLOCK_JOB_TYPE_COMMIT;
+    }
+};
+
+Result<View> look(const Merging& work) {
+    auto active = is_active(work.domain);
+    if (!active) return fail(std::move(active.error()));
+    if (!*active)
+        return fail(ErrorKind::conflict,
+                    label(work.domain) + " stopped; its layers are now merged without it");
+    View view;
+    virDomainBlockJobInfo info{};
+    const int found = virDomainGetBlockJobInfo(work.domain, work.target.c_str(), &info, 0);
+    if (found < 0) return fail(last_error(work.connection(), "look at the block job"));
+    if (found == 1) view.job = info.type;
+    // After the job: a chain that was read first could be older than a job that has just ended.
+    auto live = domain_xml(work.domain, 0);
+    if (!live) return fail(std::move(live.error()));
+    auto chain = chain_of(*live, work.target);
+    if (!chain) return fail(std::move(chain.error()));
+    auto mirror = mirror_of(*live, work.target);
+    if (!mirror) return fail(std::move(mirror.error()));
+    view.chain = std::move(*chain);
+    view.mirror = std::move(*mirror);
+    return view;
+}
+
+bool contains(const View& view, const std::string& file) {
+    return std::find(view.chain.begin(), view.chain.end(), file) != view.chain.end();
+}
+
+// Ends the job without its effect on the chain, and waits for its end.
+Result<> abort(const Merging& work) {
+    if (virDomainBlockJobAbort(work.domain, work.target.c_str(), 0) < 0) {
+        // It may have ended by itself in between; the next look tells.
+        virResetLastError();
+    }
+    const auto until = std::chrono::steady_clock::now() + kPivotLimit;
+    while (std::chrono::steady_clock::now() < until) {
+        auto view = look(work);
+        if (!view) return fail(std::move(view.error()));
+        if (view->job == VIR_DOMAIN_BLOCK_JOB_TYPE_UNKNOWN && !view->mirror) return {};
+        std::this_thread::sleep_for(kPoll);
+    }
+    return fail(ErrorKind::unavailable, "the block job does not end");
+}
+
+Result<> begin(const Merging& work) {
+    const unsigned flags = work.merge.top_is_head ? unsigned{VIR_DOMAIN_BLOCK_COMMIT_ACTIVE} : 0u;
+    if (virDomainBlockCommit(work.domain, work.target.c_str(), work.merge.base.c_str(),
+                             work.merge.top.c_str(), 0, flags) < 0)
+        return fail(last_error(work.connection(), "begin block commit"));
+    return {};
+}
+
+Error failed(const Merging& work) {
+    std::error_code error;
+    const auto parent = std::filesystem::path(work.merge.base).parent_path();
+    const auto space = std::filesystem::space(parent, error);
+    if (!error && space.available < kNearlyFull)
+        return Error(ErrorKind::no_space, fmt::format("no space left at {}", parent.string()));
+    return Error(ErrorKind::unavailable, "QEMU ended the block commit without finishing it")
+        .advising("its reason is in the VM's QEMU log");
+}
+
+Result<> pivot(const Merging& work) {
+    if (virDomainBlockJobAbort(work.domain, work.target.c_str(), VIR_DOMAIN_BLOCK_JOB_ABORT_PIVOT) <
+        0)
+        return fail(last_error(work.connection(), "pivot to the layer below"));
+    const auto until = std::chrono::steady_clock::now() + kPivotLimit;
+    while (std::chrono::steady_clock::now() < until) {
+        auto view = look(work);
+        if (!view) return fail(std::move(view.error()));
+        if (view->job == VIR_DOMAIN_BLOCK_JOB_TYPE_UNKNOWN && !view->mirror)
+            return contains(*view, work.merge.top) ? Result<>(fail(failed(work))) : Result<>();
+        std::this_thread::sleep_for(kPoll);
+    }
+    return fail(ErrorKind::unavailable, "QEMU does not finish pivoting to the layer below");
+}
+
+// Waits for a running job. True: merged. False: the job has gone and the chain is as before.
+Result<bool> finish(const Merging& work) {
+    while (true) {
+        auto view = look(work);
+        if (!view) return fail(std::move(view.error()));
+        if (!contains(*view, work.merge.top)) return true;
+        const bool gone = view->job == VIR_DOMAIN_BLOCK_JOB_TYPE_UNKNOWN && !view->mirror;
+        if (gone) return false;
+        if (work.merge.top_is_head && view->mirror && view->mirror->ready) {
+            UNDERSTUDY_TRY(pivot(work));
+            return true;
+        }
+        if (work.cancelled && work.cancelled()) {
+            UNDERSTUDY_TRY(abort(work));
+            return fail(ErrorKind::cancelled, "the merge was cancelled");
+        }
+        std::this_thread::sleep_for(kPoll);
+    }
+}
+
+Result<> check(const Merging& work, const View& view) {
+    const auto& [base, top, top_is_head] = work.merge;
+    const auto at_top = std::find(view.chain.begin(), view.chain.end(), top);
+    const auto at_base = std::find(at_top, view.chain.end(), base);
+    if (at_base == view.chain.end() || (at_top == view.chain.begin()) != top_is_head)
+        return fail(ErrorKind::conflict,
+                    fmt::format("disk {} of {} is not on the layers {} over {}", work.target,
+                                label(work.domain), top, base));
+    if (view.job != VIR_DOMAIN_BLOCK_JOB_TYPE_UNKNOWN && view.job != work.kind())
+        return fail(
+            Error(ErrorKind::conflict, fmt::format("another block job is running on disk {} of {}",
+                                                   work.target, label(work.domain)))
+                .advising("see `virsh blockjob`"));
+    if (view.mirror && (view.mirror->job != "active-commit" || view.mirror->file != base))
+        return fail(
+            Error(ErrorKind::conflict,
+                  fmt::format("another block job ({} to {}) is on disk {} of {}", view.mirror->job,
+                              view.mirror->file, work.target, label(work.domain)))
+                .advising("see `virsh blockjob`"));
+    return {};
+}
+
+}  // namespace
+
+Result<> merge_layers(virDomainPtr domain, const std::string& target, const ports::LiveMerge& merge,
+                      const std::function<bool()>& cancelled) {
+    const Merging work{domain, target, merge, cancelled};
+    auto view = look(work);
+    if (!view) return fail(std::move(view.error()));
+    if (!contains(*view, merge.top) && contains(*view, merge.base)) return {};
+    UNDERSTUDY_TRY(check(work, *view));
+    if (cancelled && cancelled()) return fail(ErrorKind::cancelled, "the merge was cancelled");
+    if (view->job != VIR_DOMAIN_BLOCK_JOB_TYPE_UNKNOWN || view->mirror) {
+        // Left by an earlier process: most likely this very merge.
+        auto merged = finish(work);
+        if (!merged) return fail(std::move(merged.error()));
+        if (*merged) return {};
+    }
+    UNDERSTUDY_TRY(begin(work));
+    auto merged = finish(work);
+    if (!merged) return fail(std::move(merged.error()));
+    if (!*merged) return fail(failed(work));
+    return {};
+}
+
+}  // namespace understudy::libvirt

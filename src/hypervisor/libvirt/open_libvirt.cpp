@@ -1,0 +1,133 @@
+#include "hypervisor/libvirt/open_libvirt.hpp"
+
+#include "hypervisor/libvirt/adapt.hpp"
+#include "hypervisor/libvirt/connection.hpp"
+#include "hypervisor/libvirt/describe.hpp"
+#include "hypervisor/libvirt/libvirt_error.hpp"
+#include "hypervisor/libvirt/lifecycle.hpp"
+#include "hypervisor/libvirt/merge.hpp"
+#include "hypervisor/libvirt/nvram_file.hpp"
+#include "hypervisor/libvirt/snapshot.hpp"
+
+#include <fmt/format.h>
+#include <libvirt/libvirt.h>
+
+#include <type_traits>
+#include <utility>
+
+namespace understudy::libvirt {
+namespace {
+
+// Finds the connection and the domain for each call; what is done with them is elsewhere.
+class LibvirtHypervisor final : public ports::Hypervisor {
+public:
+    LibvirtHypervisor(const std::string& uri, std::string nvram_dir)
+        : connection_(uri), nvram_dir_(std::move(nvram_dir)) {}
+
+    Result<> connect() {
+        auto connection = connection_.get();
+        if (!connection) return fail(std::move(connection.error()));
+        return {};
+    }
+
+    Result<std::vector<ports::VmSummary>> list() override {
+        auto connection = connection_.get();
+        if (!connection) return fail(std::move(connection.error()));
+        return list_domains(connection->get());
+    }
+    Result<ports::VmDescription> describe(const VmId& vm) override {
+        return with(vm, [](virDomainPtr domain) { return describe_domain(domain); });
+    }
+    Result<> start(const VmId& vm) override { return with(vm, libvirt::start); }
+    Result<> shutdown(const VmId& vm, Duration limit) override {
+        return with(vm, [&](virDomainPtr domain) { return libvirt::shutdown(domain, limit); });
+    }
+    Result<> stop(const VmId& vm) override { return with(vm, libvirt::stop); }
+    Result<> pause(const VmId& vm) override { return with(vm, libvirt::pause); }
+    Result<> resume(const VmId& vm) override { return with(vm, libvirt::resume); }
+
+    Result<model::Consistency> snapshot(const VmId& vm,
+                                        const std::vector<ports::DiskSwitch>& switches,
+                                        Duration freeze_limit) override {
+        return with(
+            vm, [&](virDomainPtr domain) { return take_snapshot(domain, switches, freeze_limit); });
+    }
+    Result<> set_disks(const VmId& vm, const std::vector<ports::DiskSwitch>& switches) override {
+        return with(vm, [&](virDomainPtr domain) { return libvirt::set_disks(domain, switches); });
+    }
+    Result<> merge(const VmId& vm, const std::string& target, const ports::LiveMerge& merge,
+                   const std::function<bool()>& cancelled) override {
+        auto done = with(vm, [&](virDomainPtr domain) {
+            return merge_layers(domain, target, merge, cancelled);
+        });
+        if (!done)
+            return fail(std::move(done.error())
+                            .during(fmt::format("merge {} into {}", merge.top, merge.base)));
+        return done;
+    }
+
+    Result<> define(const std::string& domain_xml) override {
+        auto connection = connection_.get();
+        if (!connection) return fail(std::move(connection.error()));
+        return libvirt::define(connection->get(), domain_xml);
+    }
+    Result<> undefine(const VmId& vm) override { return with(vm, libvirt::undefine); }
+    Result<> set_autostart(const VmId& vm, bool autostart) override {
+        return with(vm, [&](virDomainPtr domain) -> Result<> {
+            if (virDomainSetAutostart(domain, autostart ? 1 : 0) == 0) return {};
+            return fail(last_error(virDomainGetConnect(domain),
+                                   fmt::format("set autostart of {}", label(domain))));
+        });
+    }
+
+    Result<std::string> read_nvram(const VmId& vm) override {
+        return with(
+            vm, [&](virDomainPtr domain) { return read_domain_nvram(domain, connection_.uri()); });
+    }
+    Result<> write_nvram(const std::string& path, const std::string& bytes) override {
+        return write_nvram_file(path, bytes);
+    }
+
+    Result<model::Capabilities> capabilities() override {
+        auto connection = connection_.get();
+        if (!connection) return fail(std::move(connection.error()));
+        // q35: the family whose UEFI images include those for secure boot.
+        auto facts = look_at_host(connection->get(), {}, "q35", true);
+        if (!facts) return fail(std::move(facts.error()));
+        return as_capabilities(*facts);
+    }
+    Result<ports::Adapted> adapt(const ports::AdaptRequest& request) override {
+        auto wanted = wanted_by(request.domain_xml);
+        if (!wanted) return fail(std::move(wanted.error()));
+        auto connection = connection_.get();
+        if (!connection) return fail(std::move(connection.error()));
+        auto facts = look_at_host(connection->get(), wanted->arch, wanted->machine, wanted->kvm);
+        if (!facts) return fail(std::move(facts.error()));
+        facts->nvram_dir = nvram_dir_;
+        return adapt_definition(request, *facts);
+    }
+
+private:
+    template <class Action>
+    std::invoke_result_t<Action, virDomainPtr> with(const VmId& vm, Action&& action) {
+        auto connection = connection_.get();
+        if (!connection) return fail(std::move(connection.error()));
+        auto domain = find_domain(connection->get(), vm);
+        if (!domain) return fail(std::move(domain.error()));
+        return std::forward<Action>(action)(domain->get());
+    }
+
+    Connection connection_;
+    const std::string nvram_dir_;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<ports::Hypervisor>> open_libvirt(const std::string& uri,
+                                                        const std::string& nvram_dir) {
+    auto hypervisor = std::make_unique<LibvirtHypervisor>(uri, nvram_dir);
+    UNDERSTUDY_TRY(hypervisor->connect());
+    return hypervisor;
+}
+
+}  // namespace understudy::libvirt

@@ -1,0 +1,106 @@
+#include "hypervisor/libvirt/snapshot.hpp"
+
+#include "hypervisor/libvirt/connection.hpp"
+#include "hypervisor/libvirt/domain_xml.hpp"
+#include "hypervisor/libvirt/freeze.hpp"
+#include "hypervisor/libvirt/libvirt_error.hpp"
+
+#include <fmt/format.h>
+#include <libvirt/libvirt.h>
+
+#include <algorithm>
+#include <chrono>
+#include <map>
+#include <memory>
+
+namespace understudy::libvirt {
+namespace {
+
+using model::Consistency;
+
+Result<> freeze_file_systems(virDomainPtr domain) {
+    if (virDomainFSFreeze(domain, nullptr, 0, 0) >= 0) return {};
+    return fail(last_error(virDomainGetConnect(domain), "freeze the guest's file systems"));
+}
+
+Result<> thaw_file_systems(virDomainPtr domain) {
+    if (virDomainFSThaw(domain, nullptr, 0, 0) >= 0) return {};
+    return fail(last_error(virDomainGetConnect(domain), "thaw the guest's file systems"));
+}
+
+// libvirt waits for an agent's answer without end unless told otherwise. The setting belongs to the
+// domain, so it goes back to that default afterwards.
+class AgentTimeout {
+public:
+    AgentTimeout(virDomainPtr domain, Duration limit) : domain_(domain) {
+        const auto seconds = std::chrono::ceil<std::chrono::seconds>(limit).count();
+        virDomainAgentSetResponseTimeout(domain_, static_cast<int>(std::max<long>(seconds, 1)), 0);
+    }
+    ~AgentTimeout() {
+        virDomainAgentSetResponseTimeout(domain_, VIR_DOMAIN_AGENT_RESPONSE_TIMEOUT_BLOCK, 0);
+    }
+    AgentTimeout(const AgentTimeout&) = delete;
+    AgentTimeout& operator=(const AgentTimeout&) = delete;
+
+private:
+    virDomainPtr domain_;
+};
+
+// How many of the switches the domain already stands on.
+std::size_t already_switched(const std::vector<ports::DiskDescription>& disks,
+                             const std::vector<ports::DiskSwitch>& switches) {
+    std::map<std::string, std::string> files;
+    for (const auto& disk : disks) files[disk.target] = disk.source.location;
+    return static_cast<std::size_t>(
+        std::count_if(switches.begin(), switches.end(), [&](const ports::DiskSwitch& change) {
+            const auto at = files.find(change.target);
+            return at != files.end() && at->second == change.source.location;
+        }));
+}
+
+Result<> switch_disks(virDomainPtr domain, const std::string& snapshot) {
+    constexpr unsigned kFlags =
+        VIR_DOMAIN_SNAPSHOT_CREATE_DISK_ONLY | VIR_DOMAIN_SNAPSHOT_CREATE_ATOMIC |
+        VIR_DOMAIN_SNAPSHOT_CREATE_NO_METADATA | VIR_DOMAIN_SNAPSHOT_CREATE_REUSE_EXT;
+    const SnapshotHandle made(virDomainSnapshotCreateXML(domain, snapshot.c_str(), kFlags));
+    if (!made) return fail(last_error(virDomainGetConnect(domain), "switch to new layers"));
+    return {};
+}
+
+}  // namespace
+
+Result<Consistency> take_snapshot(virDomainPtr domain,
+                                  const std::vector<ports::DiskSwitch>& switches,
+                                  Duration freeze_limit) {
+    auto active = is_active(domain);
+    if (!active) return fail(std::move(active.error()));
+    if (!*active) return fail(ErrorKind::conflict, label(domain) + " does not run any more");
+    auto live = domain_xml(domain, 0);
+    if (!live) return fail(std::move(live.error()));
+    auto disks = disks_in(*live, *live);
+    if (!disks) return fail(std::move(disks.error()));
+
+    const auto switched = already_switched(*disks, switches);
+    if (switched == switches.size()) return Consistency::crash;
+    if (switched > 0)
+        return fail(ErrorKind::conflict, fmt::format("{} uses only {} of the {} prepared layers",
+                                                     label(domain), switched, switches.size()));
+    auto snapshot = snapshot_xml(*live, switches);
+    if (!snapshot) return fail(std::move(snapshot.error()));
+    auto agent = agent_connected(*live);
+    if (!agent) return fail(std::move(agent.error()));
+    if (!*agent || freeze_limit <= Duration::zero()) {
+        UNDERSTUDY_TRY(switch_disks(domain, *snapshot));
+        return Consistency::crash;
+    }
+
+    const AgentTimeout timeout(domain, freeze_limit);
+    Freeze freeze([&] { return freeze_file_systems(domain); },
+                  [&] { return thaw_file_systems(domain); }, freeze_limit);
+    auto done = switch_disks(domain, *snapshot);
+    const bool frozen = freeze.thaw();
+    UNDERSTUDY_TRY(std::move(done));
+    return frozen ? Consistency::filesystem : Consistency::crash;
+}
+
+}  // namespace understudy::libvirt

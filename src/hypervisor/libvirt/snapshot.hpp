@@ -1,0 +1,17 @@
+#pragma once
+
+#include "hypervisor/libvirt/handles.hpp"
+#include "ports/hypervisor.hpp"
+
+#include <vector>
+
+namespace understudy::libvirt {
+
+// Switches the named disks of a running or paused domain to their overlays at one moment. The
+// overlays exist, with their backing file in their header. When all disks are there already (a
+// repeat after a crash) it is a success. conflict: the domain does not run.
+Result<model::Consistency> take_snapshot(virDomainPtr domain,
+                                         const std::vector<ports::DiskSwitch>& switches,
+                                         Duration freeze_limit);
+
+}  // namespace understudy::libvirt
