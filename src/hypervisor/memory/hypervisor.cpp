@@ -1,0 +1,195 @@
+#include "hypervisor/memory/hypervisor.hpp"
+
+#include "hypervisor/memory/definition.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <set>
+
+namespace understudy::memory {
+namespace {
+
+using ports::VmState;
+
+ports::DiskDescription* find_disk(std::vector<ports::DiskDescription>& disks,
+                                  const std::string& target) {
+    const auto at = std::find_if(disks.begin(), disks.end(),
+                                 [&](const auto& disk) { return disk.target == target; });
+    return at == disks.end() ? nullptr : &*at;
+}
+
+Result<> switch_sources(std::vector<ports::DiskDescription>& disks,
+                        const std::vector<ports::DiskSwitch>& switches, ErrorKind unknown) {
+    auto changed = disks;
+    for (const auto& change : switches) {
+        auto* disk = find_disk(changed, change.target);
+        if (disk == nullptr)
+            return fail(unknown, fmt::format("the VM has no disk '{}'", change.target));
+        disk->source = change.source;
+    }
+    disks = std::move(changed);
+    return {};
+}
+
+}  // namespace
+
+Result<> MemoryHypervisor::begin(const std::string& call) {
+    if (!reachable_) return fail(ErrorKind::unavailable, "the hypervisor does not answer");
+    if (hooks_.fault) return hooks_.fault(call);
+    return {};
+}
+
+Result<> MemoryHypervisor::end(const std::string& call) {
+    if (hooks_.lost_reply) return hooks_.lost_reply(call);
+    return {};
+}
+
+Result<MemoryHypervisor::Guest*> MemoryHypervisor::find(const VmId& vm) {
+    const auto at = guests_.find(vm);
+    if (at == guests_.end())
+        return fail(ErrorKind::not_found, fmt::format("no VM with UUID {}", vm.text()));
+    return &at->second;
+}
+
+ByteSize MemoryHypervisor::size_of(const ports::DiskDescription& disk) const {
+    if (!hooks_.size) return disk.size;
+    return hooks_.size(disk.source).value_or(disk.size);
+}
+
+Result<std::vector<ports::VmSummary>> MemoryHypervisor::list() {
+    UNDERSTUDY_TRY(begin("list"));
+    std::vector<ports::VmSummary> summaries;
+    for (const auto& [id, guest] : guests_) summaries.push_back(guest.summary);
+    return summaries;
+}
+
+Result<ports::VmDescription> MemoryHypervisor::describe(const VmId& vm) {
+    UNDERSTUDY_TRY(begin("describe"));
+    auto guest = find(vm);
+    if (!guest) return fail(std::move(guest.error()));
+    ports::VmDescription description;
+    description.summary = (*guest)->summary;
+    description.disks = (*guest)->disks;
+    for (auto& disk : description.disks) disk.size = size_of(disk);
+    description.has_nvram = !(*guest)->nvram_path.empty();
+    description.obstacles = (*guest)->obstacles;
+    description.domain_xml = format_definition(
+        {(*guest)->summary.name, vm, description.disks, (*guest)->networks, (*guest)->nvram_path});
+    return description;
+}
+
+Result<> MemoryHypervisor::start(const VmId& vm) {
+    UNDERSTUDY_TRY(begin("start"));
+    auto guest = find(vm);
+    if (!guest) return fail(std::move(guest.error()));
+    auto& summary = (*guest)->summary;
+    if (summary.state == VmState::paused)
+        return fail(ErrorKind::conflict, fmt::format("VM '{}' is paused", summary.name));
+    if (summary.state == VmState::stopped) {
+        StartRecord record{starts_.size() + 1, vm, {}};
+        for (const auto& disk : (*guest)->disks) record.disks.push_back({disk.target, disk.source});
+        starts_.push_back(std::move(record));
+        summary.state = VmState::running;
+    }
+    return end("start");
+}
+
+Result<> MemoryHypervisor::shutdown(const VmId& vm, Duration) {
+    UNDERSTUDY_TRY(begin("shutdown"));
+    auto guest = find(vm);
+    if (!guest) return fail(std::move(guest.error()));
+    if ((*guest)->summary.state == VmState::paused)
+        return fail(ErrorKind::conflict, fmt::format("VM '{}' is paused", (*guest)->summary.name));
+    (*guest)->summary.state = VmState::stopped;
+    return end("shutdown");
+}
+
+Result<> MemoryHypervisor::stop(const VmId& vm) {
+    UNDERSTUDY_TRY(begin("stop"));
+    auto guest = find(vm);
+    if (!guest) return fail(std::move(guest.error()));
+    (*guest)->summary.state = VmState::stopped;
+    return end("stop");
+}
+
+Result<> MemoryHypervisor::change_state(const VmId& vm, const std::string& call, VmState from,
+                                        VmState to) {
+    UNDERSTUDY_TRY(begin(call));
+    auto guest = find(vm);
+    if (!guest) return fail(std::move(guest.error()));
+    auto& state = (*guest)->summary.state;
+    if (state != from && state != to)
+        return fail(ErrorKind::conflict, fmt::format("VM '{}' is stopped", (*guest)->summary.name));
+    state = to;
+    return end(call);
+}
+
+Result<> MemoryHypervisor::pause(const VmId& vm) {
+    return change_state(vm, "pause", VmState::running, VmState::paused);
+}
+
+Result<> MemoryHypervisor::resume(const VmId& vm) {
+    return change_state(vm, "resume", VmState::paused, VmState::running);
+}
+
+Result<model::Consistency> MemoryHypervisor::snapshot(
+    const VmId& vm, const std::vector<ports::DiskSwitch>& switches, Duration) {
+    UNDERSTUDY_TRY(begin("snapshot"));
+    auto guest = find(vm);
+    if (!guest) return fail(std::move(guest.error()));
+    if ((*guest)->summary.state == VmState::stopped)
+        return fail(ErrorKind::conflict,
+                    fmt::format("VM '{}' does not run", (*guest)->summary.name));
+    auto& disks = (*guest)->disks;
+    const auto switched = std::count_if(switches.begin(), switches.end(), [&](const auto& change) {
+        const auto* disk = find_disk(disks, change.target);
+        return disk != nullptr && disk->source == change.source;
+    });
+    if (switched == static_cast<std::ptrdiff_t>(switches.size())) return model::Consistency::crash;
+    if (switched > 0) return fail(ErrorKind::conflict, "only some disks use the prepared layers");
+    const bool guest_runs = (*guest)->summary.state == VmState::running && hooks_.guest;
+    if (guest_runs) hooks_.guest(vm, disks, Moment::before);
+    for (auto& disk : disks) disk.size = size_of(disk);
+    UNDERSTUDY_TRY(switch_sources(disks, switches, ErrorKind::conflict));
+    if (guest_runs) hooks_.guest(vm, disks, Moment::after);
+    UNDERSTUDY_TRY(end("snapshot"));
+    return consistency_;
+}
+
+Result<> MemoryHypervisor::set_disks(const VmId& vm,
+                                     const std::vector<ports::DiskSwitch>& switches) {
+    UNDERSTUDY_TRY(begin("set_disks"));
+    auto guest = find(vm);
+    if (!guest) return fail(std::move(guest.error()));
+    if ((*guest)->summary.state != VmState::stopped)
+        return fail(ErrorKind::conflict, fmt::format("VM '{}' is running", (*guest)->summary.name));
+    UNDERSTUDY_TRY(switch_sources((*guest)->disks, switches, ErrorKind::invalid));
+    return end("set_disks");
+}
+
+Result<> MemoryHypervisor::merge(const VmId& vm, const std::string& target,
+                                 const ports::LiveMerge& merge,
+                                 const std::function<bool()>& cancelled) {
+    UNDERSTUDY_TRY(begin("merge"));
+    auto guest = find(vm);
+    if (!guest) return fail(std::move(guest.error()));
+    if ((*guest)->summary.state == VmState::stopped)
+        return fail(ErrorKind::conflict,
+                    fmt::format("VM '{}' does not run", (*guest)->summary.name));
+    auto* disk = find_disk((*guest)->disks, target);
+    if (disk == nullptr)
+        return fail(ErrorKind::not_found, fmt::format("the VM has no disk '{}'", target));
+    const bool done = merge.top_is_head && disk->source.location == merge.base;
+    const bool at_top = disk->source.location == merge.top;
+    if (!done && at_top != merge.top_is_head)
+        return fail(ErrorKind::conflict, fmt::format("disk {} is not on the layers {} over {}",
+                                                     target, merge.top, merge.base));
+    if (!done && cancelled && cancelled())
+        return fail(ErrorKind::cancelled, "the merge was cancelled");
+    if (hooks_.merge) UNDERSTUDY_TRY(hooks_.merge(merge));
+    if (merge.top_is_head) disk->source.location = merge.base;
+    return end("merge");
+}
+
+}  // namespace understudy::memory

@@ -1,0 +1,110 @@
+#pragma once
+
+#include "ports/hypervisor.hpp"
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <string>
+#include <vector>
+
+namespace understudy::memory {
+
+// Where in the hypervisor's one moment a simulated guest gets to write.
+enum class Moment {
+    before,  // still into the present heads: inside the snapshot
+    after,   // already into the overlays: outside it
+};
+
+// One start of a VM, for a checker of promise 3 (at most one cluster runs a VM).
+struct StartRecord {
+    std::uint64_t number = 0;  // 1, 2, …: the order of starts on this host
+    VmId vm;
+    std::vector<ports::DiskSwitch> disks;  // what it started on
+};
+
+// Hooks into the world outside a hypervisor. All may be empty. They must not call back.
+struct WorldHooks {
+    // A simulated guest's turn during snapshot().
+    std::function<void(const VmId&, const std::vector<ports::DiskDescription>&, Moment)> guest;
+    // Moves the bytes of a merge (MemoryPool::perform_merge).
+    std::function<Result<>(const ports::LiveMerge&)> merge;
+    // The present size of a disk; else the one it was defined with.
+    std::function<Result<ByteSize>(const ports::DiskSource&)> size;
+    // Asked at the beginning of each call, with the name of the port's function; an error is its
+    // outcome, before anything was done. lost_reply is asked after it was done.
+    std::function<Result<>(const std::string& call)> fault;
+    std::function<Result<>(const std::string& call)> lost_reply;
+};
+
+// A libvirt in RAM for simulations. Deterministic: no clock, no randomness, no thread; VMs are
+// listed by id. One thread at a time. Definitions are lines of text instead of XML (see
+// definition.hpp). Definitions survive power_loss(), running VMs do not.
+class MemoryHypervisor : public ports::Hypervisor {
+public:
+    explicit MemoryHypervisor(WorldHooks hooks = {}) : hooks_(std::move(hooks)) {}
+
+    // The outside world: what an operator or the host does.
+    void add(const VmId& vm, const std::string& name, std::vector<ports::DiskDescription> disks,
+             bool autostart = false);
+    void set_disk_size(const VmId& vm, const std::string& target, ByteSize size);
+    void plug(const VmId& vm, const ports::DiskDescription& disk);
+    void unplug(const VmId& vm, const std::string& target);
+    void set_obstacles(const VmId& vm, std::vector<model::ReadinessIssue> obstacles);
+    void set_consistency(model::Consistency outcome) { consistency_ = outcome; }
+    void set_capabilities(model::Capabilities capabilities);
+    void set_adapt_issues(std::vector<model::ReadinessIssue> issues);
+    void power_loss();                                  // of the host: every VM stops at once
+    void set_reachable(bool yes) { reachable_ = yes; }  // else every call is `unavailable`
+
+    const std::vector<StartRecord>& starts() const { return starts_; }
+    bool runs(const VmId& vm) const;                                  // running or paused
+    std::vector<ports::DiskDescription> disks(const VmId& vm) const;  // empty: unknown VM
+
+    Result<std::vector<ports::VmSummary>> list() override;
+    Result<ports::VmDescription> describe(const VmId&) override;
+    Result<> start(const VmId&) override;
+    Result<> shutdown(const VmId&, Duration limit) override;
+    Result<> stop(const VmId&) override;
+    Result<> pause(const VmId&) override;
+    Result<> resume(const VmId&) override;
+    Result<model::Consistency> snapshot(const VmId&, const std::vector<ports::DiskSwitch>&,
+                                        Duration freeze_limit) override;
+    Result<> set_disks(const VmId&, const std::vector<ports::DiskSwitch>&) override;
+    Result<> merge(const VmId&, const std::string& target, const ports::LiveMerge&,
+                   const std::function<bool()>& cancelled) override;
+    Result<> define(const std::string& domain_xml) override;
+    Result<> undefine(const VmId&) override;
+    Result<> set_autostart(const VmId&, bool) override;
+    Result<std::string> read_nvram(const VmId&) override;
+    Result<> write_nvram(const std::string& path, const std::string& bytes) override;
+    Result<model::Capabilities> capabilities() override;
+    Result<ports::Adapted> adapt(const ports::AdaptRequest&) override;
+
+private:
+    struct Guest {
+        ports::VmSummary summary;
+        std::vector<ports::DiskDescription> disks;
+        std::vector<model::ReadinessIssue> obstacles;
+        std::string nvram_path;  // empty: a BIOS guest
+        std::vector<std::string> networks;
+    };
+
+    Result<> begin(const std::string& call);
+    Result<> end(const std::string& call);
+    Result<Guest*> find(const VmId& vm);
+    Result<> change_state(const VmId& vm, const std::string& call, ports::VmState from,
+                          ports::VmState to);
+    ByteSize size_of(const ports::DiskDescription& disk) const;
+
+    WorldHooks hooks_;
+    std::map<VmId, Guest> guests_;
+    std::map<std::string, std::string> nvram_;  // by path
+    std::vector<StartRecord> starts_;
+    std::vector<model::ReadinessIssue> adapt_issues_;
+    model::Capabilities capabilities_;
+    model::Consistency consistency_ = model::Consistency::crash;
+    bool reachable_ = true;
+};
+
+}  // namespace understudy::memory
