@@ -1,0 +1,180 @@
+// How layers come, change their part and go: snapshots, activation, removal.
+#include "storage/memory/pool.hpp"
+#include "storage/memory/pool_state.hpp"
+
+#include <fmt/format.h>
+
+#include <utility>
+
+namespace understudy::memory {
+
+Result<ports::DiskSource> MemoryPool::prepare_snapshot(const VolumeId& id,
+                                                       const SnapshotId& snapshot, ByteSize size) {
+    const std::lock_guard lock(state_->mutex);
+    auto found = state_->volume(id);
+    if (!found) return std::unexpected(std::move(found.error()));
+    auto& volume = **found;
+    const auto* head = volume.find(Role::head);
+    if (!head) return fail(ErrorKind::conflict, "volume " + id.text() + " has no head");
+    if (const auto* taken = volume.find(Role::snapshot, snapshot)) {
+        if (head->parent == taken->location) return source_of(*head);
+        return fail(ErrorKind::conflict, "snapshot " + snapshot.text() + " was taken before");
+    }
+    if (volume.find(Role::incoming, snapshot))
+        return fail(ErrorKind::conflict, "snapshot " + snapshot.text() + " is being received");
+    if (const auto* prepared = volume.find(Role::prepared)) {
+        if (prepared->snapshot == snapshot) return source_of(*prepared);
+        return fail(
+            Error(ErrorKind::conflict, "snapshot " + prepared->snapshot.text() + " is being taken")
+                .advising("Commit or cancel that one first."));
+    }
+    if (volume.merge && volume.merge->top == head->location)
+        return fail(Error(ErrorKind::conflict, "the VM is being moved off " + head->location)
+                        .advising("Finish the removal that merges it first."));
+    auto overlay = state_->overlay_on(id, *head, size, Role::prepared, snapshot);
+    const auto source = source_of(overlay);
+    volume.layers.push_back(std::move(overlay));
+    return source;
+}
+
+Result<> MemoryPool::commit_snapshot(const VolumeId& id, const SnapshotId& snapshot) {
+    const std::lock_guard lock(state_->mutex);
+    auto found = state_->volume(id);
+    if (!found) return std::unexpected(std::move(found.error()));
+    auto& volume = **found;
+    if (volume.find(Role::snapshot, snapshot)) return {};
+    auto* prepared = volume.find(Role::prepared, snapshot);
+    auto* head = volume.find(Role::head);
+    if (!prepared || !head)
+        return fail(ErrorKind::conflict, "snapshot " + snapshot.text() + " was not prepared");
+    head->role = Role::snapshot;
+    head->snapshot = snapshot;
+    prepared->role = Role::head;
+    prepared->snapshot = {};
+    return {};
+}
+
+Result<> MemoryPool::cancel_snapshot(const VolumeId& id, const SnapshotId& snapshot) {
+    const std::lock_guard lock(state_->mutex);
+    auto found = state_->volume(id);
+    if (!found) return std::unexpected(std::move(found.error()));
+    if ((*found)->find(Role::snapshot, snapshot))
+        return fail(Error(ErrorKind::conflict, "snapshot " + snapshot.text() + " was taken already")
+                        .advising("Remove it instead."));
+    if (const auto* prepared = (*found)->find(Role::prepared, snapshot))
+        (*found)->remove(std::string(prepared->location));
+    return {};
+}
+
+Result<std::optional<ports::LiveMerge>> MemoryPool::plan_removal(const VolumeId& id,
+                                                                 const SnapshotId& snapshot) {
+    const std::lock_guard lock(state_->mutex);
+    auto found = state_->volume(id);
+    if (!found) return std::unexpected(std::move(found.error()));
+    auto& volume = **found;
+    volume.unname(snapshot);
+    volume.prune();
+    if (!volume.merge) {
+        const auto* base = volume.next_merge(true);
+        if (!base) return std::nullopt;
+        volume.merge = Merge{.base = base->location,
+                             .top = volume.children_of(*base).front()->location,
+                             .done = false};
+    }
+    return ports::LiveMerge{.base = volume.merge->base,
+                            .top = volume.merge->top,
+                            .top_is_head = volume.at(volume.merge->top)->role == Role::head};
+}
+
+Result<> MemoryPool::finish_removal(const VolumeId& id, const SnapshotId& snapshot) {
+    const std::lock_guard lock(state_->mutex);
+    auto found = state_->volume(id);
+    if (!found) return std::unexpected(std::move(found.error()));
+    auto& volume = **found;
+    volume.unname(snapshot);
+    if (volume.merge && !volume.merge->done)
+        return fail(Error(ErrorKind::conflict, fmt::format("{} is not merged into {} yet",
+                                                           volume.merge->top, volume.merge->base))
+                        .advising("Let the hypervisor merge it, then finish the removal."));
+    if (volume.merge) volume.finish_merge(Merge(*volume.merge));
+    volume.sweep(false);
+    return {};
+}
+
+Result<> MemoryPool::remove_snapshot(const VolumeId& id, const SnapshotId& snapshot) {
+    const std::lock_guard lock(state_->mutex);
+    auto found = state_->volume(id);
+    if (!found) return std::unexpected(std::move(found.error()));
+    auto& volume = **found;
+    volume.unname(snapshot);
+    if (volume.merge && volume.at(volume.merge->top)->role == Role::head)
+        return fail(
+            Error(ErrorKind::conflict, fmt::format("a running VM was asked to merge {} into {}",
+                                                   volume.merge->top, volume.merge->base))
+                .advising("Finish that removal first, or adopt the disk that the VM is "
+                          "defined with again, which settles whether it took place."));
+    if (volume.merge) {
+        const Merge step = *volume.merge;
+        volume.merge_content(step);
+        volume.finish_merge(step);
+    }
+    volume.sweep(true);
+    return {};
+}
+
+Result<ports::DiskSource> MemoryPool::activate(const VolumeId& id, const SnapshotId& snapshot,
+                                               ports::ActivationKind kind) {
+    const std::lock_guard lock(state_->mutex);
+    auto found = state_->volume(id);
+    if (!found) return std::unexpected(std::move(found.error()));
+    auto& volume = **found;
+    const auto* onto = volume.find(Role::snapshot, snapshot);
+    if (!onto) return no_snapshot(id, snapshot);
+    if (kind == ports::ActivationKind::drill) {
+        for (const auto& layer : volume.layers)
+            if (layer.role == Role::drill && layer.snapshot == snapshot && !layer.written)
+                return source_of(layer);
+        if (volume.merge && volume.is_above(*onto, *volume.at(volume.merge->base)))
+            return fail(ErrorKind::unavailable,
+                        "layers under snapshot " + snapshot.text() + " are being merged");
+        auto overlay = state_->overlay_on(id, *onto, onto->size, Role::drill, snapshot);
+        const auto source = source_of(overlay);
+        volume.layers.push_back(std::move(overlay));
+        return source;
+    }
+    const auto* head = volume.find(Role::head);
+    const bool promote = kind == ports::ActivationKind::promote;
+    if (head && head->snapshot == snapshot && head->parent == onto->location &&
+        (promote || !head->written))
+        return source_of(*head);
+    if (head && promote)
+        return fail(Error(ErrorKind::conflict, "volume " + id.text() + " has a head")
+                        .advising("Roll back instead; that throws away what it holds beyond its "
+                                  "snapshots."));
+    if (volume.find(Role::prepared))
+        return fail(ErrorKind::conflict, "a snapshot of this volume is being taken");
+    if (head && head->adopted)
+        return fail(ErrorKind::refused, "the user's own disk would be thrown away");
+    auto overlay = state_->overlay_on(id, *onto, onto->size, Role::head, snapshot);
+    const auto source = source_of(overlay);
+    const auto old = head ? head->location : std::string();
+    volume.layers.push_back(std::move(overlay));
+    if (!old.empty()) volume.remove(old);
+    volume.prune();
+    return source;
+}
+
+Result<> MemoryPool::deactivate(const VolumeId& id, const ports::DiskSource& source) {
+    const std::lock_guard lock(state_->mutex);
+    auto found = state_->volume(id);
+    if (!found) return std::unexpected(std::move(found.error()));
+    const auto* layer = (*found)->at(source.location);
+    if (!layer) return {};
+    if (layer->role != Role::drill)
+        return fail(ErrorKind::refused, source.location + " is not a drill's disk");
+    (*found)->remove(source.location);
+    (*found)->prune();
+    return {};
+}
+
+}  // namespace understudy::memory

@@ -1,0 +1,82 @@
+#pragma once
+
+#include "ports/storage.hpp"
+
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace understudy::memory {
+
+struct PoolState;
+
+// A pool in RAM for simulations and tests, with the durability of a real one: what was written to
+// an Incoming without a completed flush() is gone after crash(). Deterministic: no clock, no
+// randomness; the same calls give the same locations, orders and errors. Thread-safe.
+//
+// The part below StoragePool is the outside world of a pool: the user's disks, guests, the
+// hypervisor's merge, power loss, the size of the medium. Locations are those in DiskSource.
+class MemoryPool : public ports::StoragePool {
+public:
+    explicit MemoryPool(std::string name);
+    ~MemoryPool() override;
+
+    // A user's disk (format "raw") that adopt() takes; all zeroes. It counts as used room.
+    ports::DiskSource create_disk(const std::string& location, ByteSize size);
+    // A guest's access to a writable disk: a user's own, a head, a drill's or a prepared overlay.
+    // Durable at once. Any alignment. conflict: not writable. not_found: no such disk.
+    Result<> write_disk(const std::string& location, ByteOffset offset,
+                        std::span<const std::byte> data);
+    Result<> trim_disk(const std::string& location, ByteOffset offset, ByteSize length);
+    Result<> resize_disk(const std::string& location, ByteSize size);
+    Result<> read_disk(const std::string& location, ByteOffset offset, std::span<std::byte> into);
+    Result<ByteSize> disk_size(const std::string& location);
+    Result<> write_head(const VolumeId&, ByteOffset offset, std::span<const std::byte> data);
+    // What a hypervisor does about a planned removal: afterwards the base holds top's content, and
+    // if top was the head, the guest writes to the base. Idempotent.
+    Result<> perform_merge(const ports::LiveMerge& merge);
+
+    // Power loss: unflushed bytes are gone, every Incoming from before answers `unavailable`.
+    void crash();
+    void set_capacity(ByteSize total);  // no_space once that much is in use; unlimited at first
+    // What the pool holds for a volume, one line per layer, for comparing before and after.
+    std::vector<std::string> traces(const VolumeId&);
+
+    const std::string& name() const override;
+    ports::StorageFeatures features() const override;
+    Result<ports::Capacity> capacity() override;
+    Result<ports::AdoptedVolume> adopt(const VolumeId&, const ports::VolumeLabel&,
+                                       const ports::DiskSource&) override;
+    Result<> forget(const VolumeId&, bool remove_data) override;
+    Result<bool> knows(const VolumeId&) override;
+    Result<std::optional<ports::DiskSource>> head(const VolumeId&) override;
+    Result<std::vector<SnapshotId>> snapshots(const VolumeId&) override;
+    Result<ports::SnapshotStat> stat(const VolumeId&, const SnapshotId&) override;
+    Result<ports::DiskSource> prepare_snapshot(const VolumeId&, const SnapshotId& id,
+                                               ByteSize size) override;
+    Result<> commit_snapshot(const VolumeId&, const SnapshotId& id) override;
+    Result<> cancel_snapshot(const VolumeId&, const SnapshotId& id) override;
+    Result<std::unique_ptr<ports::Reader>> open_snapshot(const VolumeId&,
+                                                         const SnapshotId&) override;
+    Result<std::unique_ptr<ports::ExtentStream>> changes(const VolumeId&,
+                                                         std::optional<SnapshotId> base,
+                                                         const SnapshotId& until,
+                                                         ByteOffset from) override;
+    Result<std::unique_ptr<ports::Incoming>> receive(const VolumeId&, const ports::VolumeLabel&,
+                                                     std::optional<SnapshotId> base,
+                                                     const SnapshotId& id, ByteSize size) override;
+    Result<std::optional<ports::LiveMerge>> plan_removal(const VolumeId&,
+                                                         const SnapshotId&) override;
+    Result<> finish_removal(const VolumeId&, const SnapshotId&) override;
+    Result<> remove_snapshot(const VolumeId&, const SnapshotId&) override;
+    Result<ports::DiskSource> activate(const VolumeId&, const SnapshotId&,
+                                       ports::ActivationKind) override;
+    Result<> deactivate(const VolumeId&, const ports::DiskSource&) override;
+
+private:
+    std::shared_ptr<PoolState> state_;
+};
+
+}  // namespace understudy::memory
