@@ -1,0 +1,210 @@
+#include "storage/qcow2/pool.hpp"
+
+#include "storage/qcow2/volume.hpp"
+#include "storage/qcow2/volume_files.hpp"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <filesystem>
+#include <map>
+#include <mutex>
+#include <utility>
+
+namespace understudy::qcow2 {
+namespace {
+
+constexpr const char* kLockName = ".understudy.lock";  // holds the owner's process id
+
+// Keeps other processes out of the directory for as long as it lives; falls with the process.
+class DirectoryLock {
+public:
+    static Result<DirectoryLock> take(const std::string& directory) {
+        const auto path = directory + "/" + kLockName;
+        const int fd = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+        if (fd < 0) return fail(errno_error(errno, "open " + path));
+        DirectoryLock lock(fd);
+        if (::flock(fd, LOCK_EX | LOCK_NB) != 0) {
+            const auto owner = read_text(path, 64);
+            const auto pid = owner && *owner ? **owner : std::string("unknown");
+            return fail(Error(ErrorKind::conflict,
+                              fmt::format("{} is in use by process {}", directory, pid))
+                            .advising("One pool directory serves one daemon; stop the other one."));
+        }
+        const auto pid = fmt::format("{}", ::getpid());
+        if (::ftruncate(fd, 0) != 0 ||
+            ::pwrite(fd, pid.data(), pid.size(), 0) != static_cast<ssize_t>(pid.size()))
+            return fail(with_free_space(errno_error(errno, "write " + path), directory));
+        return lock;
+    }
+    ~DirectoryLock() {
+        if (fd_ >= 0) ::close(fd_);
+    }
+    DirectoryLock(DirectoryLock&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
+    DirectoryLock& operator=(DirectoryLock&&) = delete;
+
+private:
+    explicit DirectoryLock(int fd) : fd_(fd) {}
+    int fd_;
+};
+
+bool is_same_file(const std::string& a, const std::string& b) {
+    std::error_code error;
+    return a == b || std::filesystem::equivalent(a, b, error);
+}
+
+class Qcow2Pool : public ports::StoragePool {
+public:
+    Qcow2Pool(std::string name, std::string directory, PoolSettings settings, DirectoryLock lock)
+        : name_(std::move(name)),
+          directory_(std::move(directory)),
+          settings_(std::move(settings)),
+          lock_(std::move(lock)) {}
+
+    const std::string& name() const override { return name_; }
+    ports::StorageFeatures features() const override {
+        return {.live_overlay = true, .adopts_files = true};
+    }
+    Result<ports::Capacity> capacity() override {
+        auto space = free_space(directory_);
+        if (!space) return std::unexpected(std::move(space.error()));
+        return ports::Capacity{.total = space->total, .free = space->free};
+    }
+
+    Result<ports::AdoptedVolume> adopt(const VolumeId& id, const ports::VolumeLabel& label,
+                                       const ports::DiskSource& source) override {
+        const std::lock_guard one_at_a_time(adopting_);
+        UNDERSTUDY_TRY(check_not_taken(id, source.location));
+        return volume(id)->adopt(label, source);
+    }
+    Result<> forget(const VolumeId& id, bool remove_data) override {
+        return volume(id)->forget(remove_data);
+    }
+    Result<bool> knows(const VolumeId& id) override { return volume(id)->known(); }
+    Result<std::optional<ports::DiskSource>> head(const VolumeId& id) override {
+        return volume(id)->head();
+    }
+    Result<std::vector<SnapshotId>> snapshots(const VolumeId& id) override {
+        return volume(id)->snapshots();
+    }
+    Result<ports::SnapshotStat> stat(const VolumeId& id, const SnapshotId& snapshot) override {
+        return volume(id)->stat(snapshot);
+    }
+    Result<ports::DiskSource> prepare_snapshot(const VolumeId& id, const SnapshotId& snapshot,
+                                               ByteSize size) override {
+        return volume(id)->prepare_snapshot(snapshot, size);
+    }
+    Result<> commit_snapshot(const VolumeId& id, const SnapshotId& snapshot) override {
+        return volume(id)->commit_snapshot(snapshot);
+    }
+    Result<> cancel_snapshot(const VolumeId& id, const SnapshotId& snapshot) override {
+        return volume(id)->cancel_snapshot(snapshot);
+    }
+    Result<std::unique_ptr<ports::Reader>> open_snapshot(const VolumeId& id,
+                                                         const SnapshotId& snapshot) override {
+        return volume(id)->open_snapshot(snapshot);
+    }
+    Result<std::unique_ptr<ports::ExtentStream>> changes(const VolumeId& id,
+                                                         std::optional<SnapshotId> base,
+                                                         const SnapshotId& until,
+                                                         ByteOffset from) override {
+        return volume(id)->changes(base, until, from);
+    }
+    Result<std::unique_ptr<ports::Incoming>> receive(const VolumeId& id,
+                                                     const ports::VolumeLabel& label,
+                                                     std::optional<SnapshotId> base,
+                                                     const SnapshotId& snapshot,
+                                                     ByteSize size) override {
+        return volume(id)->receive(label, base, snapshot, size);
+    }
+    Result<std::optional<ports::LiveMerge>> plan_removal(const VolumeId& id,
+                                                         const SnapshotId& snapshot) override {
+        return volume(id)->plan_removal(snapshot);
+    }
+    Result<> finish_removal(const VolumeId& id, const SnapshotId& snapshot) override {
+        return volume(id)->finish_removal(snapshot);
+    }
+    Result<> remove_snapshot(const VolumeId& id, const SnapshotId& snapshot) override {
+        return volume(id)->remove_snapshot(snapshot);
+    }
+    Result<ports::DiskSource> activate(const VolumeId& id, const SnapshotId& snapshot,
+                                       ports::ActivationKind kind) override {
+        return volume(id)->activate(snapshot, kind);
+    }
+    Result<> deactivate(const VolumeId& id, const ports::DiskSource& source) override {
+        return volume(id)->deactivate(source);
+    }
+
+private:
+    // One object per volume for as long as anybody works with it.
+    std::shared_ptr<Volume> volume(const VolumeId& id) {
+        const std::lock_guard lock(volumes_mutex_);
+        std::erase_if(volumes_, [](const auto& entry) { return entry.second.expired(); });
+        auto& known = volumes_[id];
+        if (auto live = known.lock()) return live;
+        auto made =
+            std::make_shared<Volume>(id, directory_ + "/" + id.text(), settings_.full_format);
+        known = made;
+        return made;
+    }
+
+    // A file belongs to at most one volume, also by another name for it.
+    Result<> check_not_taken(const VolumeId& id, const std::string& location) {
+        auto names = list_directory(directory_);
+        if (!names) return std::unexpected(std::move(names.error()));
+        for (const auto& name : *names) {
+            if (name == id.text() || !VolumeId::parse(name)) continue;
+            const auto folder = directory_ + "/" + name;
+            auto text = read_text(folder + "/" + kRecordName, kMaxRecordBytes);
+            if (!text) return std::unexpected(std::move(text.error()));
+            if (!*text) continue;
+            auto record = read_record(**text);
+            if (!record) continue;  // said where that volume is used; it must not stop this one
+            for (const auto& layer : record->layers) {
+                const auto path = layer.adopted ? layer.file : folder + "/" + layer.file;
+                if (is_same_file(path, location))
+                    return fail(
+                        ErrorKind::conflict,
+                        fmt::format("{} is part of volume {} ({} of VM '{}') already", location,
+                                    name, record->label.disk_target, record->label.vm_name));
+            }
+        }
+        return {};
+    }
+
+    const std::string name_;
+    const std::string directory_;
+    const PoolSettings settings_;
+    const DirectoryLock lock_;
+    std::mutex adopting_;
+    std::mutex volumes_mutex_;
+    std::map<VolumeId, std::weak_ptr<Volume>> volumes_;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<ports::StoragePool>> open_qcow2_pool(const std::string& name,
+                                                            const std::string& directory,
+                                                            const PoolSettings& settings) {
+    const auto step = fmt::format("open pool '{}'", name);
+    if (!directory.starts_with('/'))
+        return fail(
+            Error(ErrorKind::invalid, "'" + directory + "' is not an absolute path").during(step));
+    if (settings.full_format != "qcow2" && settings.full_format != "raw")
+        return fail(Error(ErrorKind::invalid,
+                          "full_format is '" + settings.full_format + "', not qcow2 or raw")
+                        .during(step));
+    std::string path = directory;
+    while (path.size() > 1 && path.ends_with('/')) path.pop_back();
+    if (auto made = make_directory(path); !made)
+        return std::unexpected(std::move(made.error()).during(step));
+    auto lock = DirectoryLock::take(path);
+    if (!lock) return std::unexpected(std::move(lock.error()).during(step));
+    keep_reserve(path + "/" + kReserveName);
+    return std::make_unique<Qcow2Pool>(name, path, settings, std::move(*lock));
+}
+
+}  // namespace understudy::qcow2

@@ -1,0 +1,31 @@
+#pragma once
+
+#include "base/error.hpp"
+#include "base/units.hpp"
+
+#include <string>
+
+namespace understudy::qcow2 {
+
+// The few things left to qemu-img. Paths are absolute and given as they are: no shell, no option
+// syntax. Each call returns when the program ended. conflict: a running QEMU holds the image.
+// no_space: the file system is full; the same call may be repeated when there is room.
+
+// Copies everything that `top` holds into `base`, its immediate backing file, which grows if it is
+// the smaller one. `top` stays as it is, so that a broken attempt is simply repeated.
+Result<> commit_layer(const std::string& top, const std::string& top_format,
+                      const std::string& base);
+
+// Writes a new backing file into the image's header and nothing else.
+Result<> rebase_header(const std::string& image, const std::string& backing,
+                       const std::string& backing_format);
+
+// Cuts a disk to a smaller virtual size.
+Result<> shrink_image(const std::string& image, const std::string& format, ByteSize size);
+
+// Whether some QEMU program has the image open, judged by the byte-range locks that QEMU takes
+// (bytes 100 to 299: RAW_LOCK_PERM_BASE and RAW_LOCK_SHARED_BASE in QEMU's block/file-posix.c).
+// false also for a missing file.
+bool in_use_by_qemu(const std::string& image);
+
+}  // namespace understudy::qcow2

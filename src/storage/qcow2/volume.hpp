@@ -1,0 +1,115 @@
+#pragma once
+
+#include "base/ids.hpp"
+#include "base/units.hpp"
+#include "ports/storage.hpp"
+#include "storage/qcow2/image_writer.hpp"
+#include "storage/qcow2/volume_record.hpp"
+
+#include <list>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+namespace understudy::qcow2 {
+
+inline constexpr const char* kRecordName = "volume.json";
+inline constexpr const char* kForgottenName = "forgotten.json";     // forgotten, its files kept
+inline constexpr const char* kReserveName = ".understudy.reserve";  // in the pool's directory
+inline constexpr const char* kRemovingName = "removing.json";       // being deleted with its files
+
+// One volume's directory. The record there is read anew for every call and replaced in one step;
+// new files exist durably before the record names them, and old ones are deleted after it no
+// longer does, so that a crash leaves only files that nobody names, which the next call removes.
+//
+// Thread-safe: one call at a time works on the volume; open readers and the bytes of an Incoming
+// do not wait for it.
+class Volume : public std::enable_shared_from_this<Volume> {
+public:
+    Volume(VolumeId id, std::string directory, std::string full_format);
+
+    // As StoragePool's methods of the same names. not_found: no such volume.
+    Result<ports::AdoptedVolume> adopt(const ports::VolumeLabel& label,
+                                       const ports::DiskSource& source);
+    Result<> forget(bool remove_data);
+    Result<bool> known();
+    Result<std::optional<ports::DiskSource>> head();
+    Result<std::vector<SnapshotId>> snapshots();
+    Result<ports::SnapshotStat> stat(const SnapshotId& id);
+    Result<ports::DiskSource> prepare_snapshot(const SnapshotId& id, ByteSize size);
+    Result<> commit_snapshot(const SnapshotId& id);
+    Result<> cancel_snapshot(const SnapshotId& id);
+    Result<std::unique_ptr<ports::Reader>> open_snapshot(const SnapshotId& id);
+    Result<std::unique_ptr<ports::ExtentStream>> changes(std::optional<SnapshotId> base,
+                                                         const SnapshotId& until, ByteOffset from);
+    Result<std::unique_ptr<ports::Incoming>> receive(const ports::VolumeLabel& label,
+                                                     std::optional<SnapshotId> base,
+                                                     const SnapshotId& id, ByteSize size);
+    Result<std::optional<ports::LiveMerge>> plan_removal(const SnapshotId& id);
+    Result<> finish_removal(const SnapshotId& id);
+    Result<> remove_snapshot(const SnapshotId& id);
+    Result<ports::DiskSource> activate(const SnapshotId& id, ports::ActivationKind kind);
+    Result<> deactivate(const ports::DiskSource& source);
+
+    // What an Incoming does to the record.
+    Result<> publish_incoming(const SnapshotId& id);
+    Result<> discard_incoming(const SnapshotId& id);
+    void close_incoming(const SnapshotId& id);
+
+    // Files that an open reader depends on: nothing is merged into them while it lives.
+    using Pins = std::list<std::vector<std::string>>;
+    Pins::iterator pin(std::vector<std::string> paths);
+    void unpin(Pins::iterator pin);
+
+private:
+    enum class Merges { offline, beside_running_vm };
+
+    // These expect mutex_ to be held.
+    Result<std::optional<VolumeRecord>> load();
+    Result<VolumeRecord> loaded();
+    Result<> save(const VolumeRecord& record);
+    std::unexpected<Error> no_snapshot(const SnapshotId& id) const;
+    Result<> remove_leftovers(const VolumeRecord& record);
+    Result<> remove_everything();
+    Result<bool> restore_forgotten(const std::string& location);
+    Result<> settle_live_merge(VolumeRecord& record, const std::string& location);
+    std::string pool_directory() const;
+    std::string path_of(const Layer& layer) const;
+    std::string path_of(std::string_view file) const;
+    std::string new_file_name(const VolumeRecord& record, const SnapshotId& id,
+                              const std::string& format) const;
+    ports::DiskSource source_of(const Layer& layer) const;
+    Result<Layer> make_overlay(const VolumeRecord& record, const Layer& below, ByteSize size,
+                               LayerRole role, const SnapshotId& id);
+    Result<> drop(VolumeRecord& record, const std::string& file);  // from the record, then the disk
+    Result<std::optional<Layer>> untouched_drill(const VolumeRecord& record, const SnapshotId& id);
+    Result<ports::DiskSource> replace_head(VolumeRecord& record, const Layer& onto);
+
+    Result<> unname(VolumeRecord& record, const SnapshotId& id);
+    Result<> prune(VolumeRecord& record);  // unnamed layers that nothing needs
+    Result<> sweep(VolumeRecord& record, Merges merges);
+    bool may_merge(const VolumeRecord& record, const Layer& base, const Layer& top) const;
+    const Layer* next_merge(const VolumeRecord& record, bool under_head) const;  // the base
+    Result<> merge_offline(VolumeRecord& record);
+    Result<> finish_pending(VolumeRecord& record);
+    Result<> check_live_merge_done(const VolumeRecord& record) const;
+    bool is_pinned(const std::string& path) const;
+
+    Result<std::unique_ptr<ports::Incoming>> begin_incoming(VolumeRecord record, const Layer* below,
+                                                            std::optional<SnapshotId> base,
+                                                            const SnapshotId& id, ByteSize size);
+    Result<std::unique_ptr<ports::Incoming>> reopen_incoming(const Layer& layer);
+
+    const VolumeId id_;
+    const std::string directory_;
+    const std::string full_format_;
+    std::mutex mutex_;
+    std::set<SnapshotId> receiving_;  // Incomings that exist in this process; under mutex_
+    mutable std::mutex pins_mutex_;
+    Pins pins_;  // paths, one entry per reader; under pins_mutex_
+};
+
+}  // namespace understudy::qcow2

@@ -1,0 +1,47 @@
+#pragma once
+
+#include "base/error.hpp"
+#include "base/units.hpp"
+
+#include <atomic>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace understudy::qcow2 {
+
+// Called between two durable steps with the step's name. Set by tests only, to end the process
+// there; empty in production. Process-wide.
+using CrashHook = void (*)(std::string_view step);
+extern std::atomic<CrashHook> crash_hook;
+inline void crash_point(std::string_view step) {
+    if (const auto hook = crash_hook.load(std::memory_order_relaxed)) hook(step);
+}
+
+// A whole file's text, or nothing when there is none. corrupt: longer than `limit`.
+Result<std::optional<std::string>> read_text(const std::string& path, std::size_t limit);
+// Replaces a file: after a crash the old or the new text is there, whole; the new one on return.
+Result<> write_durably(const std::string& path, std::string_view text);
+Result<> rename_durably(const std::string& from, const std::string& to);  // within one directory
+Result<> sync_path(const std::string& path);                              // a file or a directory
+Result<> make_directory(const std::string& path);  // with its parents; durable; fine if it is there
+Result<> remove_file(const std::string& path);     // fine if it is not there; not made durable
+Result<> remove_directory(const std::string& path);  // as remove_file; stays if it is not empty
+// Room set aside, so that a full pool can still be told to let go of something: makes the file
+// where it is missing and there is plenty of room; gives it back, false when there was none.
+void keep_reserve(const std::string& path);
+bool release_reserve(const std::string& path);
+bool file_exists(const std::string& path);
+Result<std::vector<std::string>> list_directory(const std::string& path);  // names; none if missing
+ByteSize allocated_bytes(const std::string& path);                         // 0 for a missing file
+
+struct FreeSpace {
+    ByteSize total;
+    ByteSize free;  // for a process without special rights
+};
+Result<FreeSpace> free_space(const std::string& path);
+// Adds to a no_space error what there is, and what is needed if that is known (0: not known).
+Error with_free_space(Error error, const std::string& directory, ByteSize needed = ByteSize(0));
+
+}  // namespace understudy::qcow2

@@ -1,0 +1,219 @@
+#include "storage/qcow2/image_header.hpp"
+#include "storage/qcow2/qemu_img.hpp"
+#include "storage/qcow2/volume.hpp"
+#include "storage/qcow2/volume_files.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <utility>
+
+namespace understudy::qcow2 {
+namespace {
+
+bool is_same_file(const std::string& a, const std::string& b) {
+    std::error_code error;
+    return a == b || std::filesystem::equivalent(a, b, error);
+}
+
+Result<bool> is_backed_by(const std::string& image, const std::string& backing) {
+    auto info = probe_image(image, "qcow2");
+    if (!info) return std::unexpected(std::move(info.error()));
+    if (!info->backing) return false;
+    const auto directory = std::filesystem::path(image).parent_path();
+    return is_same_file((directory / info->backing->path).string(), backing);
+}
+
+}  // namespace
+
+Result<> Volume::remove_snapshot(const SnapshotId& id) {
+    const std::lock_guard lock(mutex_);
+    auto record = loaded();
+    if (!record) return std::unexpected(std::move(record.error()));
+    UNDERSTUDY_TRY(unname(*record, id));
+    if (record->merge && record->merge->live) {
+        // If the VM was already moved to the base, the top is stale: merging it again would undo
+        // what was written since.
+        if (record->find_file(record->merge->top)->role == LayerRole::head)
+            return fail(
+                Error(ErrorKind::conflict,
+                      fmt::format("a running VM was asked to merge {} into {}",
+                                  path_of(record->merge->top), path_of(record->merge->base)))
+                    .advising("Finish that removal first, or adopt the file that the VM is "
+                              "defined with again, which settles whether it took place."));
+        record->merge->live = false;
+        UNDERSTUDY_TRY(save(*record));
+    }
+    return sweep(*record, Merges::offline);
+}
+
+Result<std::optional<ports::LiveMerge>> Volume::plan_removal(const SnapshotId& id) {
+    const std::lock_guard lock(mutex_);
+    auto record = loaded();
+    if (!record) return std::unexpected(std::move(record.error()));
+    UNDERSTUDY_TRY(unname(*record, id));
+    if (!record->merge) {
+        UNDERSTUDY_TRY(prune(*record));
+        const auto* base = next_merge(*record, true);
+        if (!base) return std::nullopt;
+        const auto* top = record->children_of(base->file).front();
+        record->merge = PendingMerge{.base = base->file, .top = top->file, .live = true};
+        UNDERSTUDY_TRY(save(*record));
+        crash_point("live merge planned");
+    } else if (!record->merge->live) {
+        if (!record->is_under_head(record->merge->top)) return std::nullopt;
+        record->merge->live = true;
+        UNDERSTUDY_TRY(save(*record));
+    }
+    return ports::LiveMerge{
+        .base = path_of(record->merge->base),
+        .top = path_of(record->merge->top),
+        .top_is_head = record->find_file(record->merge->top)->role == LayerRole::head};
+}
+
+Result<> Volume::finish_removal(const SnapshotId& id) {
+    const std::lock_guard lock(mutex_);
+    auto record = loaded();
+    if (!record) return std::unexpected(std::move(record.error()));
+    UNDERSTUDY_TRY(unname(*record, id));
+    if (record->merge && record->merge->live) {
+        UNDERSTUDY_TRY(check_live_merge_done(*record));
+        UNDERSTUDY_TRY(finish_pending(*record));
+    }
+    return sweep(*record, Merges::beside_running_vm);
+}
+
+Result<> Volume::check_live_merge_done(const VolumeRecord& record) const {
+    const auto base = path_of(record.merge->base);
+    const auto top = path_of(record.merge->top);
+    const auto not_done = [&] {
+        return fail(
+            Error(ErrorKind::conflict, fmt::format("{} is not merged into {} yet", top, base))
+                .advising("Let the hypervisor merge it, then finish the removal."));
+    };
+    if (record.find_file(record.merge->top)->role == LayerRole::head)
+        return in_use_by_qemu(top) ? not_done() : Result<>{};
+    for (const auto* child : record.children_of(record.merge->top)) {
+        if (!record.is_under_head(child->file)) continue;
+        auto moved = is_backed_by(path_of(*child), base);
+        if (!moved) return std::unexpected(std::move(moved.error()));
+        if (!*moved) return not_done();
+    }
+    return {};
+}
+
+Result<> Volume::unname(VolumeRecord& record, const SnapshotId& id) {
+    auto* layer = record.find(LayerRole::snapshot, id);
+    if (!layer) return {};
+    layer->role = LayerRole::unnamed;
+    layer->snapshot = {};
+    UNDERSTUDY_TRY(save(record));
+    crash_point("snapshot unnamed");
+    return {};
+}
+
+Result<> Volume::prune(VolumeRecord& record) {
+    for (;;) {
+        const auto unneeded = std::ranges::find_if(record.layers, [&](const Layer& layer) {
+            return layer.role == LayerRole::unnamed && record.children_of(layer.file).empty();
+        });
+        if (unneeded == record.layers.end()) return {};
+        UNDERSTUDY_TRY(drop(record, std::string(unneeded->file)));
+    }
+}
+
+bool Volume::is_pinned(const std::string& path) const {
+    const std::lock_guard lock(pins_mutex_);
+    return std::ranges::any_of(
+        pins_, [&](const auto& paths) { return std::ranges::find(paths, path) != paths.end(); });
+}
+
+// Nothing is written into a layer that somebody reads, nor is one taken away from under a writer.
+bool Volume::may_merge(const VolumeRecord& record, const Layer& base, const Layer& top) const {
+    if (base.role != LayerRole::unnamed || is_pinned(path_of(base))) return false;
+    if (top.role != LayerRole::snapshot && top.role != LayerRole::unnamed &&
+        top.role != LayerRole::head)
+        return false;
+    return std::ranges::none_of(record.layers, [&](const Layer& layer) {
+        if (layer.role == LayerRole::drill) return record.is_above(layer, base.file);
+        if (layer.role == LayerRole::incoming || layer.role == LayerRole::prepared)
+            return layer.parent == base.file || layer.parent == top.file;
+        return false;
+    });
+}
+
+// The lowest one, so that a run of layers to be merged is copied once and not once per layer.
+const Layer* Volume::next_merge(const VolumeRecord& record, bool under_head) const {
+    for (const auto& layer : record.layers) {
+        const auto children = record.children_of(layer.file);
+        if (children.size() != 1 || !may_merge(record, layer, *children.front())) continue;
+        if (record.is_under_head(children.front()->file) == under_head) return &layer;
+    }
+    return nullptr;
+}
+
+Result<> Volume::sweep(VolumeRecord& record, Merges merges) {
+    for (;;) {
+        UNDERSTUDY_TRY(prune(record));
+        if (!record.merge) {
+            const auto* base = next_merge(record, false);
+            if (!base && merges == Merges::offline) base = next_merge(record, true);
+            if (!base) return {};
+            const auto* top = record.children_of(base->file).front();
+            record.merge = PendingMerge{.base = base->file, .top = top->file, .live = false};
+            UNDERSTUDY_TRY(save(record));
+            crash_point("merge recorded");
+        }
+        const auto& top = *record.find_file(record.merge->top);
+        const bool hands_off =
+            merges == Merges::beside_running_vm && record.is_under_head(top.file);
+        if (hands_off || !may_merge(record, *record.find_file(record.merge->base), top)) return {};
+        UNDERSTUDY_TRY(merge_offline(record));
+    }
+}
+
+Result<> Volume::merge_offline(VolumeRecord& record) {
+    const auto& top = *record.find_file(record.merge->top);
+    const auto& base = *record.find_file(record.merge->base);
+    const auto step = fmt::format("merge {} into {}", path_of(top), path_of(base));
+    if (auto done = commit_layer(path_of(top), top.format, path_of(base)); !done) {
+        auto error = std::move(done.error()).during(step).keeping("every snapshot as it was");
+        return std::unexpected(with_free_space(
+            std::move(error), std::filesystem::path(path_of(base)).parent_path().string(),
+            allocated_bytes(path_of(top))));
+    }
+    crash_point("content merged");
+    auto wanted = probe_image(path_of(top), top.format);
+    if (!wanted) return std::unexpected(std::move(wanted.error()).during(step));
+    auto present = probe_image(path_of(base), base.format);
+    if (!present) return std::unexpected(std::move(present.error()).during(step));
+    if (present->size > wanted->size)
+        UNDERSTUDY_TRY(shrink_image(path_of(base), base.format, wanted->size));
+    return finish_pending(record);
+}
+
+// From the moment on that base holds top's content: layers above move over, top goes. Until the
+// record says so, both ways down (with and without top) read the same.
+Result<> Volume::finish_pending(VolumeRecord& record) {
+    const auto base = *record.find_file(record.merge->base);
+    const auto top = *record.find_file(record.merge->top);
+    UNDERSTUDY_TRY(sync_path(path_of(base)));
+    crash_point("merged content durable");
+    for (const auto* child : record.children_of(top.file)) {
+        auto moved = is_backed_by(path_of(*child), path_of(base));
+        if (!moved) return std::unexpected(std::move(moved.error()));
+        if (*moved) continue;
+        UNDERSTUDY_TRY(rebase_header(path_of(*child), path_of(base), base.format));
+        UNDERSTUDY_TRY(sync_path(path_of(*child)));
+        crash_point("child moved over");
+    }
+    record.finish_merge();
+    if (const auto info = probe_image(path_of(base), base.format))
+        record.find_file(base.file)->size = info->size;
+    UNDERSTUDY_TRY(save(record));
+    crash_point("merge finished in the record");
+    return top.adopted ? Result<>{} : remove_file(path_of(top));
+}
+
+}  // namespace understudy::qcow2

@@ -1,0 +1,68 @@
+#pragma once
+
+#include "base/ids.hpp"
+#include "base/units.hpp"
+#include "ports/storage.hpp"
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace understudy::qcow2 {
+
+enum class LayerRole {
+    snapshot,  // frozen; holds Layer::snapshot
+    unnamed,   // frozen; its snapshot was removed, but layers above still need it
+    head,      // written to by the VM
+    drill,     // written to by a rehearsal; thrown away afterwards
+    prepared,  // the future head while snapshot Layer::snapshot is being taken
+    incoming,  // being received; becomes Layer::snapshot
+};
+
+struct Layer {
+    std::string file;  // an adopted file's absolute path, else a name in the volume's directory;
+                       // unique within the volume
+    std::string format;
+    bool adopted = false;  // the user's own: never deleted
+    std::string parent;    // `file` of the layer below; empty: none of ours
+    ByteSize size;         // virtual; for a head as of when it was made
+    LayerRole role = LayerRole::unnamed;
+    SnapshotId snapshot;  // see LayerRole; for head and drill: activated from, nil if not
+    SnapshotId base;      // incoming: what it was begun on; nil: nothing
+};
+
+// `top`'s content goes into `base`, its parent, which then takes top's place.
+struct PendingMerge {
+    std::string base;
+    std::string top;
+    bool live = false;  // a hypervisor was asked to do it
+};
+
+// What a volume consists of: the content of its volume.json, the driver's only truth.
+struct VolumeRecord {
+    ports::VolumeLabel label;
+    std::vector<Layer> layers;  // parents before children
+    std::optional<PendingMerge> merge;
+
+    Layer* find_file(std::string_view file);
+    const Layer* find_file(std::string_view file) const;
+    Layer* find(LayerRole role);  // the first one
+    const Layer* find(LayerRole role) const;
+    Layer* find(LayerRole role, const SnapshotId& snapshot);
+    const Layer* find(LayerRole role, const SnapshotId& snapshot) const;
+
+    std::vector<const Layer*> children_of(std::string_view file) const;
+    bool is_above(const Layer& upper, std::string_view lower) const;  // true also for itself
+    bool is_under_head(std::string_view file) const;                  // true also for the head
+    void remove(std::string_view file);
+    void finish_merge();  // `base` takes the place of `top`, which goes; needs `merge`
+};
+
+inline constexpr std::size_t kMaxRecordBytes = 4 << 20;
+
+std::string write_record(const VolumeRecord& record);
+// corrupt: not what write_record writes. unsupported: written by a newer version.
+Result<VolumeRecord> read_record(std::string_view text);
+
+}  // namespace understudy::qcow2
