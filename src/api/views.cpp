@@ -256,14 +256,17 @@ Result<json> promotion_view(tasks::Site& site, const model::Vm& vm,
         request.disks.push_back({disk.target, {"file", "qcow2", "/" + disk.volume.text()}});
     auto adapted = site.hypervisor.adapt(request);
     if (!adapted) return fail(std::move(adapted.error()).during("adapt the definition"));
+    auto changes = json::array();
+    for (const auto& change : adapted->changes)
+        if (!change.starts_with("disk ")) changes.push_back(change);  // their places come later
     return json{{"vm", vm.name},
                 {"snapshot", snapshot},
                 {"age_ms", age_ms(site, snapshot.taken)},
                 {"owner_name", tasks::cluster_name(site, vm.ownership.owner)},
                 {"last_contact", contact},
-                {"epoch", vm.ownership.epoch},
+                {"epoch", vm.ownership.epoch + 1},
                 {"issues", adapted->issues},
-                {"changes", adapted->changes}};
+                {"changes", std::move(changes)}};
 }
 
 }  // namespace understudy::api

@@ -33,7 +33,7 @@ trap finish EXIT
 
 fail() {
     echo "FAILED: $*" >&2
-    tail -n 20 "$work/console" >&2 || true
+    tail -n 20 "$work/console" >&2 || tail -n 20 "$work/out" "$work"/root/log/qemu/*.log >&2 || true
     exit 1
 }
 

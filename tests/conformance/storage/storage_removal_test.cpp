@@ -163,6 +163,30 @@ TEST_P(StorageConformance, a_base_may_be_removed_while_something_is_received_on_
     EXPECT_LT(fixture().traces(volume).size(), files);
 }
 
+TEST_P(StorageConformance, a_removal_does_not_move_what_is_being_received_on) {
+    const auto volume = VolumeId::random();
+    const auto first = SnapshotId::random();
+    const auto second = SnapshotId::random();
+    const auto id = SnapshotId::random();
+    receive_content(pool(), volume, {}, first, filled(kDiskSize, 1));
+    receive_content(pool(), volume, first, second, filled(kDiskSize, 2));
+    const auto incoming = must(pool().receive(volume, kLabel, second, id, kDiskSize));
+    must(incoming->write(ByteOffset(0), filled(MiB(1), 3)));
+    must(incoming->flush());
+    const auto files = fixture().traces(volume).size();
+    must(pool().remove_snapshot(volume, first));
+    EXPECT_EQ(fixture().traces(volume).size(), files) << "nothing merged under a writer";
+    must(incoming->write(ByteOffset(4 << 20), filled(MiB(1), 4)));
+    must(incoming->publish());
+    auto expected = filled(kDiskSize, 2);
+    std::fill_n(expected.begin(), 1 << 20, std::byte{3});
+    std::fill_n(expected.begin() + (4 << 20), 1 << 20, std::byte{4});
+    expect_snapshots(pool(), volume, {{second, filled(kDiskSize, 2)}, {id, expected}});
+    must(pool().remove_snapshot(volume, first));
+    EXPECT_LT(fixture().traces(volume).size(), files);
+    expect_snapshots(pool(), volume, {{second, filled(kDiskSize, 2)}, {id, expected}});
+}
+
 TEST_P(StorageConformance, a_removal_waits_for_a_drill_on_the_layer) {
     GuestDisk disk(fixture(), "disk", kDiskSize);
     disk.run({write_op(0, 4096, 1)});

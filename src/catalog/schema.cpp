@@ -1,0 +1,129 @@
+#include "catalog/schema.hpp"
+
+#include <fmt/format.h>
+
+#include <array>
+#include <span>
+
+namespace understudy::catalog {
+namespace {
+
+// Types that both databases know: TEXT, BIGINT (times in ms since 1970, flags as 0 and 1).
+// A migration that was released is never edited; what must change is a new one.
+constexpr const char* kFoundation[] = {
+    "CREATE TABLE cluster ("
+    " one BIGINT PRIMARY KEY CHECK (one = 1), id TEXT NOT NULL, name TEXT NOT NULL)",
+
+    "CREATE TABLE peers ("
+    " id TEXT PRIMARY KEY, name TEXT NOT NULL, address TEXT NOT NULL,"
+    " certificate_pem TEXT NOT NULL, fingerprint TEXT NOT NULL, networks TEXT NOT NULL,"
+    " pools TEXT NOT NULL, rate_limit BIGINT NOT NULL, last_contact BIGINT,"
+    " capabilities TEXT NOT NULL)",
+    "CREATE INDEX peers_by_fingerprint ON peers (fingerprint)",
+
+    "CREATE TABLE invites (secret_hash TEXT PRIMARY KEY, expires BIGINT NOT NULL)",
+
+    "CREATE TABLE vms ("
+    " id TEXT PRIMARY KEY, name TEXT NOT NULL, epoch BIGINT NOT NULL, owner TEXT NOT NULL,"
+    " phase TEXT NOT NULL, autostart BIGINT NOT NULL, disks TEXT NOT NULL, head_parent TEXT)",
+
+    // parent is no reference: the parent of the first snapshot received may exist elsewhere only.
+    // ordinal: the order of publishing, for snapshots of one millisecond.
+    "CREATE TABLE snapshots ("
+    " id TEXT PRIMARY KEY, vm TEXT NOT NULL REFERENCES vms (id), name TEXT NOT NULL, parent TEXT,"
+    " taken BIGINT NOT NULL, consistency TEXT NOT NULL, epoch BIGINT NOT NULL,"
+    " origin TEXT NOT NULL, disks TEXT NOT NULL, ordinal BIGINT NOT NULL, UNIQUE (vm, name))",
+    "CREATE INDEX snapshots_by_time ON snapshots (vm, taken, ordinal)",
+    "CREATE INDEX snapshots_by_parent ON snapshots (parent)",
+
+    "CREATE TABLE definitions ("
+    " snapshot TEXT PRIMARY KEY REFERENCES snapshots (id) ON DELETE CASCADE,"
+    " domain_xml TEXT NOT NULL, nvram TEXT NOT NULL)",
+
+    // Without ON DELETE: the database itself refuses to lose a held snapshot.
+    "CREATE TABLE holds ("
+    " snapshot TEXT NOT NULL REFERENCES snapshots (id), vm TEXT NOT NULL, kind TEXT NOT NULL,"
+    " detail TEXT NOT NULL, PRIMARY KEY (snapshot, kind, detail))",
+    "CREATE UNIQUE INDEX one_base_hold_per_peer ON holds (vm, detail) WHERE kind = 'base'",
+
+    "CREATE TABLE replications ("
+    " vm TEXT NOT NULL REFERENCES vms (id), peer TEXT NOT NULL, snapshot TEXT NOT NULL,"
+    " snapshot_taken BIGINT NOT NULL, sent BIGINT NOT NULL, readiness TEXT NOT NULL,"
+    " PRIMARY KEY (vm, peer))",
+
+    "CREATE TABLE transfers ("
+    " id TEXT PRIMARY KEY, source TEXT NOT NULL, vm TEXT NOT NULL, snapshot TEXT NOT NULL,"
+    " request TEXT NOT NULL, domain_xml TEXT NOT NULL, nvram TEXT NOT NULL,"
+    " durable_disk BIGINT NOT NULL, durable_offset BIGINT NOT NULL, received BIGINT NOT NULL,"
+    " created BIGINT NOT NULL, updated BIGINT NOT NULL, UNIQUE (vm, snapshot))",
+
+    // vm is no reference: a task's record outlives the VM. ordinal: the order of creation.
+    "CREATE TABLE tasks ("
+    " id TEXT PRIMARY KEY, kind TEXT NOT NULL, vm TEXT, title TEXT NOT NULL,"
+    " arguments TEXT NOT NULL, state TEXT NOT NULL, step TEXT NOT NULL, memo TEXT NOT NULL,"
+    " result TEXT NOT NULL, done_bytes BIGINT NOT NULL, total_bytes BIGINT NOT NULL,"
+    " wire_bytes BIGINT NOT NULL, rate_bytes BIGINT NOT NULL, note TEXT NOT NULL,"
+    " attempts BIGINT NOT NULL, error_kind TEXT NOT NULL, error TEXT NOT NULL,"
+    " cancel_requested BIGINT NOT NULL, created BIGINT NOT NULL, not_before BIGINT NOT NULL,"
+    " started BIGINT, ended BIGINT, lease_node TEXT NOT NULL, lease_until BIGINT,"
+    " ordinal BIGINT NOT NULL, log_lines BIGINT NOT NULL)",
+    // The rule that one task at a time changes a VM, whatever a claim's query thinks.
+    "CREATE UNIQUE INDEX one_running_task_per_vm ON tasks (vm) WHERE state = 'running'",
+    "CREATE INDEX active_tasks ON tasks (not_before, created, ordinal)"
+    " WHERE state IN ('queued', 'running')",
+    "CREATE INDEX tasks_by_age ON tasks (created, ordinal)",
+    "CREATE INDEX tasks_by_vm ON tasks (vm, created, ordinal)",
+    "CREATE INDEX tasks_by_ordinal ON tasks (ordinal)",
+
+    "CREATE TABLE task_log ("
+    " task TEXT NOT NULL REFERENCES tasks (id) ON DELETE CASCADE, sequence BIGINT NOT NULL,"
+    " time BIGINT NOT NULL, text TEXT NOT NULL, PRIMARY KEY (task, sequence))",
+};
+
+// Version n is what the first n of them make.
+constexpr std::array<std::span<const char* const>, 1> kMigrations{kFoundation};
+constexpr std::int64_t kNewest = kMigrations.size();
+
+std::int64_t stored_version(Database& database) {
+    std::int64_t version = 0;
+    database.each({"SELECT version FROM schema_version", "n"}, {},
+                  [&](Row& row) { version = row.number(); });
+    return version;
+}
+
+Result<> too_new(const Database& database, std::int64_t version) {
+    return fail(Error(ErrorKind::unsupported,
+                      fmt::format("{} has schema version {}, but this understudyd knows versions up"
+                                  " to {} only",
+                                  database.place(), version, kNewest))
+                    .keeping("everything in it; nothing was changed")
+                    .advising("Install the version of Understudy that wrote it, or a newer one, on"
+                              " this node."));
+}
+
+}  // namespace
+
+Result<> migrate(Database& database) {
+    UNDERSTUDY_TRY(database.write([&]() -> Result<> {
+        database.execute_once(
+            "CREATE TABLE IF NOT EXISTS schema_version (version BIGINT NOT NULL)");
+        return {};
+    }));
+    for (bool done = false; !done;) {
+        // The version is read inside the transaction: another node may be migrating too.
+        UNDERSTUDY_TRY(database.write([&]() -> Result<> {
+            const std::int64_t version = stored_version(database);
+            if (version > kNewest) return too_new(database, version);
+            done = version == kNewest;
+            if (done) return {};
+            for (const char* sql : kMigrations[static_cast<std::size_t>(version)])
+                database.execute_once(sql);
+            database.run("DELETE FROM schema_version", {});
+            database.run("INSERT INTO schema_version (version) VALUES (:version)", {version + 1});
+            return {};
+        }));
+    }
+    return {};
+}
+
+}  // namespace understudy::catalog

@@ -1,0 +1,52 @@
+#include "cli/confirm.hpp"
+
+#include "cli/table.hpp"
+
+#include <fmt/format.h>
+
+#include <istream>
+#include <ostream>
+#include <string>
+
+namespace understudy::cli {
+namespace {
+
+std::string read_line(std::istream& in) {
+    std::string line;
+    std::getline(in, line);
+    if (line.ends_with('\r')) line.pop_back();
+    return line;
+}
+
+std::unexpected<Error> nothing_done() {
+    return fail(ErrorKind::cancelled, "not confirmed: nothing was done");
+}
+
+}  // namespace
+
+Result<> may_ask(const Context& context, std::string_view command) {
+    if (context.settings().yes || context.world().can_ask()) return {};
+    return fail(Error(ErrorKind::invalid,
+                      fmt::format("`understudy {}` destroys something and there is no terminal "
+                                  "to ask on; nothing was done",
+                                  command))
+                    .advising("Add -y to do it without a question."));
+}
+
+Result<> confirm(const Context& context, std::string_view loss, std::string_view question) {
+    if (context.settings().yes) return {};
+    auto& world = context.world();
+    world.err << loss << "\n" << question << " [y/N] " << std::flush;
+    const std::string answer = read_line(world.in);
+    if (answer == "y" || answer == "Y" || answer == "yes") return {};
+    return nothing_done();
+}
+
+Result<> confirm_by_name(const Context& context, std::string_view name) {
+    auto& world = context.world();
+    world.err << fmt::format("To go on, type the VM's name ({}): ", escape(name)) << std::flush;
+    if (read_line(world.in) == name && !name.empty()) return {};
+    return nothing_done();
+}
+
+}  // namespace understudy::cli

@@ -1,0 +1,14 @@
+#pragma once
+
+#include <string>
+#include <string_view>
+
+namespace understudy::cli {
+
+// The --help text of a command, a group or (empty path) the program, at most 100 columns wide.
+std::string help_text(std::string_view path);
+
+// The words before the options: "understudy vm info VM".
+std::string usage_line(std::string_view path);
+
+}  // namespace understudy::cli

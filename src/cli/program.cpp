@@ -1,0 +1,52 @@
+#include "cli/complete.hpp"
+#include "cli/context.hpp"
+
+#include <fmt/format.h>
+
+#include <nlohmann/json.hpp>
+#include <ostream>
+
+namespace understudy::cli {
+namespace {
+
+constexpr std::string_view kVersion = "0.1.0";  // project() in CMakeLists.txt says the same
+
+Result<Exit> completion(Context& context, const Arguments& arguments) {
+    if (arguments.text("SHELL") != "bash")
+        return fail(Error(ErrorKind::invalid,
+                          fmt::format("there is no completion for '{}'", arguments.text("SHELL")))
+                        .advising("There is one for bash."));
+    context.world().out << bash_completion_script() << std::flush;
+    return Exit::done;
+}
+
+Result<Exit> version(Context& context, const Arguments&) {
+    if (context.json())
+        context.print_json({{"version", kVersion}});
+    else
+        context.say(fmt::format("understudy {}", kVersion));
+    return Exit::done;
+}
+
+}  // namespace
+
+std::vector<CommandSpec> program_commands() {
+    return {
+        {"completion",
+         "Print the script that makes a shell complete understudy's words",
+         "Packages install it; by hand, put the example's line into ~/.bashrc.",
+         "eval \"$(understudy completion bash)\"",
+         {{"SHELL", "bash", true, false, Names::words, "bash"}},
+         {},
+         completion},
+        {"version",
+         "Print this program's version (`cluster status` shows understudyd's)",
+         "",
+         "understudy version",
+         {},
+         {},
+         version},
+    };
+}
+
+}  // namespace understudy::cli

@@ -1,0 +1,222 @@
+#include "cli/confirm.hpp"
+#include "cli/context.hpp"
+#include "cli/table.hpp"
+#include "cli/values.hpp"
+#include "cli/wait.hpp"
+
+#include <fmt/format.h>
+
+#include <nlohmann/json.hpp>
+#include <ostream>
+
+namespace understudy::cli {
+
+using nlohmann::json;
+
+namespace {
+
+std::string ready_text(const json& replica) {
+    const auto& issues = list_at(replica, "readiness");
+    const auto blocking = count_blocking(issues);
+    std::string text = yes_no_at(replica, "ready");
+    if (blocking > 0) return fmt::format("{} ({} in the way)", text, blocking);
+    if (!issues.empty()) text += fmt::format(" ({} warnings)", issues.size());
+    return text;
+}
+
+std::string newest_name(const json& replica) {
+    return at(replica, "newest").is_object() ? text_at(at(replica, "newest"), "name") : "none";
+}
+
+std::string newest_age(const json& replica) {
+    return at(replica, "newest").is_object() ? ago_at(replica, "age_ms") : "-";
+}
+
+Result<Exit> replica_list(Context& context, const Arguments&) {
+    return context.show(request("GET", path_of({"v1", "replicas"})), [](const Context& c,
+                                                                        const json& answer) {
+        Table table;
+        for (const char* head : {"NAME", "OWNER", "NEWEST", "AGE"}) table.column(head);
+        for (const char* head : {"SNAPSHOTS", "SIZE"}) table.column(head, Table::Align::right);
+        table.column("READY");
+        for (const json& replica : list_at(answer, "replicas"))
+            table.row({text_at(replica, "name"), text_at(replica, "owner_name"),
+                       newest_name(replica), newest_age(replica), number_at(replica, "snapshots"),
+                       size_at(replica, "size"), ready_text(replica)});
+        if (list_at(answer, "replicas").empty())
+            c.note("No replicas here.");
+        else
+            c.world().out << table.text() << std::flush;
+    });
+}
+
+void render_replica(const Context& context, const json& answer) {
+    const json& replica = at(answer, "replica");
+    const auto now = context.world().now();
+    Facts facts;
+    facts.add("Name", text_at(replica, "name"));
+    facts.add("UUID", text_at(replica, "id"));
+    facts.add("Owner", text_at(replica, "owner_name"));
+    facts.add("Epoch", number_at(at(replica, "ownership"), "epoch"));
+    facts.add("Newest", newest_name(replica));
+    facts.add("RPO", newest_age(replica));
+    facts.add("Size", size_at(replica, "size"));
+    facts.add("Ready", ready_text(replica));
+    auto& out = context.world().out;
+    out << facts.text() << issue_lines(list_at(replica, "readiness"));
+    Table table;
+    for (const char* head : {"SNAPSHOT", "AGE", "CONSISTENCY"}) table.column(head);
+    table.column("OWN", Table::Align::right);
+    table.column("HELD AS");
+    for (const json& snapshot : list_at(answer, "snapshots"))
+        table.row({text_at(snapshot, "name"), age_at(snapshot, "taken", now),
+                   text_at(snapshot, "consistency"), size_at(snapshot, "own"),
+                   joined_at(snapshot, "holds", "-")});
+    if (!list_at(answer, "snapshots").empty()) out << "\n" << table.text();
+    for (const json& incoming : list_at(answer, "receiving")) {
+        const json& snapshot = at(incoming, "snapshot");
+        const auto name =
+            snapshot.is_object() ? text_at(snapshot, "name") : text_at(incoming, "snapshot");
+        out << fmt::format(
+            "\nReceiving {}: {} so far, last heard of {}. It is not a recovery "
+            "point yet.\n",
+            escape(name), size_at(incoming, "received_bytes"),
+            escape(age_at(incoming, "updated", now)));
+    }
+    out << std::flush;
+}
+
+Result<Exit> replica_info(Context& context, const Arguments& arguments) {
+    return context.show(request("GET", path_of({"v1", "replicas", arguments.text("VM")})),
+                        render_replica);
+}
+
+std::string preview_text(const json& promotion, TimePoint now) {
+    const json& snapshot = at(promotion, "snapshot");
+    Facts facts;
+    facts.add("Promote", text_at(promotion, "vm"));
+    facts.add("From snapshot",
+              fmt::format("{}, taken {}", text_at(snapshot, "name"), text_at(snapshot, "taken")));
+    facts.add("Would be lost",
+              fmt::format("everything written since: {}", duration_at(promotion, "age_ms")));
+    facts.add("Owner until now", text_at(promotion, "owner_name"));
+    facts.add("Last contact", moment_at(promotion, "last_contact", now));
+    facts.add("New epoch", number_at(promotion, "epoch"));
+    std::string text = facts.text();
+    if (!list_at(promotion, "changes").empty()) text += "\nChanged in its definition:\n";
+    for (const json& change : list_at(promotion, "changes"))
+        text += fmt::format("  {}\n", change.is_string() ? escape(change.get<std::string>())
+                                                         : std::string(kUnknown));
+    if (!list_at(promotion, "issues").empty())
+        text += "\nStarting here:\n" + issue_lines(list_at(promotion, "issues"));
+    return text;
+}
+
+constexpr std::string_view kSplitBrain =
+    "\nThe cluster that owns it now loses it: if the VM still runs there, what it writes from now "
+    "on\nwill not be part of this VM. Make sure that it is down there.";
+
+// VM with --snapshot, or VM@SNAPSHOT.
+Result<SnapshotName> promoted_name(const Arguments& arguments) {
+    const auto option = arguments.find("snapshot");
+    if (!option) return split_at_snapshot(arguments.text("VM"));
+    const auto split = split_at_snapshot(*option);
+    const bool whole = option->starts_with('@') || split.snapshot.empty();
+    return SnapshotName{arguments.text("VM"), whole ? *option : split.snapshot};
+}
+
+Result<Exit> replica_promote(Context& context, const Arguments& arguments) {
+    auto name = promoted_name(arguments);
+    if (!name) return fail(std::move(name.error()));
+    const bool dry_run = arguments.has("dry-run");
+    if (!dry_run) UNDERSTUDY_TRY(may_ask(context, "replica promote"));
+    const std::string path = path_of({"v1", "replicas", name->vm, "promote"});
+    auto preview = context.get(
+        path + (name->snapshot.empty() ? "" : query_of('?', "snapshot", name->snapshot)));
+    if (!preview) return fail(std::move(preview.error()));
+    const json& promotion = at(*preview, "promotion");
+    const std::string text = preview_text(promotion, context.world().now());
+    if (dry_run) {
+        if (context.json())
+            context.print_json(*preview);
+        else
+            context.world().out << text << std::flush;
+        return Exit::done;
+    }
+    json body{{"start", !arguments.has("no-start")}, {"accept", arguments.all("accept")}};
+    if (!name->snapshot.empty()) body["snapshot"] = name->snapshot;
+    if (context.settings().yes) {
+        context.note(text);
+    } else {
+        context.world().err << text << kSplitBrain << "\n\n";
+        UNDERSTUDY_TRY(confirm_by_name(context, text_at(promotion, "vm")));
+        // What was shown is what was agreed to, also when a newer snapshot arrived meanwhile.
+        if (const auto id = find_text(at(promotion, "snapshot"), "id")) body["snapshot"] = *id;
+    }
+    return run_task(context, request("POST", path, body));
+}
+
+Result<Exit> replica_remove(Context& context, const Arguments& arguments) {
+    UNDERSTUDY_TRY(may_ask(context, "replica remove"));
+    const std::string name = arguments.text("VM");
+    const std::string path = path_of({"v1", "replicas", name});
+    if (!context.settings().yes) {
+        auto answer = context.get(path);
+        if (!answer) return fail(std::move(answer.error()));
+        const json& replica = at(*answer, "replica");
+        UNDERSTUDY_TRY(confirm(
+            context,
+            fmt::format("The copy of {} here is deleted: {} snapshots, the newest {} old ({}). "
+                        "If {} is gone, nothing is left of it. A later send starts in full.",
+                        escape(text_at(replica, "name")), number_at(replica, "snapshots"),
+                        duration_at(replica, "age_ms"), escape(newest_name(replica)),
+                        escape(text_at(replica, "owner_name"))),
+            "Remove this replica?"));
+    }
+    return run_task(context, request("DELETE", path));
+}
+
+constexpr PositionalSpec kReplica{"VM", "the VM's name or UUID", true, false, Names::replica};
+
+}  // namespace
+
+std::vector<CommandSpec> replica_commands() {
+    return {
+        {"replica list",
+         "List the copies of other clusters' VMs that are kept here",
+         "AGE is the age of the newest complete, verified snapshot: what a promote would lose. "
+         "READY says whether it would start here.",
+         "understudy replica list",
+         {},
+         {},
+         replica_list},
+        {"replica info",
+         "Show a replica's snapshots, readiness and what is arriving",
+         "",
+         "understudy replica info web1",
+         {kReplica},
+         {},
+         replica_info},
+        {"replica promote",
+         "Make a replica the owner's VM here and start it (asks first)",
+         "For when its cluster is gone. Shows what will be lost and wants the VM's name typed; -y "
+         "does without.",
+         "understudy replica promote web1 --dry-run\nunderstudy replica promote web1",
+         {{"VM", "the VM's name or UUID, or VM@SNAPSHOT in one word", true, false, Names::replica}},
+         {{"--snapshot", "SNAPSHOT", "which one; the newest when not given", false,
+           Names::snapshot},
+          {"--no-start", "", "take it over but do not start it"},
+          {"--accept", "KEY", "go on although this (network:lan …) is in the way", true},
+          {"--dry-run", "", "show what would happen and be lost, and do nothing"}},
+         replica_promote},
+        {"replica remove",
+         "Delete a replica's data here (asks first)",
+         "",
+         "understudy replica remove web1",
+         {kReplica},
+         {},
+         replica_remove},
+    };
+}
+
+}  // namespace understudy::cli

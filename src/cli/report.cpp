@@ -1,0 +1,68 @@
+#include "cli/report.hpp"
+
+#include "cli/table.hpp"
+#include "cli/values.hpp"
+
+#include <fmt/format.h>
+
+#include <nlohmann/json.hpp>
+#include <ostream>
+
+namespace understudy::cli {
+
+using nlohmann::json;
+
+namespace {
+
+void sent(const Context& context, const json& task, const json& result) {
+    std::string line = fmt::format("Done: {}", escape(text_at(task, "title")));
+    if (const auto kind = find_text(result, "kind")) line += fmt::format(", {}", escape(*kind));
+    if (find_number(result, "bytes"))
+        line += fmt::format(", {} ({} on the wire)", size_at(result, "bytes"),
+                            size_at(result, "wire_bytes"));
+    const json& seconds = at(result, "seconds");
+    if (seconds.is_number() && seconds.get<double>() >= 0 && seconds.get<double>() < 1e9)
+        line += fmt::format(" in {}", base::format_duration(Duration(static_cast<Duration::rep>(
+                                          seconds.get<double>() * 1000))));
+    context.say(line + ".");
+    const json readiness = object_at(result, "readiness");
+    if (!readiness.is_array() || readiness.empty()) return;
+    context.say("\nStarting there:");
+    context.world().out << issue_lines(readiness.get<std::vector<json>>()) << std::flush;
+}
+
+void promoted(const Context& context, const json& result) {
+    const json& snapshot = at(result, "snapshot");
+    const auto name =
+        snapshot.is_object() ? text_at(snapshot, "name") : text_at(result, "snapshot");
+    std::string line =
+        fmt::format("{} is owned here now, epoch {}, from snapshot {}",
+                    escape(text_at(result, "vm")), number_at(result, "epoch"), escape(name));
+    if (true_at(result, "started"))
+        line += fmt::format("; it runs (RTO {})", duration_at(result, "rto_ms"));
+    else
+        line += "; it is not started: `understudy vm start` does that";
+    context.say(line + ".");
+    for (const json& change : list_at(result, "changes"))
+        if (change.is_string())
+            context.say(fmt::format("  changed: {}", escape(change.get<std::string>())));
+}
+
+void snapshot_taken(const Context& context, const json& snapshot) {
+    context.say(fmt::format("Took snapshot {} ({} disks, {}-consistent).",
+                            escape(text_at(snapshot, "name")), list_at(snapshot, "disks").size(),
+                            escape(text_at(snapshot, "consistency"))));
+}
+
+}  // namespace
+
+void report_result(const Context& context, const json& task) {
+    const json result = object_at(task, "result");
+    // By what the result holds rather than by the task's kind, which is the daemon's own business.
+    if (at(result, "wire_bytes").is_number()) return sent(context, task, result);
+    if (at(result, "started").is_boolean()) return promoted(context, result);
+    if (at(result, "snapshot").is_object()) return snapshot_taken(context, at(result, "snapshot"));
+    context.say(fmt::format("Done: {}.", escape(text_at(task, "title"))));
+}
+
+}  // namespace understudy::cli

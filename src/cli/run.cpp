@@ -1,0 +1,137 @@
+#include "cli/run.hpp"
+
+#include "cli/complete.hpp"
+#include "cli/connection.hpp"
+#include "cli/context.hpp"
+#include "cli/help.hpp"
+#include "cli/parse.hpp"
+#include "cli/table.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+#include <ostream>
+
+namespace understudy::cli {
+namespace {
+
+Result<Format> format_from(const std::string& word) {
+    if (word == "table") return Format::table;
+    if (word == "json") return Format::json;
+    return fail(ErrorKind::invalid,
+                fmt::format("'{}' is no format: it is table or json", escape(word)));
+}
+
+// The format that errors are told in, also when the rest of the command line cannot be parsed.
+Format wanted_format(const std::vector<std::string>& words, const Surroundings& world) {
+    auto word = world.environment("UNDERSTUDY_FORMAT").value_or("table");
+    for (std::size_t i = 0; i < words.size() && words[i] != "--"; ++i) {
+        if (words[i] == "--format" && i + 1 < words.size()) word = words[i + 1];
+        if (words[i].starts_with("--format=")) word = words[i].substr(9);
+    }
+    return word == "json" ? Format::json : Format::table;
+}
+
+// On its own line, indented like the first one's text.
+std::string as_line(std::string_view label, std::string_view text) {
+    if (text.empty()) return "";
+    std::string safe = escape_lines(text);
+    for (std::size_t at = 0; (at = safe.find('\n', at)) != std::string::npos; at += 8)
+        safe.replace(at, 1, "\n       ");
+    return fmt::format("       {}{}\n", label, safe);
+}
+
+void print_error(Surroundings& world, Format format, const Error& error) {
+    if (format == Format::json) {
+        const nlohmann::json document{{"error",
+                                       {{"kind", base::to_string(error.kind())},
+                                        {"text", error.step_text()},
+                                        {"kept", error.kept()},
+                                        {"advice", error.advice()}}}};
+        world.err << dump(document) << "\n" << std::flush;
+        return;
+    }
+    std::string text = error.step_text();
+    // A task's text carries what was kept inside.
+    if (const auto kept = text.find(". Kept: "); kept != std::string::npos)
+        text.replace(kept, 2, ".\n");
+    const std::string lines = as_line("", text);
+    world.err << "error: " << lines.substr(std::min<std::size_t>(7, lines.size()))
+              << as_line("Kept: ", error.kept()) << as_line("", error.advice()) << std::flush;
+}
+
+bool wants_help(const std::vector<std::string>& words) {
+    for (const auto& word : words) {
+        if (word == "--") return false;
+        if (word == "-h" || word == "--help") return true;
+    }
+    return false;
+}
+
+Result<Settings> settings_of(const Arguments& globals, const Surroundings& world) {
+    Settings settings;
+    settings.yes = globals.has("yes");
+    settings.no_wait = globals.has("no-wait");
+    auto word = globals.find("format");
+    if (!word) word = world.environment("UNDERSTUDY_FORMAT");
+    if (!word || word->empty()) return settings;
+    auto format = format_from(*word);
+    if (!format) return fail(std::move(format.error()));
+    settings.format = *format;
+    return settings;
+}
+
+// Connects once, at the first call.
+ApiSource source_for(const Arguments& globals, const Surroundings& world, const Connect& connect) {
+    auto api = std::make_shared<std::unique_ptr<Api>>();
+    return [api, &globals, &world, &connect]() -> Result<Api*> {
+        if (*api == nullptr) {
+            auto target = choose_target(globals, world);
+            if (!target) return fail(std::move(target.error()));
+            auto made = connect(*target);
+            if (!made) return fail(std::move(made.error()));
+            *api = std::move(*made);
+        }
+        return api->get();
+    };
+}
+
+Result<Exit> run_parsed(const Parsed& parsed, Surroundings& world, const Connect& connect) {
+    auto settings = settings_of(parsed.globals, world);
+    if (!settings) return fail(std::move(settings.error()));
+    Context context(world, *settings, source_for(parsed.globals, world, connect));
+    return parsed.command->run(context, parsed.arguments);
+}
+
+}  // namespace
+
+int run(const std::vector<std::string>& words, Surroundings& world, const Connect& connect) {
+    if (!words.empty() && words.front() == kCompleteCommand) {
+        const Arguments globals;
+        return complete_command(words, world, source_for(globals, world, connect));
+    }
+    std::vector<std::string> asked = words;
+    const bool help_word = !asked.empty() && asked.front() == "help";
+    if (help_word) asked.erase(asked.begin());
+    const Walk walked = walk(asked);
+    if ((help_word || wants_help(words)) && !walked.unknown) {
+        world.out << help_text(walked.path) << std::flush;
+        return static_cast<int>(Exit::done);
+    }
+    const Format format = wanted_format(words, world);
+    const bool only_group = walked.command == nullptr && !walked.unknown;
+    if (only_group && format == Format::table &&
+        std::ranges::none_of(words, [](const auto& w) { return w.starts_with("-"); })) {
+        world.err << help_text(walked.path) << std::flush;
+        return static_cast<int>(Exit::usage);
+    }
+    auto parsed = parse(asked);
+    Result<Exit> result = parsed ? run_parsed(*parsed, world, connect)
+                                 : Result<Exit>(fail(std::move(parsed.error())));
+    if (result) return static_cast<int>(*result);
+    print_error(world, format, result.error());
+    return static_cast<int>(exit_of(result.error().kind()));
+}
+
+}  // namespace understudy::cli

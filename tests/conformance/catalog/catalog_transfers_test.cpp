@@ -1,0 +1,63 @@
+#include "catalog_fixture.hpp"
+
+namespace understudy::test {
+namespace {
+
+class CatalogTransfers : public CatalogTest {};
+EVERY_CATALOG(CatalogTransfers);
+
+TEST_P(CatalogTransfers, come_back_whole_by_id_and_by_snapshot) {
+    const auto vm = some_vm("web1");
+    const auto transfer = some_transfer(vm, some_snapshot(vm, "nightly", 0));
+    auto second = some_transfer(vm, some_snapshot(vm, "later", 1));
+    second.created = at(-1);
+    second.request.base.reset();
+    must(catalog().add_transfer(transfer));
+    must(catalog().add_transfer(second));
+    const auto found = must(catalog().transfer(transfer.id));
+    EXPECT_EQ(json(found), json(transfer));
+    EXPECT_EQ(found.request.definition, transfer.request.definition);
+    const auto by_snapshot = must(catalog().find_transfer(vm.id, second.request.snapshot.id));
+    ASSERT_TRUE(by_snapshot);
+    EXPECT_EQ(json(*by_snapshot), json(second));
+    const auto all = must(catalog().transfers());
+    ASSERT_EQ(all.size(), 2U);
+    EXPECT_EQ(all[0].id, second.id) << "oldest first";
+    EXPECT_EQ(must(catalog().find_transfer(VmId::random(), second.request.snapshot.id)),
+              std::nullopt);
+    EXPECT_EQ(kind_of(catalog().transfer(TransferId::random())), "not_found");
+}
+
+TEST_P(CatalogTransfers, there_is_one_per_snapshot) {
+    const auto vm = some_vm("web1");
+    const auto transfer = some_transfer(vm, some_snapshot(vm, "nightly", 0));
+    must(catalog().add_transfer(transfer));
+    auto again = transfer;
+    again.id = TransferId::random();
+    EXPECT_EQ(kind_of(catalog().add_transfer(again)), "conflict");
+    EXPECT_EQ(must(catalog().transfers()).size(), 1U);
+}
+
+TEST_P(CatalogTransfers, the_durable_point_moves_alone) {
+    const auto vm = some_vm("web1");
+    auto transfer = some_transfer(vm, some_snapshot(vm, "nightly", 0));
+    must(catalog().add_transfer(transfer));
+    transfer.durable = {3, ByteOffset(std::uint64_t{1} << 40)};
+    transfer.received = GiB(900);
+    transfer.updated = at(77);
+    must(catalog().save_durable(transfer.id, transfer.durable, transfer.received, at(77)));
+    EXPECT_EQ(json(must(catalog().transfer(transfer.id))), json(transfer));
+    EXPECT_EQ(kind_of(catalog().save_durable(TransferId::random(), {}, {}, at(0))), "not_found");
+}
+
+TEST_P(CatalogTransfers, are_removed_idempotently) {
+    const auto vm = some_vm("web1");
+    const auto transfer = some_transfer(vm, some_snapshot(vm, "nightly", 0));
+    must(catalog().add_transfer(transfer));
+    must(catalog().remove_transfer(transfer.id));
+    must(catalog().remove_transfer(transfer.id));
+    EXPECT_TRUE(must(catalog().transfers()).empty());
+}
+
+}  // namespace
+}  // namespace understudy::test
