@@ -91,7 +91,10 @@ Lines commands_under(std::string_view group) {
     Lines lines;
     for (const auto& command : all_commands()) {
         if (command.summary.empty() || !command.path.starts_with(group)) continue;
-        lines.emplace_back(usage_line(command.path).substr(sizeof("understudy")), command.summary);
+        std::string words = usage_line(command.path).substr(sizeof("understudy"));
+        constexpr std::string_view kOptions = " [OPTIONS]";
+        if (words.ends_with(kOptions)) words.resize(words.size() - kOptions.size());
+        lines.emplace_back(std::move(words), command.summary);
     }
     return lines;
 }
