@@ -25,7 +25,8 @@ constexpr unsigned kKeepAliveCount = 3;
 // and confinement. Written once; an existing file is the operator's and stays.
 constexpr std::string_view kEmbedSettings =
     "user = \"root\"\ngroup = \"root\"\nstdio_handler = \"file\"\n"
-    "security_driver = \"none\"\ncgroup_controllers = []\nnamespaces = []\n";
+    "security_driver = \"none\"\ndynamic_ownership = 0\n"
+    "cgroup_controllers = []\nnamespaces = []\n";
 
 void ignore_error(void*, virErrorPtr) {}
 
@@ -117,18 +118,13 @@ Result<DomainHandle> find_domain(virConnectPtr connection, const VmId& vm) {
 
 Result<std::string> domain_xml(virDomainPtr domain, unsigned flags) {
     const Text text(virDomainGetXMLDesc(domain, flags));
-    if (!text) return fail(last_error(virDomainGetConnect(domain), "read definition"));
+    if (!text) return fail(domain_error(domain, "read the definition of"));
     return std::string(text.get());
-}
-
-std::string label(virDomainPtr domain) {
-    const char* name = virDomainGetName(domain);
-    return fmt::format("VM '{}'", name != nullptr ? name : "?");
 }
 
 Result<bool> is_active(virDomainPtr domain) {
     const int active = virDomainIsActive(domain);
-    if (active < 0) return fail(last_error(virDomainGetConnect(domain), "look at state"));
+    if (active < 0) return fail(domain_error(domain, "look at"));
     return active == 1;
 }
 

@@ -32,8 +32,6 @@ std::string embed_root(const std::string& uri);
 
 Result<DomainHandle> find_domain(virConnectPtr connection, const VmId& vm);
 Result<std::string> domain_xml(virDomainPtr domain, unsigned flags);
-// "VM 'web1'": how messages name a domain.
-std::string label(virDomainPtr domain);
 // Running or paused.
 Result<bool> is_active(virDomainPtr domain);
 

@@ -25,8 +25,7 @@ struct Xmls {
 
 Result<Xmls> read_xmls(virDomainPtr domain) {
     const int persistent = virDomainIsPersistent(domain);
-    if (persistent < 0)
-        return fail(last_error(virDomainGetConnect(domain), "look at " + label(domain)));
+    if (persistent < 0) return fail(domain_error(domain, "look at"));
     auto definition = domain_xml(domain, VIR_DOMAIN_XML_INACTIVE);
     if (!definition) return fail(std::move(definition.error()));
     auto current = domain_xml(domain, 0);
@@ -41,8 +40,7 @@ Result<> add_sizes(virDomainPtr domain, std::vector<ports::DiskDescription>& dis
             disk.size = ByteSize(info.capacity);
             continue;
         }
-        auto error = last_error(virDomainGetConnect(domain),
-                                fmt::format("look at {}", disk.source.location));
+        auto error = domain_error(domain, fmt::format("look at {} of", disk.source.location));
         // libvirt gone is no property of the disk.
         if (virConnectIsAlive(virDomainGetConnect(domain)) != 1) return fail(std::move(error));
         if (disk.unsupported.empty()) disk.unsupported = error.what();

@@ -45,8 +45,10 @@ public:
         std::string path;
         std::string format;
     };
-    Guest(std::string name, std::vector<Disk> disks, const std::string& more_devices = {},
-          const std::string& os = {});
+    Guest(const std::string& name, const std::vector<Disk>& disks,
+          const std::string& more_devices = {}, const std::string& os = {});
+    Guest(const VmId& id, const std::string& name, const std::vector<Disk>& disks);
+    static std::unique_ptr<Guest> existing(const VmId& id);  // one that another process left
     ~Guest();
     Guest(const Guest&) = delete;
     Guest& operator=(const Guest&) = delete;
@@ -56,6 +58,8 @@ public:
     // Writes `pattern` as the guest would, to the disk's present head.
     void write(const std::string& target, std::uint64_t offset, std::uint64_t length, int pattern);
     void resize(const std::string& target, std::uint64_t bytes);
+    // An active commit, left to itself.
+    void begin_commit(const std::string& target, const std::string& base, const std::string& top);
     void save_memory();  // as `virsh managedsave`
     std::string monitor(const std::string& human_command);
     std::string xml(bool inactive);
@@ -66,6 +70,7 @@ public:
                                   const std::string& os);
 
 private:
+    explicit Guest(const VmId& id) : id_(id) {}
     VmId id_;
 };
 

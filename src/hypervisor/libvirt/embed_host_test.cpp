@@ -136,12 +136,21 @@ std::string Guest::definition(const std::string& name, const VmId& id,
         devices, more_devices);
 }
 
-Guest::Guest(std::string name, std::vector<Disk> disks, const std::string& more_devices,
-             const std::string& os)
+Guest::Guest(const std::string& name, const std::vector<Disk>& disks,
+             const std::string& more_devices, const std::string& os)
     : id_(VmId::random()) {
     auto defined =
         EmbedHost::instance().hypervisor->define(definition(name, id_, disks, more_devices, os));
     EXPECT_TRUE(defined) << defined.error().text();
+}
+
+Guest::Guest(const VmId& id, const std::string& name, const std::vector<Disk>& disks) : id_(id) {
+    auto defined = EmbedHost::instance().hypervisor->define(definition(name, id_, disks, {}, {}));
+    EXPECT_TRUE(defined) << defined.error().text();
+}
+
+std::unique_ptr<Guest> Guest::existing(const VmId& id) {
+    return std::unique_ptr<Guest>(new Guest(id));
 }
 
 Guest::~Guest() {
@@ -188,6 +197,14 @@ void Guest::resize(const std::string& target, std::uint64_t bytes) {
         0);
 }
 
+void Guest::begin_commit(const std::string& target, const std::string& base,
+                         const std::string& top) {
+    auto domain = domain_of(id_);
+    EXPECT_EQ(virDomainBlockCommit(domain.get(), target.c_str(), base.c_str(), top.c_str(), 0,
+                                   VIR_DOMAIN_BLOCK_COMMIT_ACTIVE),
+              0);
+}
+
 void Guest::save_memory() {
     auto domain = domain_of(id_);
     EXPECT_EQ(virDomainManagedSave(domain.get(), 0), 0) << virGetLastErrorMessage();
@@ -195,7 +212,7 @@ void Guest::save_memory() {
 
 std::string Guest::xml(bool inactive) {
     auto domain = domain_of(id_);
-    return domain_xml(domain.get(), inactive ? VIR_DOMAIN_XML_INACTIVE : 0u).value_or("");
+    return domain_xml(domain.get(), inactive ? unsigned{VIR_DOMAIN_XML_INACTIVE} : 0u).value_or("");
 }
 
 std::vector<std::string> Guest::chain(const std::string& target) {

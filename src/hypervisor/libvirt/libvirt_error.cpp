@@ -4,8 +4,36 @@
 #include <libvirt/virterror.h>
 
 #include <string>
+#include <utility>
 
 namespace understudy::libvirt {
+namespace {
+
+struct Failure {
+    ErrorKind kind;
+    std::string message;
+};
+
+Failure take_failure() {
+    const virErrorPtr error = virGetLastError();
+    if (error == nullptr || error->code == VIR_ERR_OK)
+        return {ErrorKind::unavailable, "unknown libvirt error"};
+    std::string message = error->message != nullptr ? error->message : "no message from libvirt";
+    const auto kind = kind_of(error->code, error->int1, message);
+    virResetLastError();
+    return {kind, std::move(message)};
+}
+
+Error told(Failure failure, virConnectPtr connection, std::string_view what) {
+    auto text = fmt::format("{}: {}", what, failure.message);
+    if (connection == nullptr || virConnectIsAlive(connection) == 1)
+        return Error(failure.kind, std::move(text));
+    virResetLastError();
+    return Error(ErrorKind::unavailable, std::move(text))
+        .advising("libvirt is gone; see `systemctl status libvirtd` (or virtqemud)");
+}
+
+}  // namespace
 
 ErrorKind kind_of(int code, int system_errno, std::string_view message) {
     if (message.find("No space left on device") != std::string_view::npos)
@@ -43,18 +71,18 @@ ErrorKind kind_of(int code, int system_errno, std::string_view message) {
 }
 
 Error last_error(virConnectPtr connection, std::string_view what) {
-    const virErrorPtr error = virGetLastError();
-    const std::string message =
-        error != nullptr && error->message != nullptr ? error->message : "unknown libvirt error";
-    const auto code = error != nullptr ? error->code : static_cast<int>(VIR_ERR_INTERNAL_ERROR);
-    auto kind = kind_of(code, error != nullptr ? error->int1 : 0, message);
-    virResetLastError();
-    if (connection != nullptr && virConnectIsAlive(connection) != 1) {
-        virResetLastError();
-        return Error(ErrorKind::unavailable, fmt::format("{}: {}", what, message))
-            .advising("libvirt is gone; see `systemctl status libvirtd` (or virtqemud)");
-    }
-    return Error(kind, fmt::format("{}: {}", what, message));
+    return told(take_failure(), connection, what);
+}
+
+Error domain_error(virDomainPtr domain, std::string_view what) {
+    auto failure = take_failure();
+    return told(std::move(failure), virDomainGetConnect(domain),
+                fmt::format("{} {}", what, label(domain)));
+}
+
+std::string label(virDomainPtr domain) {
+    const char* name = virDomainGetName(domain);
+    return fmt::format("VM '{}'", name != nullptr ? name : "?");
 }
 
 }  // namespace understudy::libvirt

@@ -4,6 +4,7 @@
 
 #include <libvirt/libvirt.h>
 
+#include <string>
 #include <string_view>
 
 namespace understudy::libvirt {
@@ -13,6 +14,13 @@ ErrorKind kind_of(int code, int system_errno, std::string_view message);
 
 // This thread's last libvirt error as "WHAT: libvirt's message". A connection that turns out to be
 // dead makes it `unavailable` whatever the code says.
+// Any call into libvirt forgets the last error: `what` must be made without one.
 Error last_error(virConnectPtr connection, std::string_view what);
+
+// The same about a domain, as "WHAT VM 'web1': libvirt's message".
+Error domain_error(virDomainPtr domain, std::string_view what);
+
+// "VM 'web1'": how messages name a domain.
+std::string label(virDomainPtr domain);
 
 }  // namespace understudy::libvirt

@@ -21,13 +21,13 @@ using ports::VmState;
 constexpr std::chrono::milliseconds kPoll{50};
 
 std::unexpected<Error> failed(virDomainPtr domain, std::string_view what) {
-    return fail(last_error(virDomainGetConnect(domain), fmt::format("{} {}", what, label(domain))));
+    return fail(domain_error(domain, what));
 }
 
 Result<VmState> state_of(virDomainPtr domain) {
     int state = VIR_DOMAIN_NOSTATE;
     if (virDomainGetState(domain, &state, nullptr, 0) < 0) {
-        auto error = last_error(virDomainGetConnect(domain), "look at state");
+        auto error = domain_error(domain, "look at");
         // A domain without a definition is gone when it stops.
         if (error.kind() == ErrorKind::not_found) return VmState::stopped;
         return fail(std::move(error));
@@ -78,7 +78,7 @@ Result<> start(virDomainPtr domain) {
         return fail(Error(ErrorKind::conflict, label(domain) + " is paused, not stopped")
                         .advising("let it go on with `virsh resume`"));
     if (virDomainCreate(domain) == 0) return {};
-    auto error = last_error(virDomainGetConnect(domain), fmt::format("start {}", label(domain)));
+    auto error = domain_error(domain, "start");
     // Someone else started it at the same moment.
     if (state = state_of(domain); state && *state == VmState::running) return {};
     return fail(std::move(error));
@@ -94,8 +94,7 @@ Result<> shutdown(virDomainPtr domain, Duration limit) {
                         .advising("resume it with `virsh resume`, or use `vm stop`"));
     // No flags: through the guest agent when it is connected, else by ACPI.
     if (virDomainShutdownFlags(domain, 0) < 0) {
-        auto error =
-            last_error(virDomainGetConnect(domain), fmt::format("shut down {}", label(domain)));
+        auto error = domain_error(domain, "shut down");
         if (state = state_of(domain); state && *state == VmState::stopped) return {};
         return fail(std::move(error));
     }
@@ -117,7 +116,7 @@ Result<> stop(virDomainPtr domain) {
     auto state = state_of(domain);
     if (!state) return fail(std::move(state.error()));
     if (*state == VmState::stopped || virDomainDestroy(domain) == 0) return {};
-    auto error = last_error(virDomainGetConnect(domain), fmt::format("stop {}", label(domain)));
+    auto error = domain_error(domain, "stop");
     // libvirt complains when the VM ends by itself (or its own reconnecting ended it) meanwhile.
     if (state = state_of(domain); state && *state == VmState::stopped) return {};
     return fail(std::move(error));
@@ -173,6 +172,7 @@ Result<> define(virConnectPtr connection, const std::string& domain_xml) {
                 Error(ErrorKind::conflict,
                       fmt::format("another VM here is already named '{}' (UUID {})", name, other))
                     .advising("rename one of them (`virsh domrename`)"));
+        UNDERSTUDY_TRY(refuse_saved_image(same_name.get(), "get another definition"));
     }
     virResetLastError();
     const DomainHandle defined(virDomainDefineXMLFlags(connection, domain_xml.c_str(), 0));

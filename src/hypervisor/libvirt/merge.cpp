@@ -36,7 +36,6 @@ struct Merging {
     const ports::LiveMerge& merge;
     const std::function<bool()>& cancelled;
 
-    virConnectPtr connection() const { return virDomainGetConnect(domain); }
     int kind() const {
         return merge.top_is_head ? VIR_DOMAIN_BLOCK_JOB_TYPE_ACTIVE_COMMIT
                                  : VIR_DOMAIN_BLOCK_JOB_TYPE_COMMIT;
@@ -52,7 +51,7 @@ Result<View> look(const Merging& work) {
     View view;
     virDomainBlockJobInfo info{};
     const int found = virDomainGetBlockJobInfo(work.domain, work.target.c_str(), &info, 0);
-    if (found < 0) return fail(last_error(work.connection(), "look at the block job"));
+    if (found < 0) return fail(domain_error(work.domain, "look at the block job of"));
     if (found == 1) view.job = info.type;
     // After the job: a chain that was read first could be older than a job that has just ended.
     auto live = domain_xml(work.domain, 0);
@@ -90,7 +89,7 @@ Result<> begin(const Merging& work) {
     const unsigned flags = work.merge.top_is_head ? unsigned{VIR_DOMAIN_BLOCK_COMMIT_ACTIVE} : 0u;
     if (virDomainBlockCommit(work.domain, work.target.c_str(), work.merge.base.c_str(),
                              work.merge.top.c_str(), 0, flags) < 0)
-        return fail(last_error(work.connection(), "begin block commit"));
+        return fail(domain_error(work.domain, "begin a block commit of"));
     return {};
 }
 
@@ -107,7 +106,7 @@ Error failed(const Merging& work) {
 Result<> pivot(const Merging& work) {
     if (virDomainBlockJobAbort(work.domain, work.target.c_str(), VIR_DOMAIN_BLOCK_JOB_ABORT_PIVOT) <
         0)
-        return fail(last_error(work.connection(), "pivot to the layer below"));
+        return fail(domain_error(work.domain, "pivot to the layer below of"));
     const auto until = std::chrono::steady_clock::now() + kPivotLimit;
     while (std::chrono::steady_clock::now() < until) {
         auto view = look(work);
@@ -127,13 +126,13 @@ Result<bool> finish(const Merging& work) {
         if (!contains(*view, work.merge.top)) return true;
         const bool gone = view->job == VIR_DOMAIN_BLOCK_JOB_TYPE_UNKNOWN && !view->mirror;
         if (gone) return false;
-        if (work.merge.top_is_head && view->mirror && view->mirror->ready) {
-            UNDERSTUDY_TRY(pivot(work));
-            return true;
-        }
         if (work.cancelled && work.cancelled()) {
             UNDERSTUDY_TRY(abort(work));
             return fail(ErrorKind::cancelled, "the merge was cancelled");
+        }
+        if (work.merge.top_is_head && view->mirror && view->mirror->ready) {
+            UNDERSTUDY_TRY(pivot(work));
+            return true;
         }
         std::this_thread::sleep_for(kPoll);
     }
@@ -166,6 +165,9 @@ Result<> check(const Merging& work, const View& view) {
 Result<> merge_layers(virDomainPtr domain, const std::string& target, const ports::LiveMerge& merge,
                       const std::function<bool()>& cancelled) {
     const Merging work{domain, target, merge, cancelled};
+    auto live = domain_xml(domain, 0);
+    if (!live) return fail(std::move(live.error()));
+    if (auto known = chain_of(*live, target); !known) return fail(std::move(known.error()));
     auto view = look(work);
     if (!view) return fail(std::move(view.error()));
     if (!contains(*view, merge.top) && contains(*view, merge.base)) return {};

@@ -75,8 +75,7 @@ public:
     Result<> set_autostart(const VmId& vm, bool autostart) override {
         return with(vm, [&](virDomainPtr domain) -> Result<> {
             if (virDomainSetAutostart(domain, autostart ? 1 : 0) == 0) return {};
-            return fail(last_error(virDomainGetConnect(domain),
-                                   fmt::format("set autostart of {}", label(domain))));
+            return fail(domain_error(domain, "set autostart of"));
         });
     }
 

@@ -20,12 +20,12 @@ using model::Consistency;
 
 Result<> freeze_file_systems(virDomainPtr domain) {
     if (virDomainFSFreeze(domain, nullptr, 0, 0) >= 0) return {};
-    return fail(last_error(virDomainGetConnect(domain), "freeze the guest's file systems"));
+    return fail(domain_error(domain, "freeze the file systems of"));
 }
 
 Result<> thaw_file_systems(virDomainPtr domain) {
     if (virDomainFSThaw(domain, nullptr, 0, 0) >= 0) return {};
-    return fail(last_error(virDomainGetConnect(domain), "thaw the guest's file systems"));
+    return fail(domain_error(domain, "thaw the file systems of"));
 }
 
 // libvirt waits for an agent's answer without end unless told otherwise. The setting belongs to the
@@ -63,7 +63,7 @@ Result<> switch_disks(virDomainPtr domain, const std::string& snapshot) {
         VIR_DOMAIN_SNAPSHOT_CREATE_DISK_ONLY | VIR_DOMAIN_SNAPSHOT_CREATE_ATOMIC |
         VIR_DOMAIN_SNAPSHOT_CREATE_NO_METADATA | VIR_DOMAIN_SNAPSHOT_CREATE_REUSE_EXT;
     const SnapshotHandle made(virDomainSnapshotCreateXML(domain, snapshot.c_str(), kFlags));
-    if (!made) return fail(last_error(virDomainGetConnect(domain), "switch to new layers"));
+    if (!made) return fail(domain_error(domain, "switch to new layers the disks of"));
     return {};
 }
 
