@@ -23,8 +23,7 @@ Result<std::string> socket_from_config(const std::string& file) {
     try {
         std::ifstream stream(file);
         const toml::table table = toml::parse(stream, file);
-        for (const char* key : {"socket", "api.socket", "listen.socket"})
-            if (const auto socket = table.at_path(key).value<std::string>()) return *socket;
+        if (const auto socket = table["socket"].value<std::string>()) return *socket;
         return std::string(kDefaultSocket);
     } catch (const toml::parse_error& bad) {
         return fail(ErrorKind::invalid, fmt::format("{}: line {}: {}", step,

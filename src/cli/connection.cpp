@@ -58,7 +58,8 @@ public:
         if (response->status == 401)
             return fail(
                 Error(ErrorKind::unavailable, fmt::format("{} does not accept the token", where_))
-                    .advising("Give the file that holds a valid one with --token-file."));
+                    .advising("It is in /var/lib/understudy/api-token on a node of that cluster; "
+                              "name a file that holds it with --token-file."));
         json body = json::parse(response->body, nullptr, false);
         if (response->status >= 400) return fail(error_in(*response, body));
         if (!body.is_object())

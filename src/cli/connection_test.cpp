@@ -220,7 +220,7 @@ TEST_F(Choosing, contradictions_and_gaps_are_usage_errors) {
         {{"--socket", "/a", "--url", "https://h"}, "more than one"},
         {{"--url", "http://h", "--token-file", "/t", "--fingerprint", pin}, "https://"},
         {{"--url", "https://h", "--fingerprint", pin}, "--token-file"},
-        {{"--url", "https://h", "--token-file", "/t"}, "openssl x509 -noout -fingerprint"},
+        {{"--url", "https://h", "--token-file", "/t"}, "-noout -fingerprint -sha256"},
         {{"--url", "https://h", "--token-file", "/t", "--fingerprint", "ab"}, "64 hex digits"},
         {{"--token-file", "/t"}, "--url"},
     };

@@ -239,6 +239,16 @@ TEST(Promote, with_y_passes_the_wishes_on) {
     EXPECT_EQ(program.api.last_body(), json({{"start", false}, {"accept", {"network:lan"}}}));
 }
 
+TEST(Promote, takes_it_from_a_living_owner_only_when_told_so) {
+    Program program;
+    program.api.answer("GET /v1/replicas/web1/promote", kPreview);
+    program.api.answer("POST /v1/replicas/web1/promote", {{"task", task_json("queued")}});
+    program.run({"replica", "promote", "web1", "-y", "--no-wait"});
+    EXPECT_FALSE(program.api.last_body().contains("owner_may_answer"));
+    program.run({"replica", "promote", "web1", "-y", "--no-wait", "--even-if-owner-answers"});
+    EXPECT_EQ(program.api.last_body().at("owner_may_answer"), true);
+}
+
 TEST(Task, list_and_info) {
     Program program;
     auto running = task_json("running", "send web1@n to dr");
@@ -293,8 +303,7 @@ TEST(TaskLog, reads_on_until_there_is_no_more) {
 TEST(TaskLog, follow_ends_with_the_task_and_misses_nothing) {
     Program program;
     auto& api = program.api;
-    api.answer("GET /v1/tasks/7f3a?wait_ms=2000&progress=",
-               {{"task", task_json("running")}, {"progress_mark", "1"}});
+    api.answer("GET /v1/tasks/7f3a", {{"task", task_json("running")}, {"progress_mark", "1"}});
     api.answer("GET /v1/tasks/7f3a?wait_ms=2000&progress=1",
                {{"task", task_json("failed")}, {"progress_mark", "2"}});
     api.answer("GET /v1/tasks/7f3a/log?after=0", lines(1, 1));

@@ -144,6 +144,7 @@ Result<Exit> replica_promote(Context& context, const Arguments& arguments) {
         return Exit::done;
     }
     json body{{"start", !arguments.has("no-start")}, {"accept", arguments.all("accept")}};
+    if (arguments.has("even-if-owner-answers")) body["owner_may_answer"] = true;
     if (!name->snapshot.empty()) body["snapshot"] = name->snapshot;
     if (context.settings().yes) {
         context.note(text);
@@ -207,6 +208,9 @@ std::vector<CommandSpec> replica_commands() {
            Names::snapshot},
           {"--no-start", "", "take it over but do not start it"},
           {"--accept", "KEY", "go on although this (network:lan …) is in the way", true},
+          {"--even-if-owner-answers", "",
+           "take it from a cluster that is alive: until that one hears of it, the VM may run twice "
+           "and what it writes there is lost to it"},
           {"--dry-run", "", "show what would happen and be lost, and do nothing"}},
          replica_promote},
         {"replica remove",

@@ -123,6 +123,7 @@ TEST(Usage, missing_surplus_and_malformed_values_exit_with_2_before_any_call) {
         {"vm", "list", "--format"},
         {"vm", "info", "\xff"},
         {"vm", "shutdown", "web1", "--limit", "soon"},
+        {"vm", "shutdown", "web1", "--limit", "1d"},
         {"vm", "snapshot", "info", "web1"},
         {"vm", "snapshot", "send", "web1", "--full", "--base", "x"},
         {"vm", "snapshot", "send", "web1", "--limit", "fast"},

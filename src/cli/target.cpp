@@ -15,9 +15,8 @@ namespace {
 constexpr std::size_t kMaxToken = 4096;
 
 constexpr std::string_view kHowToPin =
-    "On a node of that cluster itself, `openssl s_client -connect localhost:7370 </dev/null "
-    "2>/dev/null | openssl x509 -noout -fingerprint -sha256` prints it; give it with --fingerprint "
-    "or UNDERSTUDY_FINGERPRINT.";
+    "On a node of that cluster, `openssl x509 -in /var/lib/understudy/identity/cert.pem -noout "
+    "-fingerprint -sha256` prints it; give it with --fingerprint or UNDERSTUDY_FINGERPRINT.";
 
 struct Choice {
     std::optional<std::string> config, socket, url;
@@ -53,8 +52,9 @@ Result<Target> url_target(const std::string& url, const Arguments& globals,
     const auto token = either(globals, "token-file", world, "UNDERSTUDY_TOKEN_FILE");
     if (!token)
         return fail(Error(ErrorKind::invalid, "--url needs a token")
-                        .advising("Put the API token into a file that only you can read, and name "
-                                  "it with --token-file or UNDERSTUDY_TOKEN_FILE."));
+                        .advising("Copy /var/lib/understudy/api-token from a node of that cluster "
+                                  "to a file that only you can read, and name it with --token-file "
+                                  "or UNDERSTUDY_TOKEN_FILE."));
     target.token_file = *token;
     const auto pin = either(globals, "fingerprint", world, "UNDERSTUDY_FINGERPRINT");
     if (!pin)

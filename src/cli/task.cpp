@@ -153,14 +153,14 @@ Result<Exit> task_log(Context& context, const Arguments& arguments) {
     constexpr Duration kLag = std::chrono::seconds(2);  // between a line and its sight
     const std::string path = task_path(arguments);
     LogReader log(context, path);
-    std::string mark;
-    for (;;) {
-        bool running = false;
-        if (arguments.has("follow")) {
+    std::optional<std::string> mark;  // none: the first look does not wait
+    for (bool running = arguments.has("follow");;) {
+        if (running) {
             const Duration began = context.world().steady_now();
-            auto answer =
-                context.get(path + query_of('?', "wait_ms", fmt::format("{}", kLag.count())) +
-                            query_of('&', "progress", mark));
+            const auto wait = mark ? query_of('?', "wait_ms", fmt::format("{}", kLag.count())) +
+                                         query_of('&', "progress", *mark)
+                                   : "";
+            auto answer = context.get(path + wait);
             if (!answer) return fail(std::move(answer.error()));
             mark = find_text(*answer, "progress_mark").value_or("");
             const auto state = find_text(at(*answer, "task"), "state");

@@ -130,6 +130,8 @@ Result<Exit> vm_start(Context& context, const Arguments& arguments) {
 Result<Exit> vm_shutdown(Context& context, const Arguments& arguments) {
     auto limit = base::parse_duration(arguments.find("limit").value_or("2m"));
     if (!limit) return fail(std::move(limit.error()).during("--limit"));
+    if (*limit < std::chrono::seconds(1) || *limit >= std::chrono::hours(24))
+        return fail(ErrorKind::invalid, "--limit: it is from 1s to less than 24h");
     auto call = request("POST", path_of({"v1", "vms", arguments.text("VM"), "shutdown"}),
                         {{"limit_ms", limit->count()}});
     call.patience = *limit + kPatience;

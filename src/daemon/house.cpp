@@ -51,6 +51,7 @@ Result<std::unique_ptr<House>> House::open(const Config& config, const model::Cl
     house->operators_ = std::make_unique<api::Operators>(
         api::OperatorsContext{house->site_, identity, config.advertise, config.listen_api,
                               config.hypervisor, [h = house.get()] { return h->capabilities(); }});
+    UNDERSTUDY_TRY(house->runner_.recover());
     UNDERSTUDY_TRY(house->listen(identity));
     for (std::size_t i = 0; i < config.workers; ++i)
         house->threads_.emplace_back([h = house.get()] { h->work(); });

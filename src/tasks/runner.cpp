@@ -51,6 +51,21 @@ Runner::Runner(Site& site, std::vector<Kind> kinds) : site_(site) {
     }
 }
 
+Result<> Runner::recover() {
+    auto active = site_.catalog.tasks({std::nullopt, true, 10'000});
+    if (!active) return std::unexpected(std::move(active.error()));
+    for (auto& task : *active) {
+        if (task.state != model::TaskState::running || task.lease_node != site_.settings.node)
+            continue;
+        task.state = model::TaskState::queued;
+        task.not_before = site_.clock.now();
+        UNDERSTUDY_TRY(site_.catalog.release_task(task, site_.settings.node));
+        UNDERSTUDY_TRY(site_.catalog.append_log(task.id, site_.clock.now(),
+                                                "the daemon ended in the middle; going on"));
+    }
+    return {};
+}
+
 Result<bool> Runner::run_one() {
     if (stopping_) return false;
     auto claimed = site_.catalog.claim_task(site_.settings.node, site_.clock.now(), kLease);

@@ -14,6 +14,11 @@ class Runner {
 public:
     Runner(Site& site, std::vector<Kind> kinds);
 
+    // Puts what this node was running when it died back into the queue, instead of waiting for the
+    // leases to lapse. Once, before the first run_one, and only while nobody else uses the node's
+    // name.
+    Result<> recover();
+
     // Claims and runs one task to its end, its next pause or a stop. False: nothing to do.
     // An error is of the catalog; the task's own errors are recorded in it.
     Result<bool> run_one();

@@ -42,7 +42,7 @@ Result<> go_back(Work& work) {
     vm->disks = vm_disks(snapshot->disks);
     vm->head_parent = snapshot->id;
     UNDERSTUDY_TRY(site.catalog.save_vm(*vm));
-    work.result()["snapshot"] = *snapshot;
+    work.result()["rolled_back_to"] = snapshot->name;
     return {};
 }
 

@@ -31,8 +31,15 @@ void adapt_character_device(const Adapting& work, pugi::xml_node device) {
         }
     }
     if (type == "unix" && name == "channel") {
-        // libvirt keeps agents' sockets in a directory of its own, named after the running VM.
-        if (path.find("/channel/target/") != std::string::npos) remove_children(device, "source");
+        // libvirt keeps such sockets in a directory of its own, named after the running VM. A path
+        // in the definition is one of the old host, or of the original that still runs here.
+        const bool automatic = path.find("/channel/target/") != std::string::npos;
+        const bool agent = attribute_of(device.child("target"), "name") == "org.qemu.guest_agent.0";
+        if (path.empty() ||
+            (!automatic && !agent && !work.request.new_id && work.facts.exists(parent)))
+            return;
+        if (!automatic) work.change(fmt::format("channel: {} → chosen by libvirt", path));
+        remove_children(device, "source");
         return;
     }
     const bool refers = type == "file" || type == "dev" || type == "pipe" || type == "unix";

@@ -244,11 +244,17 @@ TEST(Adapt, consoles_that_cannot_be_opened_go_to_a_terminal) {
                      "<serial type='file'><source path='/var/log/ok.log'/></serial>"
                      "<channel type='unix'><source mode='bind' "
                      "path='/var/lib/libvirt/qemu/channel/target/domain-1-web1/agent.0'/>"
-                     "<target type='virtio' name='org.qemu.guest_agent.0'/></channel>"));
+                     "<target type='virtio' name='org.qemu.guest_agent.0'/></channel>"
+                     "<channel type='unix'><source mode='bind' path='/nowhere/socket'/>"
+                     "<target type='virtio' name='app'/></channel>"
+                     "<channel type='unix'><source mode='bind' path='/var/log/socket'/>"
+                     "<target type='virtio' name='app2'/></channel>"));
     EXPECT_EQ(severity(adapted, "serial:/nowhere/serial.log"), "warns");
     EXPECT_THAT(adapted.domain_xml, HasSubstr("<serial type=\"pty\""));
     EXPECT_THAT(adapted.domain_xml, HasSubstr("/var/log/ok.log"));
     EXPECT_THAT(adapted.domain_xml, Not(HasSubstr("channel/target")));
+    EXPECT_THAT(adapted.domain_xml, Not(HasSubstr("/nowhere")));
+    EXPECT_THAT(adapted.domain_xml, HasSubstr("/var/log/socket"));
 }
 
 TEST(Adapt, what_did_not_travel_is_taken_out_and_named_like_the_obstacle) {

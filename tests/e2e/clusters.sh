@@ -1,0 +1,117 @@
+# Two clusters on loopback with real guests, for the tests of this folder to source. Sets work (a
+# directory that is removed at the end, unless US_KEEP is set), and ends what it started.
+# shellcheck shell=bash
+# Expects: bin (where understudyd and understudy are). Gives: us, begin, define_guest, pair, …
+bin=${bin:?where understudyd and understudy are}
+lab=$(cd "$(dirname "${BASH_SOURCE[0]}")/../lab" && pwd)
+work=$(mktemp -d /tmp/us-e2e.XXXXXX)
+declare -A daemon=()
+
+fail() {
+    echo "FAILED: $*" >&2
+    tail -n 15 "$work"/*/log "$work"/*/console >&2 2>/dev/null || true
+    exit 1
+}
+
+finish() {
+    local pid file
+    for pid in "${daemon[@]}"; do kill -KILL "$pid" 2>/dev/null || true; done
+    for file in "$work"/*/root/run/qemu/*.pid; do
+        if [ -e "$file" ]; then kill -KILL "$(cat "$file")" 2>/dev/null || true; fi
+    done
+    [ -n "${US_KEEP:-}" ] || rm -rf "$work"
+}
+trap finish EXIT
+
+await() { # await SECONDS COMMAND…: until it succeeds
+    local until=$((SECONDS + $1))
+    shift
+    until "$@" >/dev/null 2>&1; do
+        [ "$SECONDS" -lt "$until" ] || fail "waited in vain for: $*"
+        read -rt 0.1 <> <(:) || true # a short pause without a process
+    done
+}
+
+us() { # us CLUSTER WORDS…: what an operator of that cluster types
+    local cluster=$1
+    shift
+    "$bin/understudy" --socket "$work/$cluster/sock" "$@"
+}
+
+begin() { # begin CLUSTER PORT
+    local dir=$work/$1
+    mkdir -p "$dir"
+    [ -e "$dir/root" ] || "$lab/libvirt-embed.sh" "$dir/root" >/dev/null
+    cat >"$dir/understudyd.toml" <<C
+state_dir = "$dir/state"
+socket = "$dir/sock"
+node = "$1-node"
+listen_peers = "127.0.0.1:$2"
+advertise = "127.0.0.1:$2"
+hypervisor = "qemu:///embed?root=$dir/root"
+contact_every = "2s"
+checkpoint_every = "200ms"
+[pools.vms]
+driver = "qcow2"
+path = "$dir/pool"
+C
+    "$bin/understudyd" -c "$dir/understudyd.toml" >>"$dir/log" 2>&1 &
+    daemon[$1]=$!
+    await 60 us "$1" cluster status
+}
+
+guest_says() { grep -aq "$1" "$2"; }
+
+# The guest of these tests: two disks, qcow2 and raw, defined on prod before its daemon starts (the
+# embed driver is one process per root). Verifies its records at boot, then writes on.
+define_guest() { # define_guest NAME [KERNEL_WORDS]
+    local image cluster dir=$work/prod
+    image=$("$lab/guest-image.sh")
+    for cluster in prod dr; do
+        mkdir -p "$work/$cluster"
+        "$lab/libvirt-embed.sh" "$work/$cluster/root" >/dev/null
+    done
+    qemu-img create -q -f qcow2 "$dir/vda.qcow2" 256M
+    truncate -s 128M "$dir/vdb.raw"
+    "$lab/domain-xml.sh" --name "$1" --image "$image" --disk "$dir/vda.qcow2:qcow2:vda" \
+        --disk "$dir/vdb.raw:raw:vdb" --serial "$dir/console" \
+        --cmdline "${2:-us.mode=verify,write us.pause=0.1}" >"$work/guest.xml"
+    virsh -q -c "qemu:///embed?root=$dir/root" define "$work/guest.xml" 2>/dev/null
+}
+
+pair() { # both clusters made and paired
+    local token
+    begin prod 17373
+    begin dr 17374
+    us prod cluster init prod
+    us dr cluster init dr
+    token=$(us dr peer invite | grep -o 'understudy1\.[A-Za-z0-9_.-]*' | head -n 1)
+    us prod peer join - <<<"$token"
+}
+
+# The file that holds a snapshot of a disk, by the pool's own record.
+layer_of() { # layer_of CLUSTER VOLUME SNAPSHOT
+    local dir=$work/$1/pool/$2 file
+    file=$(jq -er --arg id "$3" '.layers[] | select(.snapshot == $id) | .file' "$dir/volume.json")
+    case $file in /*) echo "$file" ;; *) echo "$dir/$file" ;; esac
+}
+
+# Every disk of one snapshot is the same on both clusters, byte for byte.
+same_bytes() { # same_bytes SNAPSHOT_NAME
+    local info snapshot volume target here there format
+    info=$(us prod --format json vm snapshot info web1 "$1")
+    snapshot=$(jq -r .snapshot.id <<<"$info")
+    while read -r volume target; do
+        here=$(layer_of prod "$volume" "$snapshot")
+        there=$(layer_of dr "$volume" "$snapshot")
+        case $here in *.raw) format=raw ;; *) format=qcow2 ;; esac
+        qemu-img compare -U -f "$format" -F qcow2 "$here" "$there" >/dev/null ||
+            fail "$target of $1 differs: $here $there"
+    done < <(jq -r '.snapshot.disks[] | "\(.volume) \(.target)"' <<<"$info")
+}
+
+refused() { # refused WORDS…: exit code 3
+    local code=0
+    "$@" >"$work/refusal" 2>&1 || code=$?
+    [ "$code" -eq 3 ] || fail "exit code $code, not 3: $*: $(cat "$work/refusal")"
+}

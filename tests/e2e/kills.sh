@@ -1,0 +1,49 @@
+#!/usr/bin/env bash
+# kill -9 of either daemon in the middle of sends, again and again: each send goes on from where it
+# was and ends whole, nothing half is ever listed, and the guest never notices.
+#   kills.sh BUILD_DIR [KILLS]     Needs root.
+set -euo pipefail
+bin=$(realpath "$1")
+kills=${2:-12}
+# shellcheck source=tests/e2e/clusters.sh
+. "$(dirname "${BASH_SOURCE[0]}")/clusters.sh"
+
+records() { grep -a 'wrote vdb' "$work/prod/console" | tail -n 1 | grep -ao '[0-9]*' || echo 0; }
+more_than() { [ "$(records)" -gt "$1" ]; }
+task_now() { us prod --format json task info "$task" | jq "$1"; }
+reached() { [ "$(task_now .task.progress.done_bytes)" -ge "$1" ]; }
+ended() { task_now .task.state | grep -Eq 'succeeded|failed|cancelled'; }
+listed() { us dr --format json replica list | jq '[.replicas[].snapshots] | add // 0'; }
+
+define_guest web1 "us.mode=fill,verify,write us.fill=16:48 us.pause=0.2"
+pair
+us prod vm start web1
+await 120 more_than 3
+qemu=$(cat "$work/prod/root/run/qemu/web1.pid")
+declare -A port=([prod]=17373 [dr]=17374)
+whole=0 done_kills=0 round=0
+while [ "$done_kills" -lt "$kills" ]; do
+    round=$((round + 1))
+    us prod vm snapshot create web1 "round$round" >/dev/null
+    task=$(us prod --no-wait vm snapshot send web1 "round$round" --to dr --full --limit 24MiB)
+    for part in 1 2 3 4 5 6; do
+        victim=prod
+        [ $(((part + round) % 2)) -eq 0 ] || victim=dr
+        await 60 reached $((part * 13000000 + done_kills * 100000))
+        [ "$(listed)" = "$whole" ] || fail "a snapshot is listed that is not whole"
+        kill -KILL "${daemon[$victim]}"
+        wait "${daemon[$victim]}" 2>/dev/null || true
+        begin "$victim" "${port[$victim]}" >/dev/null
+        done_kills=$((done_kills + 1))
+        kill -0 "$qemu" || fail "the guest did not survive kill $done_kills of $victim"
+    done
+    await 120 ended
+    [ "$(task_now .task.state)" = '"succeeded"' ] || fail "the send ended as $(task_now .task)"
+    us prod task log "$task" | grep -q 'going on at disk' || fail "the send began from zero"
+    whole=$((whole + 1))
+    [ "$(listed)" = "$whole" ] || fail "$(listed) snapshots are listed, not $whole"
+    same_bytes "round$round"
+    echo "round $round: $done_kills kills so far, whole and the same on both sides"
+done
+await 60 more_than "$(records)"
+echo "kills: ok"
