@@ -11,7 +11,8 @@ kills=${2:-12}
 records() { grep -a 'wrote vdb' "$work/prod/console" | tail -n 1 | grep -ao '[0-9]*' || echo 0; }
 more_than() { [ "$(records)" -gt "$1" ]; }
 task_now() { us prod --format json task info "$task" | jq "$1"; }
-reached() { [ "$(task_now .task.progress.done_bytes)" -ge "$1" ]; }
+attempt() { [ "$(task_now .task.attempts)" -gt "$1" ]; }
+moved() { [ "$(task_now .task.progress.done_bytes)" != "$1" ] || ended; }
 ended() { task_now .task.state | grep -Eq 'succeeded|failed|cancelled'; }
 listed() { us dr --format json replica list | jq '[.replicas[].snapshots] | add // 0'; }
 
@@ -26,10 +27,14 @@ while [ "$done_kills" -lt "$kills" ]; do
     round=$((round + 1))
     us prod vm snapshot create web1 "round$round" >/dev/null
     task=$(us prod --no-wait vm snapshot send web1 "round$round" --to dr --full --limit 24MiB)
-    for part in 1 2 3 4 5 6; do
+    attempts=0 seen=0
+    for part in 1 2 3 4; do
         victim=prod
         [ $(((part + round) % 2)) -eq 0 ] || victim=dr
-        await 60 reached $((part * 13000000 + done_kills * 100000))
+        await 60 attempt "$attempts"
+        await 60 moved "$seen"
+        ! ended || break
+        seen=$(task_now .task.progress.done_bytes) attempts=$(task_now .task.attempts)
         [ "$(listed)" = "$whole" ] || fail "a snapshot is listed that is not whole"
         kill -KILL "${daemon[$victim]}"
         wait "${daemon[$victim]}" 2>/dev/null || true
