@@ -98,9 +98,10 @@ Result<ConnectionHandle> Connection::get() {
             if (error.kind() == ErrorKind::invalid) return fail(std::move(error));
             return fail(
                 Error(ErrorKind::unavailable, error.what())
-                    .advising(root.empty()
-                                  ? "see `systemctl status libvirtd` (or virtqemud)"
-                                  : "another process may be using this directory: a root has one"));
+                    .advising(
+                        root.empty()
+                            ? "See `systemctl status libvirtd` (or virtqemud)."
+                            : "Another process may be using this directory: a root has one."));
         }
         // An embedded or test driver has no keep-alive; that is no error.
         virConnectSetKeepAlive(connection_.get(), kKeepAliveSeconds, kKeepAliveCount);

@@ -30,7 +30,7 @@ Error told(Failure failure, virConnectPtr connection, std::string_view what) {
         return Error(failure.kind, std::move(text));
     virResetLastError();
     return Error(ErrorKind::unavailable, std::move(text))
-        .advising("libvirt is gone; see `systemctl status libvirtd` (or virtqemud)");
+        .advising("libvirt is gone; see `systemctl status libvirtd` (or virtqemud).");
 }
 
 }  // namespace

@@ -49,8 +49,8 @@ Result<> refuse_saved_image(virDomainPtr domain, std::string_view what) {
                       fmt::format("{} has saved memory that belongs to its present disks; it "
                                   "cannot {} now",
                                   label(domain), what))
-                    .advising("start it (`virsh start`) and shut it down, or drop the memory with "
-                              "`virsh managedsave-remove`"));
+                    .advising("Start it (`virsh start`) and shut it down, or drop the memory with "
+                              "`virsh managedsave-remove`."));
 }
 
 }  // namespace
@@ -75,8 +75,9 @@ Result<> start(virDomainPtr domain) {
     if (!state) return fail(std::move(state.error()));
     if (*state == VmState::running) return {};
     if (*state == VmState::paused)
-        return fail(Error(ErrorKind::conflict, label(domain) + " is paused, not stopped")
-                        .advising("let it go on with `virsh resume`"));
+        return fail(
+            Error(ErrorKind::conflict, label(domain) + " is paused, not stopped")
+                .advising("Find out who paused it, or which disk is full, before `virsh resume`."));
     if (virDomainCreate(domain) == 0) return {};
     auto error = domain_error(domain, "start");
     // Someone else started it at the same moment.
@@ -91,7 +92,7 @@ Result<> shutdown(virDomainPtr domain, Duration limit) {
     if (*state == VmState::paused)
         return fail(Error(ErrorKind::conflict,
                           label(domain) + " is paused and cannot hear that it shall shut down")
-                        .advising("resume it with `virsh resume`, or use `vm stop`"));
+                        .advising("Resume it with `virsh resume`, or use `understudy vm stop`."));
     // No flags: through the guest agent when it is connected, else by ACPI.
     if (virDomainShutdownFlags(domain, 0) < 0) {
         auto error = domain_error(domain, "shut down");
@@ -104,10 +105,12 @@ Result<> shutdown(virDomainPtr domain, Duration limit) {
         if (!state) return fail(std::move(state.error()));
         if (*state == VmState::stopped) return {};
         if (std::chrono::steady_clock::now() >= until)
-            return fail(Error(ErrorKind::unavailable,
-                              fmt::format("{} did not shut down within {}", label(domain),
-                                          base::format_duration(limit)))
-                            .advising("look at its console, or stop it at once with `vm stop`"));
+            return fail(
+                Error(ErrorKind::unavailable,
+                      fmt::format("{} did not shut down within {}", label(domain),
+                                  base::format_duration(limit)))
+                    .advising(
+                        "Look at its console, or stop it at once with `understudy vm stop`."));
         std::this_thread::sleep_for(kPoll);
     }
 }
@@ -171,7 +174,7 @@ Result<> define(virConnectPtr connection, const std::string& domain_xml) {
             return fail(
                 Error(ErrorKind::conflict,
                       fmt::format("another VM here is already named '{}' (UUID {})", name, other))
-                    .advising("rename one of them (`virsh domrename`)"));
+                    .advising("Rename one of them (`virsh domrename`)."));
         UNDERSTUDY_TRY(refuse_saved_image(same_name.get(), "get another definition"));
     }
     virResetLastError();
@@ -185,7 +188,7 @@ Result<> undefine(virDomainPtr domain) {
     if (!state) return fail(std::move(state.error()));
     if (*state != VmState::stopped)
         return fail(Error(ErrorKind::conflict, label(domain) + " is running")
-                        .advising("stop it first with `vm shutdown` or `vm stop`"));
+                        .advising("Stop it first with `understudy vm shutdown`."));
     UNDERSTUDY_TRY(refuse_saved_image(domain, "be removed from libvirt"));
     if (virDomainUndefineFlags(domain, VIR_DOMAIN_UNDEFINE_KEEP_NVRAM) < 0)
         return failed(domain, "undefine");

@@ -100,7 +100,7 @@ Error failed(const Merging& work) {
     if (!error && space.available < kNearlyFull)
         return Error(ErrorKind::no_space, fmt::format("no space left at {}", parent.string()));
     return Error(ErrorKind::unavailable, "QEMU ended the block commit without finishing it")
-        .advising("its reason is in the VM's QEMU log");
+        .advising("The reason is in the VM's QEMU log (/var/log/libvirt/qemu).");
 }
 
 Result<> pivot(const Merging& work) {
@@ -150,13 +150,13 @@ Result<> check(const Merging& work, const View& view) {
         return fail(
             Error(ErrorKind::conflict, fmt::format("another block job is running on disk {} of {}",
                                                    work.target, label(work.domain)))
-                .advising("see `virsh blockjob`"));
+                .advising("See `virsh blockjob`."));
     if (view.mirror && (view.mirror->job != "active-commit" || view.mirror->file != base))
         return fail(
             Error(ErrorKind::conflict,
                   fmt::format("another block job ({} to {}) is on disk {} of {}", view.mirror->job,
                               view.mirror->file, work.target, label(work.domain)))
-                .advising("see `virsh blockjob`"));
+                .advising("See `virsh blockjob`."));
     return {};
 }
 
