@@ -33,9 +33,10 @@ while [ "$done_kills" -lt "$kills" ]; do
         [ $(((part + round) % 2)) -eq 0 ] || victim=dr
         await 60 attempt "$attempts"
         await 60 moved "$seen"
+        count=$(listed)
         ! ended || break
         seen=$(task_now .task.progress.done_bytes) attempts=$(task_now .task.attempts)
-        [ "$(listed)" = "$whole" ] || fail "a snapshot is listed that is not whole"
+        [ "$count" = "$whole" ] || fail "a snapshot is listed that is not whole"
         kill -KILL "${daemon[$victim]}"
         wait "${daemon[$victim]}" 2>/dev/null || true
         begin "$victim" "${port[$victim]}" >/dev/null
