@@ -29,7 +29,9 @@ Result<Exit> cluster_init(Context& context, const Arguments& arguments) {
 std::string hypervisor_text(const json& hypervisor) {
     const std::string uri = text_at(hypervisor, "uri");
     if (true_at(hypervisor, "ok")) return uri + ", answers";
-    return fmt::format("{}, does not answer: {}", uri, text_at(hypervisor, "error"));
+    const auto error = find_text(hypervisor, "error").value_or("");
+    if (error.empty()) return uri + ", not asked yet";
+    return fmt::format("{}, does not answer: {}", uri, error);
 }
 
 void render_status(const Context& context, const json& answer) {
@@ -53,7 +55,8 @@ void render_status(const Context& context, const json& answer) {
     out << facts.text();
     const auto& pools = list_at(answer, "pools");
     if (pools.empty()) {
-        out << "\nNo storage pool: replicas cannot be received here.\n" << std::flush;
+        if (cluster.is_object()) out << "\nNo storage pool: replicas cannot be received here.\n";
+        out << std::flush;
         return;
     }
     Table table;

@@ -90,8 +90,17 @@ Result<std::unique_ptr<Api>> connect_url(const Target& target) {
     const std::string host = net::format_endpoint(*endpoint);
     net::HttpClient::Options options;
     options.host = host;
-    return std::make_unique<HttpApi>(
-        net::HttpClient(net::tls_connector("understudyd", *endpoint, *tls), options), *token, host);
+    auto secure = net::tls_connector("understudyd", *endpoint, *tls);
+    auto explaining = [secure](Duration timeout) -> Result<std::unique_ptr<net::Stream>> {
+        auto stream = secure(timeout);
+        if (stream || stream.error().kind() != ErrorKind::refused) return stream;
+        return fail(
+            Error(ErrorKind::refused, stream.error().what())
+                .advising("Another machine answers there, or the cluster was set up anew: "
+                          "then get its new certificate's fingerprint on one of its nodes. The "
+                          "token was not sent."));
+    };
+    return std::make_unique<HttpApi>(net::HttpClient(std::move(explaining), options), *token, host);
 }
 
 }  // namespace

@@ -147,7 +147,8 @@ TEST_F(Connection, reaches_the_api_by_url_with_a_pinned_certificate_and_a_token)
     const auto other = call({"", url, token, std::string(64, 'a')});
     ASSERT_FALSE(other);
     EXPECT_EQ(other.error().kind(), ErrorKind::refused);
-    EXPECT_EQ(seen.size(), 1U);  // the token went nowhere
+    EXPECT_THAT(other.error().text(), HasSubstr("token was not sent"));
+    EXPECT_EQ(seen.size(), 1U);
 
     response.status = 401;
     const auto denied = call({"", url, token, pin});

@@ -197,8 +197,8 @@ TEST(Promote, dry_run_shows_what_would_be_lost_without_asking) {
     const auto ran = program.run({"replica", "promote", "web1@nightly", "--dry-run"});
     EXPECT_EQ(ran.code, 0);
     for (const char* part :
-         {"everything written since: 4 m 12 s", "Last contact:     unknown", "New epoch:        2",
-          "warns   network:lan: map it", "vda: /vms/x.qcow2"})
+         {"all that was written since then (4 m 12 s)", "Last contact:     unknown",
+          "New epoch:        2", "warns   network:lan: map it", "vda: /vms/x.qcow2"})
         EXPECT_THAT(ran.out, HasSubstr(part));
     EXPECT_EQ(program.api.calls.size(), 1U);
     EXPECT_EQ(program

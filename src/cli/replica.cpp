@@ -97,8 +97,8 @@ std::string preview_text(const json& promotion, TimePoint now) {
     facts.add("Promote", text_at(promotion, "vm"));
     facts.add("From snapshot",
               fmt::format("{}, taken {}", text_at(snapshot, "name"), text_at(snapshot, "taken")));
-    facts.add("Would be lost",
-              fmt::format("everything written since: {}", duration_at(promotion, "age_ms")));
+    facts.add("Would be lost", fmt::format("all that was written since then ({})",
+                                           duration_at(promotion, "age_ms")));
     facts.add("Owner until now", text_at(promotion, "owner_name"));
     facts.add("Last contact", moment_at(promotion, "last_contact", now));
     facts.add("New epoch", number_at(promotion, "epoch"));

@@ -141,12 +141,17 @@ Result<Exit> vm_shutdown(Context& context, const Arguments& arguments) {
 Result<Exit> vm_stop(Context& context, const Arguments& arguments) {
     UNDERSTUDY_TRY(may_ask(context, "vm stop"));
     const std::string name = arguments.text("VM");
-    UNDERSTUDY_TRY(confirm(
-        context,
-        fmt::format("{} is switched off at once, as by pulling its plug: what the guest has not "
-                    "written to its disks yet is lost (`understudy vm shutdown` asks the guest).",
-                    escape(name)),
-        "Stop it?"));
+    if (!context.settings().yes) {
+        auto answer = context.get(path_of({"v1", "vms", name}));
+        if (!answer) return fail(std::move(answer.error()));
+        UNDERSTUDY_TRY(confirm(
+            context,
+            fmt::format("{} ({}) is switched off at once, as by pulling its plug: what the guest "
+                        "has not written to its disks yet is lost (`understudy vm shutdown` asks "
+                        "the guest).",
+                        escape(name), escape(text_at(at(*answer, "vm"), "state"))),
+            "Stop it?"));
+    }
     return context.show(request("POST", path_of({"v1", "vms", name, "stop"})), render_state);
 }
 
