@@ -87,7 +87,7 @@ std::string Volume::path_of(std::string_view file) const {
     return file.starts_with('/') ? std::string(file) : fmt::format("{}/{}", directory_, file);
 }
 
-std::string Volume::path_of(const Layer& layer) const {
+std::string Volume::path_of(const VolumeLayer& layer) const {
     return path_of(layer.file);
 }
 
@@ -100,20 +100,20 @@ std::string Volume::new_file_name(const VolumeRecord& record, const SnapshotId& 
     return name;
 }
 
-ports::DiskSource Volume::source_of(const Layer& layer) const {
+ports::DiskSource Volume::source_of(const VolumeLayer& layer) const {
     return {.type = "file", .format = layer.format, .location = path_of(layer)};
 }
 
-Result<Layer> Volume::make_overlay(const VolumeRecord& record, const Layer& below, ByteSize size,
-                                   LayerRole role, const SnapshotId& id) {
-    Layer layer{.file = new_file_name(record, id, "qcow2"),
-                .format = "qcow2",
-                .adopted = false,
-                .parent = below.file,
-                .size = size,
-                .role = role,
-                .snapshot = id,
-                .base = {}};
+Result<VolumeLayer> Volume::make_overlay(const VolumeRecord& record, const VolumeLayer& below,
+                                         ByteSize size, LayerRole role, const SnapshotId& id) {
+    VolumeLayer layer{.file = new_file_name(record, id, "qcow2"),
+                      .format = "qcow2",
+                      .adopted = false,
+                      .parent = below.file,
+                      .size = size,
+                      .role = role,
+                      .snapshot = id,
+                      .base = {}};
     auto made =
         create_overlay(path_of(layer), size, {.path = path_of(below), .format = below.format});
     if (!made) {

@@ -77,31 +77,34 @@ private:
     Result<bool> restore_forgotten(const std::string& location);
     Result<> settle_live_merge(VolumeRecord& record, const std::string& location);
     std::string pool_directory() const;
-    std::string path_of(const Layer& layer) const;
+    std::string path_of(const VolumeLayer& layer) const;
     std::string path_of(std::string_view file) const;
     std::string new_file_name(const VolumeRecord& record, const SnapshotId& id,
                               const std::string& format) const;
-    ports::DiskSource source_of(const Layer& layer) const;
-    Result<Layer> make_overlay(const VolumeRecord& record, const Layer& below, ByteSize size,
-                               LayerRole role, const SnapshotId& id);
+    ports::DiskSource source_of(const VolumeLayer& layer) const;
+    Result<VolumeLayer> make_overlay(const VolumeRecord& record, const VolumeLayer& below,
+                                     ByteSize size, LayerRole role, const SnapshotId& id);
     Result<> drop(VolumeRecord& record, const std::string& file);  // from the record, then the disk
-    Result<std::optional<Layer>> untouched_drill(const VolumeRecord& record, const SnapshotId& id);
-    Result<ports::DiskSource> replace_head(VolumeRecord& record, const Layer& onto);
+    Result<std::optional<VolumeLayer>> untouched_drill(const VolumeRecord& record,
+                                                       const SnapshotId& id);
+    Result<ports::DiskSource> replace_head(VolumeRecord& record, const VolumeLayer& onto);
 
     Result<> unname(VolumeRecord& record, const SnapshotId& id);
     Result<> prune(VolumeRecord& record);  // unnamed layers that nothing needs
     Result<> sweep(VolumeRecord& record, Merges merges);
-    bool may_merge(const VolumeRecord& record, const Layer& base, const Layer& top) const;
-    const Layer* next_merge(const VolumeRecord& record, bool under_head) const;  // the base
+    bool may_merge(const VolumeRecord& record, const VolumeLayer& base,
+                   const VolumeLayer& top) const;
+    const VolumeLayer* next_merge(const VolumeRecord& record, bool under_head) const;  // the base
     Result<> merge_offline(VolumeRecord& record);
     Result<> finish_pending(VolumeRecord& record);
     Result<> check_live_merge_done(const VolumeRecord& record) const;
     bool is_pinned(const std::string& path) const;
 
-    Result<std::unique_ptr<ports::Incoming>> begin_incoming(VolumeRecord record, const Layer* below,
+    Result<std::unique_ptr<ports::Incoming>> begin_incoming(VolumeRecord record,
+                                                            const VolumeLayer* below,
                                                             std::optional<SnapshotId> base,
                                                             const SnapshotId& id, ByteSize size);
-    Result<std::unique_ptr<ports::Incoming>> reopen_incoming(const Layer& layer);
+    Result<std::unique_ptr<ports::Incoming>> reopen_incoming(const VolumeLayer& layer);
 
     const VolumeId id_;
     const std::string directory_;

@@ -59,8 +59,8 @@ Result<ports::DiskSource> Volume::activate(const SnapshotId& id, ports::Activati
 }
 
 // A drill of the same snapshot that nothing ran on yet: the same call, repeated after a crash.
-Result<std::optional<Layer>> Volume::untouched_drill(const VolumeRecord& record,
-                                                     const SnapshotId& id) {
+Result<std::optional<VolumeLayer>> Volume::untouched_drill(const VolumeRecord& record,
+                                                           const SnapshotId& id) {
     for (const auto& layer : record.layers) {
         if (layer.role != LayerRole::drill || layer.snapshot != id) continue;
         if (in_use_by_qemu(path_of(layer))) continue;
@@ -71,7 +71,7 @@ Result<std::optional<Layer>> Volume::untouched_drill(const VolumeRecord& record,
     return std::nullopt;
 }
 
-Result<ports::DiskSource> Volume::replace_head(VolumeRecord& record, const Layer& onto) {
+Result<ports::DiskSource> Volume::replace_head(VolumeRecord& record, const VolumeLayer& onto) {
     const auto* found = record.find(LayerRole::head);
     const auto old = found ? std::optional(*found) : std::nullopt;
     if (record.find(LayerRole::prepared))

@@ -120,7 +120,7 @@ Result<std::unique_ptr<ports::Incoming>> Volume::receive(const ports::VolumeLabe
                             .advising("Go on with those, or discard what is there."));
         return reopen_incoming(*layer);
     }
-    const Layer* below = base ? record.find(LayerRole::snapshot, *base) : nullptr;
+    const VolumeLayer* below = base ? record.find(LayerRole::snapshot, *base) : nullptr;
     if (base && !below)
         return fail(ErrorKind::conflict, fmt::format("volume {} has no snapshot {} to build on",
                                                      id_.text(), base->text()));
@@ -128,7 +128,7 @@ Result<std::unique_ptr<ports::Incoming>> Volume::receive(const ports::VolumeLabe
 }
 
 Result<std::unique_ptr<ports::Incoming>> Volume::begin_incoming(VolumeRecord record,
-                                                                const Layer* below,
+                                                                const VolumeLayer* below,
                                                                 std::optional<SnapshotId> base,
                                                                 const SnapshotId& id,
                                                                 ByteSize size) {
@@ -140,14 +140,14 @@ Result<std::unique_ptr<ports::Incoming>> Volume::begin_incoming(VolumeRecord rec
         return fail(ErrorKind::unavailable, "snapshot " + base->text() + " is being merged");
     UNDERSTUDY_TRY(make_directory(directory_));
     const std::string format = below ? "qcow2" : full_format_;
-    Layer layer{.file = new_file_name(record, id, format),
-                .format = format,
-                .adopted = false,
-                .parent = below ? below->file : std::string(),
-                .size = size,
-                .role = LayerRole::incoming,
-                .snapshot = id,
-                .base = base.value_or(SnapshotId())};
+    VolumeLayer layer{.file = new_file_name(record, id, format),
+                      .format = format,
+                      .adopted = false,
+                      .parent = below ? below->file : std::string(),
+                      .size = size,
+                      .role = LayerRole::incoming,
+                      .snapshot = id,
+                      .base = base.value_or(SnapshotId())};
     std::optional<BackingFile> backing;
     if (below) backing = {.path = path_of(*below), .format = below->format};
     const auto path = path_of(layer);
@@ -164,7 +164,7 @@ Result<std::unique_ptr<ports::Incoming>> Volume::begin_incoming(VolumeRecord rec
 }
 
 // A file that is gone or damaged is not begun anew: the sender counts on what was durable in it.
-Result<std::unique_ptr<ports::Incoming>> Volume::reopen_incoming(const Layer& layer) {
+Result<std::unique_ptr<ports::Incoming>> Volume::reopen_incoming(const VolumeLayer& layer) {
     const auto path = path_of(layer);
     auto writer = reopen_writer(path, layer.format);
     if (!writer) {

@@ -115,7 +115,7 @@ Result<> Volume::unname(VolumeRecord& record, const SnapshotId& id) {
 
 Result<> Volume::prune(VolumeRecord& record) {
     for (;;) {
-        const auto unneeded = std::ranges::find_if(record.layers, [&](const Layer& layer) {
+        const auto unneeded = std::ranges::find_if(record.layers, [&](const VolumeLayer& layer) {
             return layer.role == LayerRole::unnamed && record.children_of(layer.file).empty();
         });
         if (unneeded == record.layers.end()) return {};
@@ -130,12 +130,13 @@ bool Volume::is_pinned(const std::string& path) const {
 }
 
 // Nothing is written into a layer that somebody reads, nor is one taken away from under a writer.
-bool Volume::may_merge(const VolumeRecord& record, const Layer& base, const Layer& top) const {
+bool Volume::may_merge(const VolumeRecord& record, const VolumeLayer& base,
+                       const VolumeLayer& top) const {
     if (base.role != LayerRole::unnamed || is_pinned(path_of(base))) return false;
     if (top.role != LayerRole::snapshot && top.role != LayerRole::unnamed &&
         top.role != LayerRole::head)
         return false;
-    return std::ranges::none_of(record.layers, [&](const Layer& layer) {
+    return std::ranges::none_of(record.layers, [&](const VolumeLayer& layer) {
         if (layer.role == LayerRole::drill) return record.is_above(layer, base.file);
         if (layer.role == LayerRole::incoming || layer.role == LayerRole::prepared)
             return layer.parent == base.file || layer.parent == top.file;
@@ -144,7 +145,7 @@ bool Volume::may_merge(const VolumeRecord& record, const Layer& base, const Laye
 }
 
 // The lowest one, so that a run of layers to be merged is copied once and not once per layer.
-const Layer* Volume::next_merge(const VolumeRecord& record, bool under_head) const {
+const VolumeLayer* Volume::next_merge(const VolumeRecord& record, bool under_head) const {
     for (const auto& layer : record.layers) {
         const auto children = record.children_of(layer.file);
         if (children.size() != 1 || !may_merge(record, layer, *children.front())) continue;

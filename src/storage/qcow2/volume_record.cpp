@@ -36,7 +36,7 @@ std::optional<LayerRole> role_from(std::string_view text) {
     return std::nullopt;
 }
 
-json to_json(const Layer& layer) {
+json to_json(const VolumeLayer& layer) {
     json out{{"file", layer.file},
              {"format", layer.format},
              {"size", layer.size.count()},
@@ -55,17 +55,17 @@ SnapshotId id_in(const json& object, const char* key) {
     return *id;
 }
 
-Layer layer_from(const json& in) {
+VolumeLayer layer_from(const json& in) {
     const auto role = role_from(in.at("role").get<std::string>());
     if (!role) throw std::invalid_argument("unknown role of a layer");
-    return Layer{.file = in.at("file").get<std::string>(),
-                 .format = in.at("format").get<std::string>(),
-                 .adopted = in.value("adopted", false),
-                 .parent = in.value("parent", std::string()),
-                 .size = ByteSize(in.at("size").get<std::uint64_t>()),
-                 .role = *role,
-                 .snapshot = id_in(in, "snapshot"),
-                 .base = id_in(in, "base")};
+    return VolumeLayer{.file = in.at("file").get<std::string>(),
+                       .format = in.at("format").get<std::string>(),
+                       .adopted = in.value("adopted", false),
+                       .parent = in.value("parent", std::string()),
+                       .size = ByteSize(in.at("size").get<std::uint64_t>()),
+                       .role = *role,
+                       .snapshot = id_in(in, "snapshot"),
+                       .base = id_in(in, "base")};
 }
 
 void check(const VolumeRecord& record) {
@@ -84,44 +84,45 @@ void check(const VolumeRecord& record) {
 
 }  // namespace
 
-const Layer* VolumeRecord::find_file(std::string_view file) const {
-    const auto found = std::ranges::find(layers, file, &Layer::file);
+const VolumeLayer* VolumeRecord::find_file(std::string_view file) const {
+    const auto found = std::ranges::find(layers, file, &VolumeLayer::file);
     return found == layers.end() ? nullptr : &*found;
 }
 
-Layer* VolumeRecord::find_file(std::string_view file) {
-    return const_cast<Layer*>(std::as_const(*this).find_file(file));
+VolumeLayer* VolumeRecord::find_file(std::string_view file) {
+    return const_cast<VolumeLayer*>(std::as_const(*this).find_file(file));
 }
 
-const Layer* VolumeRecord::find(LayerRole role) const {
-    const auto found = std::ranges::find(layers, role, &Layer::role);
+const VolumeLayer* VolumeRecord::find(LayerRole role) const {
+    const auto found = std::ranges::find(layers, role, &VolumeLayer::role);
     return found == layers.end() ? nullptr : &*found;
 }
 
-Layer* VolumeRecord::find(LayerRole role) {
-    return const_cast<Layer*>(std::as_const(*this).find(role));
+VolumeLayer* VolumeRecord::find(LayerRole role) {
+    return const_cast<VolumeLayer*>(std::as_const(*this).find(role));
 }
 
-const Layer* VolumeRecord::find(LayerRole role, const SnapshotId& snapshot) const {
-    const auto found = std::ranges::find_if(layers, [&](const Layer& layer) {
+const VolumeLayer* VolumeRecord::find(LayerRole role, const SnapshotId& snapshot) const {
+    const auto found = std::ranges::find_if(layers, [&](const VolumeLayer& layer) {
         return layer.role == role && layer.snapshot == snapshot;
     });
     return found == layers.end() ? nullptr : &*found;
 }
 
-Layer* VolumeRecord::find(LayerRole role, const SnapshotId& snapshot) {
-    return const_cast<Layer*>(std::as_const(*this).find(role, snapshot));
+VolumeLayer* VolumeRecord::find(LayerRole role, const SnapshotId& snapshot) {
+    return const_cast<VolumeLayer*>(std::as_const(*this).find(role, snapshot));
 }
 
-std::vector<const Layer*> VolumeRecord::children_of(std::string_view file) const {
-    std::vector<const Layer*> children;
+std::vector<const VolumeLayer*> VolumeRecord::children_of(std::string_view file) const {
+    std::vector<const VolumeLayer*> children;
     for (const auto& layer : layers)
         if (layer.parent == file) children.push_back(&layer);
     return children;
 }
 
-bool VolumeRecord::is_above(const Layer& upper, std::string_view lower) const {
-    for (const Layer* at = &upper; at; at = at->parent.empty() ? nullptr : find_file(at->parent))
+bool VolumeRecord::is_above(const VolumeLayer& upper, std::string_view lower) const {
+    for (const VolumeLayer* at = &upper; at;
+         at = at->parent.empty() ? nullptr : find_file(at->parent))
         if (at->file == lower) return true;
     return false;
 }
@@ -132,7 +133,7 @@ bool VolumeRecord::is_under_head(std::string_view file) const {
 }
 
 void VolumeRecord::remove(std::string_view file) {
-    std::erase_if(layers, [&](const Layer& layer) { return layer.file == file; });
+    std::erase_if(layers, [&](const VolumeLayer& layer) { return layer.file == file; });
 }
 
 void VolumeRecord::finish_merge() {

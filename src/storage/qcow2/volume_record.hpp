@@ -12,15 +12,15 @@
 namespace understudy::qcow2 {
 
 enum class LayerRole {
-    snapshot,  // frozen; holds Layer::snapshot
+    snapshot,  // frozen; holds VolumeLayer::snapshot
     unnamed,   // frozen; its snapshot was removed, but layers above still need it
     head,      // written to by the VM
     drill,     // written to by a rehearsal; thrown away afterwards
-    prepared,  // the future head while snapshot Layer::snapshot is being taken
-    incoming,  // being received; becomes Layer::snapshot
+    prepared,  // the future head while snapshot VolumeLayer::snapshot is being taken
+    incoming,  // being received; becomes VolumeLayer::snapshot
 };
 
-struct Layer {
+struct VolumeLayer {
     std::string file;  // an adopted file's absolute path, else a name in the volume's directory;
                        // unique within the volume
     std::string format;
@@ -42,19 +42,19 @@ struct PendingMerge {
 // What a volume consists of: the content of its volume.json, the driver's only truth.
 struct VolumeRecord {
     ports::VolumeLabel label;
-    std::vector<Layer> layers;  // parents before children
+    std::vector<VolumeLayer> layers;  // parents before children
     std::optional<PendingMerge> merge;
 
-    Layer* find_file(std::string_view file);
-    const Layer* find_file(std::string_view file) const;
-    Layer* find(LayerRole role);  // the first one
-    const Layer* find(LayerRole role) const;
-    Layer* find(LayerRole role, const SnapshotId& snapshot);
-    const Layer* find(LayerRole role, const SnapshotId& snapshot) const;
+    VolumeLayer* find_file(std::string_view file);
+    const VolumeLayer* find_file(std::string_view file) const;
+    VolumeLayer* find(LayerRole role);  // the first one
+    const VolumeLayer* find(LayerRole role) const;
+    VolumeLayer* find(LayerRole role, const SnapshotId& snapshot);
+    const VolumeLayer* find(LayerRole role, const SnapshotId& snapshot) const;
 
-    std::vector<const Layer*> children_of(std::string_view file) const;
-    bool is_above(const Layer& upper, std::string_view lower) const;  // true also for itself
-    bool is_under_head(std::string_view file) const;                  // true also for the head
+    std::vector<const VolumeLayer*> children_of(std::string_view file) const;
+    bool is_above(const VolumeLayer& upper, std::string_view lower) const;  // true also for itself
+    bool is_under_head(std::string_view file) const;  // true also for the head
     void remove(std::string_view file);
     void finish_merge();  // `base` takes the place of `top`, which goes; needs `merge`
 };

@@ -5,7 +5,7 @@
 namespace understudy::qcow2 {
 namespace {
 
-Layer layer(std::string file, std::string parent, LayerRole role) {
+VolumeLayer layer(std::string file, std::string parent, LayerRole role) {
     return {.file = std::move(file),
             .format = "qcow2",
             .adopted = false,
