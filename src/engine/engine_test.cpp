@@ -30,7 +30,7 @@ const ClusterId kThere = id<ClusterId>(2);
 // 1 ─ 2 ─ 3 and, after a rollback to 2, 2 ─ 4
 const std::vector<Snapshot> kTree{snapshot(1, {}), snapshot(2, 1), snapshot(3, 2), snapshot(4, 2)};
 
-SendQuestion question(std::uint64_t until, std::vector<std::uint64_t> at_peer) {
+SendQuestion question(std::uint64_t until, const std::vector<std::uint64_t>& at_peer) {
     SendQuestion asked;
     asked.here = kTree;
     asked.snapshot = kTree[until - 1];
