@@ -11,14 +11,38 @@ namespace {
 
 Result<> remove_live(Work& work, const VmId& vm, const model::SnapshotDisk& disk,
                      ports::StoragePool& pool, const SnapshotId& id) {
-    auto merge = pool.plan_removal(disk.volume, id);
-    if (!merge) return std::unexpected(std::move(merge.error()));
-    if (*merge) {
+    // One merge at a time, until none is left: earlier removals may have had to wait.
+    while (true) {
+        auto merge = pool.plan_removal(disk.volume, id);
+        if (!merge) return std::unexpected(std::move(merge.error()));
+        if (!*merge) break;
         work.log(fmt::format("{}: merging a layer while the VM runs", disk.target));
         UNDERSTUDY_TRY(work.site().hypervisor.merge(vm, disk.target, **merge,
                                                     [&work] { return work.interrupted(); }));
+        UNDERSTUDY_TRY(pool.finish_removal(disk.volume, id));
     }
     return pool.finish_removal(disk.volume, id);
+}
+
+}  // namespace
+
+namespace {
+
+// A merge may have moved the head to another file: a stopped VM's definition must follow it.
+Result<> follow_heads(Site& site, const VmId& vm, const std::vector<model::SnapshotDisk>& disks) {
+    auto described = site.hypervisor.describe(vm);
+    if (!described) return std::unexpected(std::move(described.error()));
+    std::vector<ports::DiskSwitch> switches;
+    for (const auto& disk : disks) {
+        auto pool = site.pool(disk.pool);
+        if (!pool) return std::unexpected(std::move(pool.error()));
+        auto head = (*pool)->head(disk.volume);
+        if (!head || !*head) continue;
+        for (const auto& defined : described->disks)
+            if (defined.target == disk.target && defined.source.location != (*head)->location)
+                switches.push_back({disk.target, **head});
+    }
+    return switches.empty() ? Result<>{} : site.hypervisor.set_disks(vm, switches);
 }
 
 }  // namespace
@@ -52,7 +76,7 @@ Result<> remove_from_volumes(Work& work, const VmId& vm,
                             .advising(fmt::format("`understudy task retry {}` goes on.",
                                                   work.task().id.text())));
     }
-    return {};
+    return *presence == Presence::stopped ? follow_heads(work.site(), vm, disks) : Result<>{};
 }
 
 Result<std::vector<ports::DiskSwitch>> activate_disks(Site& site,
