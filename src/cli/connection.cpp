@@ -105,7 +105,7 @@ Result<std::unique_ptr<Api>> connect_url(const Target& target) {
 
 }  // namespace
 
-Error explain_socket(Error error, const std::string& socket) {
+Error explain_socket(const Error& error, const std::string& socket) {
     struct stat found{};
     const int missing = ::stat(socket.c_str(), &found) == 0 ? 0 : errno;
     const bool denied = error.kind() == ErrorKind::refused || missing == EACCES;
@@ -129,7 +129,7 @@ Result<std::unique_ptr<Api>> connect(const Target& target) {
     auto explaining =
         [plain, socket = target.socket](Duration timeout) -> Result<std::unique_ptr<net::Stream>> {
         auto stream = plain(timeout);
-        if (!stream) return fail(explain_socket(std::move(stream.error()), socket));
+        if (!stream) return fail(explain_socket(stream.error(), socket));
         return stream;
     };
     return std::make_unique<HttpApi>(net::HttpClient(std::move(explaining)), "", target.socket);

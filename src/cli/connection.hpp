@@ -40,6 +40,6 @@ Result<std::string> read_token(const std::string& file);
 Result<std::unique_ptr<Api>> connect(const Target& target);
 
 // `error` of a failed connection to the socket, with what to do by what is wrong with it.
-Error explain_socket(Error error, const std::string& socket);
+Error explain_socket(const Error& error, const std::string& socket);
 
 }  // namespace understudy::cli

@@ -46,7 +46,7 @@ TEST(LongPoll, does_not_spin_when_answers_come_at_once) {
         program.api.answer(poll, {{"task", task_json("running")}, {"progress_mark", "x"}});
     program.api.answer(poll, {{"task", task_json("succeeded")}, {"progress_mark", "y"}});
     EXPECT_EQ(program.run(kSendWords).code, 0);
-    EXPECT_EQ(program.pauses.size(), 6U);
+    ASSERT_EQ(program.pauses.size(), 6U);
     EXPECT_EQ(program.pauses.front(), kShortestTurn);
 }
 
