@@ -75,7 +75,7 @@ struct Program {
     Duration steady{1'000'000};
     std::vector<Duration> pauses;
 
-    Ran run(std::vector<std::string> words) {
+    Ran run(const std::vector<std::string>& words) {
         std::istringstream in(typed);
         std::ostringstream out, err;
         Surroundings world{
@@ -107,10 +107,10 @@ struct Program {
         ran.err = err.str();
         return ran;
     }
-    Ran on_terminal(std::vector<std::string> words, std::string answer) {
+    Ran on_terminal(const std::vector<std::string>& words, std::string answer) {
         terminal = true;
         typed = std::move(answer);
-        return run(std::move(words));
+        return run(words);
     }
 };
 

@@ -8,7 +8,6 @@ namespace {
 using nlohmann::json;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
-using ::testing::Not;
 
 json snapshot_view(const std::string& name) {
     return {{"id", "aaaaaaaa-2222-4333-8444-555555555555"},

@@ -14,7 +14,6 @@ namespace {
 using nlohmann::json;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
-using ::testing::Not;
 
 constexpr const char* kSend = "POST /v1/vms/web1/snapshots/nightly/send";
 const std::vector<std::string> kSendWords{"vm", "snapshot", "send", "web1@nightly"};
