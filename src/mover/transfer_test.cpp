@@ -13,8 +13,8 @@ using FateOf = std::function<FrameFate(std::uint64_t& bit)>;
 // overtaking those of other channels, until the attempt ends one way or the other.
 class Attempt {
 public:
-    Attempt(fake::Transfer& transfer, std::mt19937_64& random, std::uint64_t channels, FateOf fate,
-            ReceiverOptions options = {})
+    Attempt(fake::Transfer& transfer, std::mt19937_64& random, std::uint64_t channels,
+            const FateOf& fate, ReceiverOptions options = {})
         : random_(random),
           sender(transfer.sender()),
           receiver(transfer.receiver(std::move(options))) {

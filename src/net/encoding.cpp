@@ -50,7 +50,7 @@ Result<std::string> decode(std::string_view text, const std::array<std::int8_t, 
     std::uint32_t bits = 0;
     int held = 0;
     for (std::size_t i = 0; i < text.size(); ++i) {
-        int value = table[static_cast<unsigned char>(text[i])];
+        const std::int8_t value = table[static_cast<unsigned char>(text[i])];
         if (value < 0)
             return fail(ErrorKind::invalid,
                         fmt::format("base64 text has a wrong character at {}", i));

@@ -265,7 +265,7 @@ protected:
         }
     }
 
-    void one_life(std::optional<BackingFile> backing);
+    void one_life(const std::optional<BackingFile>& backing);
     void one_session(ImageWriter& writer);
 
     const TemporaryDirectory dir;
@@ -289,7 +289,7 @@ void PowerLoss::one_session(ImageWriter& writer) {
     }
 }
 
-void PowerLoss::one_life(std::optional<BackingFile> backing) {
+void PowerLoss::one_life(const std::optional<BackingFile>& backing) {
     std::filesystem::remove(path);
     sectors.clear();
     below = backing ? kBelow : 0;
