@@ -1,6 +1,6 @@
 #include "model/json.hpp"
 
-#include "model/json_read.hpp"
+#include "model/json_fields.hpp"
 
 #include <fmt/format.h>
 

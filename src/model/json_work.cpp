@@ -1,206 +1,180 @@
 #include "model/json.hpp"
 
-#include "model/json_read.hpp"
+#include "model/json_fields.hpp"
+
+// Each type's fields are named once; both directions follow from that.
 
 namespace understudy::model {
 
-using detail::read;
-using detail::to_text;
+using detail::read_fields;
+using detail::write_fields;
 using nlohmann::json;
 
+constexpr auto kCluster = [](auto& v, auto field) {
+    field("id", v.id);
+    field("name", v.name);
+};
 void to_json(json& j, const Cluster& v) {
-    j = json{{"id", to_text(v.id)}, {"name", v.name}};
+    write_fields(j, v, kCluster);
 }
-
 void from_json(const json& j, Cluster& v) {
-    read(j, "id", v.id);
-    read(j, "name", v.name);
+    read_fields(j, v, kCluster);
 }
 
+constexpr auto kPeer = [](auto& v, auto field) {
+    field("id", v.id);
+    field("name", v.name);
+    field("address", v.address);
+    field("certificate_pem", v.certificate_pem);
+    field("fingerprint", v.fingerprint);
+    field("networks", v.networks);
+    field("pools", v.pools);
+    field("rate_limit", v.rate_limit);
+    field("last_contact", v.last_contact);
+    field("capabilities", v.capabilities);
+};
 void to_json(json& j, const Peer& v) {
-    j = json{{"id", to_text(v.id)},
-             {"name", v.name},
-             {"address", v.address},
-             {"certificate_pem", v.certificate_pem},
-             {"fingerprint", v.fingerprint},
-             {"networks", v.networks},
-             {"pools", v.pools},
-             {"rate_limit", v.rate_limit},
-             {"last_contact", to_text(v.last_contact)},
-             {"capabilities", v.capabilities}};
+    write_fields(j, v, kPeer);
 }
-
 void from_json(const json& j, Peer& v) {
-    read(j, "id", v.id);
-    read(j, "name", v.name);
-    read(j, "address", v.address);
-    read(j, "certificate_pem", v.certificate_pem);
-    read(j, "fingerprint", v.fingerprint);
-    read(j, "networks", v.networks);
-    read(j, "pools", v.pools);
-    read(j, "rate_limit", v.rate_limit);
-    read(j, "last_contact", v.last_contact);
-    read(j, "capabilities", v.capabilities);
+    read_fields(j, v, kPeer);
 }
 
+constexpr auto kReplication = [](auto& v, auto field) {
+    field("vm", v.vm);
+    field("peer", v.peer);
+    field("snapshot", v.snapshot);
+    field("snapshot_taken", v.snapshot_taken);
+    field("sent", v.sent);
+    field("readiness", v.readiness);
+};
 void to_json(json& j, const Replication& v) {
-    j = json{{"vm", to_text(v.vm)},
-             {"peer", to_text(v.peer)},
-             {"snapshot", to_text(v.snapshot)},
-             {"snapshot_taken", to_text(v.snapshot_taken)},
-             {"sent", to_text(v.sent)},
-             {"readiness", v.readiness}};
+    write_fields(j, v, kReplication);
 }
-
 void from_json(const json& j, Replication& v) {
-    read(j, "vm", v.vm);
-    read(j, "peer", v.peer);
-    read(j, "snapshot", v.snapshot);
-    read(j, "snapshot_taken", v.snapshot_taken);
-    read(j, "sent", v.sent);
-    read(j, "readiness", v.readiness);
+    read_fields(j, v, kReplication);
 }
 
+constexpr auto kDurablePoint = [](auto& v, auto field) {
+    field("disk", v.disk);
+    field("offset", v.offset);
+};
 void to_json(json& j, const DurablePoint& v) {
-    j = json{{"disk", v.disk}, {"offset", v.offset}};
+    write_fields(j, v, kDurablePoint);
 }
-
 void from_json(const json& j, DurablePoint& v) {
-    read(j, "disk", v.disk);
-    read(j, "offset", v.offset);
+    read_fields(j, v, kDurablePoint);
 }
 
+constexpr auto kTotals = [](auto& v, auto field) {
+    field("chunks", v.chunks);
+    field("bytes", v.bytes);
+    field("digest_high", v.digest_high);
+    field("digest_low", v.digest_low);
+};
 void to_json(json& j, const Totals& v) {
-    j = json{{"chunks", v.chunks},
-             {"bytes", v.bytes},
-             {"digest_high", v.digest_high},
-             {"digest_low", v.digest_low}};
+    write_fields(j, v, kTotals);
 }
-
 void from_json(const json& j, Totals& v) {
-    read(j, "chunks", v.chunks);
-    read(j, "bytes", v.bytes);
-    read(j, "digest_high", v.digest_high);
-    read(j, "digest_low", v.digest_low);
+    read_fields(j, v, kTotals);
 }
 
+constexpr auto kTransferOffer = [](auto& v, auto field) {
+    field("id", v.id);
+    field("durable", v.durable);
+    field("complete", v.complete);
+    field("readiness", v.readiness);
+};
 void to_json(json& j, const TransferOffer& v) {
-    j = json{{"id", to_text(v.id)},
-             {"durable", v.durable},
-             {"complete", v.complete},
-             {"readiness", v.readiness}};
+    write_fields(j, v, kTransferOffer);
 }
-
 void from_json(const json& j, TransferOffer& v) {
-    read(j, "id", v.id);
-    read(j, "durable", v.durable);
-    read(j, "complete", v.complete);
-    read(j, "readiness", v.readiness);
+    read_fields(j, v, kTransferOffer);
 }
 
+constexpr auto kTransferRequest = [](auto& v, auto field) {
+    field("vm", v.vm);
+    field("vm_name", v.vm_name);
+    field("ownership", v.ownership);
+    field("snapshot", v.snapshot);
+    field("base", v.base);
+};
 void to_json(json& j, const TransferRequest& v) {
-    j = json{{"vm", to_text(v.vm)},
-             {"vm_name", v.vm_name},
-             {"ownership", v.ownership},
-             {"snapshot", v.snapshot},
-             {"base", to_text(v.base)}};
+    write_fields(j, v, kTransferRequest);
 }
-
 void from_json(const json& j, TransferRequest& v) {
-    read(j, "vm", v.vm);
-    read(j, "vm_name", v.vm_name);
-    read(j, "ownership", v.ownership);
-    read(j, "snapshot", v.snapshot);
-    read(j, "base", v.base);
+    read_fields(j, v, kTransferRequest);
 }
 
+constexpr auto kTransfer = [](auto& v, auto field) {
+    field("id", v.id);
+    field("source", v.source);
+    field("request", v.request);
+    field("durable", v.durable);
+    field("received", v.received);
+    field("created", v.created);
+    field("updated", v.updated);
+};
 void to_json(json& j, const Transfer& v) {
-    j = json{{"id", to_text(v.id)},          {"source", to_text(v.source)},
-             {"request", v.request},         {"durable", v.durable},
-             {"received", v.received},       {"created", to_text(v.created)},
-             {"updated", to_text(v.updated)}};
+    write_fields(j, v, kTransfer);
 }
-
 void from_json(const json& j, Transfer& v) {
-    read(j, "id", v.id);
-    read(j, "source", v.source);
-    read(j, "request", v.request);
-    read(j, "durable", v.durable);
-    read(j, "received", v.received);
-    read(j, "created", v.created);
-    read(j, "updated", v.updated);
+    read_fields(j, v, kTransfer);
 }
 
+constexpr auto kProgress = [](auto& v, auto field) {
+    field("done_bytes", v.done_bytes);
+    field("total_bytes", v.total_bytes);
+    field("wire_bytes", v.wire_bytes);
+    field("rate_bytes", v.rate_bytes);
+    field("note", v.note);
+};
 void to_json(json& j, const Progress& v) {
-    j = json{{"done_bytes", v.done_bytes},
-             {"total_bytes", v.total_bytes},
-             {"wire_bytes", v.wire_bytes},
-             {"rate_bytes", v.rate_bytes},
-             {"note", v.note}};
+    write_fields(j, v, kProgress);
 }
-
 void from_json(const json& j, Progress& v) {
-    read(j, "done_bytes", v.done_bytes);
-    read(j, "total_bytes", v.total_bytes);
-    read(j, "wire_bytes", v.wire_bytes);
-    read(j, "rate_bytes", v.rate_bytes);
-    read(j, "note", v.note);
+    read_fields(j, v, kProgress);
 }
 
+constexpr auto kTask = [](auto& v, auto field) {
+    field("id", v.id);
+    field("kind", v.kind);
+    field("vm", v.vm);
+    field("title", v.title);
+    field("arguments", v.arguments);
+    field("state", v.state);
+    field("step", v.step);
+    field("memo", v.memo);
+    field("result", v.result);
+    field("progress", v.progress);
+    field("attempts", v.attempts);
+    field("error_kind", v.error_kind);
+    field("error", v.error);
+    field("cancel_requested", v.cancel_requested);
+    field("created", v.created);
+    field("not_before", v.not_before);
+    field("started", v.started);
+    field("ended", v.ended);
+    field("lease_node", v.lease_node);
+    field("lease_until", v.lease_until);
+};
 void to_json(json& j, const Task& v) {
-    j = json{{"id", to_text(v.id)},
-             {"kind", v.kind},
-             {"vm", to_text(v.vm)},
-             {"title", v.title},
-             {"arguments", v.arguments},
-             {"state", std::string(to_string(v.state))},
-             {"step", v.step},
-             {"memo", v.memo},
-             {"result", v.result},
-             {"progress", v.progress},
-             {"attempts", v.attempts},
-             {"error_kind", v.error_kind},
-             {"error", v.error},
-             {"cancel_requested", v.cancel_requested},
-             {"created", to_text(v.created)},
-             {"not_before", to_text(v.not_before)},
-             {"started", to_text(v.started)},
-             {"ended", to_text(v.ended)},
-             {"lease_node", v.lease_node},
-             {"lease_until", to_text(v.lease_until)}};
+    write_fields(j, v, kTask);
 }
-
 void from_json(const json& j, Task& v) {
-    read(j, "id", v.id);
-    read(j, "kind", v.kind);
-    read(j, "vm", v.vm);
-    read(j, "title", v.title);
-    read(j, "arguments", v.arguments);
-    read(j, "state", v.state);
-    read(j, "step", v.step);
-    read(j, "memo", v.memo);
-    read(j, "result", v.result);
-    read(j, "progress", v.progress);
-    read(j, "attempts", v.attempts);
-    read(j, "error_kind", v.error_kind);
-    read(j, "error", v.error);
-    read(j, "cancel_requested", v.cancel_requested);
-    read(j, "created", v.created);
-    read(j, "not_before", v.not_before);
-    read(j, "started", v.started);
-    read(j, "ended", v.ended);
-    read(j, "lease_node", v.lease_node);
-    read(j, "lease_until", v.lease_until);
+    read_fields(j, v, kTask);
 }
 
+constexpr auto kTaskLogLine = [](auto& v, auto field) {
+    field("sequence", v.sequence);
+    field("time", v.time);
+    field("text", v.text);
+};
 void to_json(json& j, const TaskLogLine& v) {
-    j = json{{"sequence", v.sequence}, {"time", to_text(v.time)}, {"text", v.text}};
+    write_fields(j, v, kTaskLogLine);
 }
-
 void from_json(const json& j, TaskLogLine& v) {
-    read(j, "sequence", v.sequence);
-    read(j, "time", v.time);
-    read(j, "text", v.text);
+    read_fields(j, v, kTaskLogLine);
 }
 
 }  // namespace understudy::model

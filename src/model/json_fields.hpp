@@ -29,16 +29,14 @@ T value_or_throw(Result<T> result) {
     return std::move(*result);
 }
 
-template <AnyId T>
-nlohmann::json to_text(const T& id) {
-    return id.text();
-}
-inline nlohmann::json to_text(TimePoint time) {
-    return base::format_time(time);
-}
 template <class T>
-nlohmann::json to_text(const std::optional<T>& value) {
-    return value ? to_text(*value) : nlohmann::json(nullptr);
+inline constexpr bool kAsText = AnyId<T> || std::is_same_v<T, TimePoint> || std::is_enum_v<T>;
+
+template <class T>
+std::string to_text(const T& value) {
+    if constexpr (AnyId<T>) return value.text();
+    if constexpr (std::is_same_v<T, TimePoint>) return base::format_time(value);
+    if constexpr (std::is_enum_v<T>) return std::string(to_string(value));
 }
 
 template <class T>
@@ -53,9 +51,6 @@ T from_text(const nlohmann::json& j) {
     if constexpr (std::is_same_v<T, TaskState>) return value_or_throw(task_state_from(text));
 }
 
-template <class T>
-inline constexpr bool kFromText = AnyId<T> || std::is_same_v<T, TimePoint> || std::is_enum_v<T>;
-
 // A field that is absent keeps its default; one of the wrong type throws.
 template <class T>
 void read(const nlohmann::json& j, const char* name, T& value) {
@@ -66,11 +61,35 @@ void read(const nlohmann::json& j, const char* name, T& value) {
             value.reset();
         else
             value = from_text<typename T::value_type>(*found);
-    } else if constexpr (kFromText<T>) {
+    } else if constexpr (kAsText<T>) {
         value = from_text<T>(*found);
     } else {
         found->get_to(value);
     }
+}
+
+// An absent optional is written as null.
+template <class T>
+void write(nlohmann::json& j, const char* name, const T& value) {
+    if constexpr (IsOptional<T>::value) {
+        j[name] = value ? nlohmann::json(to_text(*value)) : nlohmann::json(nullptr);
+    } else if constexpr (kAsText<T>) {
+        j[name] = to_text(value);
+    } else {
+        j[name] = value;
+    }
+}
+
+// `fields` calls its second argument with the name and the member of every field of its first.
+template <class T, class Fields>
+void write_fields(nlohmann::json& j, const T& value, Fields fields) {
+    j = nlohmann::json::object();
+    fields(value, [&j](const char* name, const auto& member) { write(j, name, member); });
+}
+
+template <class T, class Fields>
+void read_fields(const nlohmann::json& j, T& value, Fields fields) {
+    fields(value, [&j](const char* name, auto& member) { read(j, name, member); });
 }
 
 }  // namespace understudy::model::detail
