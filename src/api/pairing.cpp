@@ -1,6 +1,6 @@
 #include "api/pairing.hpp"
 
-#include "net/encoding.hpp"
+#include "base/base64.hpp"
 #include "net/secrets.hpp"
 
 #include <nlohmann/json.hpp>
@@ -24,7 +24,7 @@ std::string encode_token(const InviteToken& token) {
                               {"fingerprint", token.fingerprint},
                               {"secret", token.secret},
                               {"expires", base::format_time(token.expires)}};
-    const auto encoded = net::base64url_encode(body.dump());
+    const auto encoded = base::base64url_encode(body.dump());
     return std::string(kPrefix) + encoded + "." +
            net::sha256_hex(encoded).substr(0, kChecksumDigits);
 }
@@ -38,7 +38,7 @@ Result<InviteToken> decode_token(std::string_view text) {
     const auto encoded = text.substr(0, dot);
     if (text.substr(dot + 1) != net::sha256_hex(encoded).substr(0, kChecksumDigits))
         return mangled();
-    auto decoded = net::base64url_decode(encoded);
+    auto decoded = base::base64url_decode(encoded);
     if (!decoded) return mangled();
     const auto body = nlohmann::json::parse(*decoded, nullptr, false);
     if (!body.is_object()) return mangled();

@@ -1,3 +1,4 @@
+#include "base/version.hpp"
 #include "cli/complete.hpp"
 #include "cli/context.hpp"
 
@@ -8,8 +9,6 @@
 
 namespace understudy::cli {
 namespace {
-
-constexpr std::string_view kVersion = "0.1.0";  // project() in CMakeLists.txt says the same
 
 Result<Exit> completion(Context& context, const Arguments& arguments) {
     if (arguments.text("SHELL") != "bash")
@@ -22,9 +21,9 @@ Result<Exit> completion(Context& context, const Arguments& arguments) {
 
 Result<Exit> version(Context& context, const Arguments&) {
     if (context.json())
-        context.print_json({{"version", kVersion}});
+        context.print_json({{"version", base::version()}});
     else
-        context.say(fmt::format("understudy {}", kVersion));
+        context.say(fmt::format("understudy {}", base::version()));
     return Exit::done;
 }
 

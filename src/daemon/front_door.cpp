@@ -1,5 +1,6 @@
 #include "daemon/front_door.hpp"
 
+#include "base/version.hpp"
 #include "catalog/open_catalog.hpp"
 #include "net/secrets.hpp"
 
@@ -160,7 +161,7 @@ net::HttpResponse FrontDoor::before_init(const net::HttpRequest& request) {
     if (about_cluster && request.method == "GET")
         return json_response(
             200, {{"cluster", nullptr},
-                  {"version", std::string(kVersion)},
+                  {"version", std::string(base::version())},
                   {"node", config_.node},
                   {"hypervisor", {{"uri", config_.hypervisor}, {"ok", false}, {"error", ""}}},
                   {"pools", nlohmann::json::array()},

@@ -1,6 +1,6 @@
 #include "daemon/house.hpp"
 
-#include "engine/ownership.hpp"
+#include "base/version.hpp"
 #include "hypervisor/libvirt/open_libvirt.hpp"
 #include "protocol/features.hpp"
 #include "storage/qcow2/pool.hpp"
@@ -102,10 +102,11 @@ void House::work() {
 void House::keep_contact() {
     bool first = true;
     while (!runner_.stopping()) {
+        const auto ours = capabilities();
         auto peers = catalog_->peers();
         if (!peers) spdlog::error("peers: {}", peers.error().text());
         for (const auto& peer : peers ? *peers : std::vector<model::Peer>{}) {
-            auto contacted = tasks::contact_peer(site_, peer.id, capabilities());
+            auto contacted = tasks::contact_peer(site_, peer.id, ours);
             if (!contacted) spdlog::warn("peer '{}': {}", peer.name, contacted.error().text());
         }
         if (first) start_guarded_vms();
@@ -147,7 +148,7 @@ void House::start_guarded_vms() {
 model::Capabilities House::capabilities() {
     auto known = hypervisor_->capabilities();
     auto answer = known ? std::move(*known) : model::Capabilities{};
-    answer.version = kVersion;
+    answer.version = base::version();
     answer.features = protocol::our_features();
     for (const auto& [name, pool] : site_.pools) {
         auto capacity = pool->capacity();

@@ -13,8 +13,6 @@
 
 namespace understudy::daemon {
 
-inline constexpr std::string_view kVersion = "0.1.0";
-
 // One cluster's objects on this node: catalog, pools, hypervisor, the peers' listener, the workers
 // and the periodic contact with peers. Made when the cluster is known; its destructor stops all.
 class House {

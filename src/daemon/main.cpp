@@ -1,3 +1,4 @@
+#include "base/version.hpp"
 #include "daemon/front_door.hpp"
 
 #include <fmt/format.h>
@@ -37,7 +38,7 @@ int run(const std::string& config_path) {
         spdlog::critical("{}", opened.error().text());
         return 1;
     }
-    spdlog::info("understudyd {} is ready", understudy::daemon::kVersion);
+    spdlog::info("understudyd {} is ready", understudy::base::version());
     int signal = 0;
     sigwait(&signals, &signal);
     spdlog::info("stopping on {}", strsignal(signal));
@@ -57,7 +58,7 @@ int main(int argc, char** argv) {
         if ((word == "-c" || word == "--config") && i + 1 < argc) {
             config = argv[++i];
         } else if (word == "--version") {
-            fmt::print("understudyd {}\n", understudy::daemon::kVersion);
+            fmt::print("understudyd {}\n", understudy::base::version());
             return 0;
         } else if (word == "-h" || word == "--help") {
             std::fputs(kHelp, stdout);

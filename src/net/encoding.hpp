@@ -7,13 +7,6 @@
 
 namespace understudy::net {
 
-// RFC 4648. Decoders are strict: one text per value (padding as written by the encoder, no white
-// space, no stray bits), so that an encoded token cannot be altered without changing its meaning.
-std::string base64_encode(std::string_view bytes);         // section 4, padded
-std::string base64url_encode(std::string_view bytes);      // section 5, without padding
-Result<std::string> base64_decode(std::string_view text);  // invalid: not what encode writes
-Result<std::string> base64url_decode(std::string_view text);
-
 // RFC 3986. Everything but letters, digits and "-._~" becomes %XX, so that any bytes (a VM's name)
 // fit into one path segment or query value.
 std::string percent_encode(std::string_view bytes);

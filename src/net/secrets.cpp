@@ -1,7 +1,7 @@
 #include "net/secrets.hpp"
 
+#include "base/base64.hpp"
 #include "base/error.hpp"
-#include "net/encoding.hpp"
 #include "net/openssl_handles.hpp"
 
 #include <openssl/crypto.h>
@@ -36,7 +36,7 @@ std::string random_secret(std::size_t bytes) {
     int ok =
         RAND_priv_bytes(reinterpret_cast<unsigned char*>(secret.data()), static_cast<int>(bytes));
     UNDERSTUDY_INVARIANT(ok == 1, "the system's random generator does not work");
-    return base64url_encode(secret);
+    return base::base64url_encode(secret);
 }
 
 bool constant_time_equal(std::string_view a, std::string_view b) {

@@ -15,7 +15,4 @@ Result<std::string> pack(std::string_view content, std::size_t limit, std::strin
 // Allocates at most `limit`, whatever the sender claims.
 Result<std::string> unpack(std::string_view packed, std::size_t limit, std::string_view what);
 
-std::string encode_base64(std::string_view bytes);
-Result<std::string> decode_base64(std::string_view text);
-
 }  // namespace understudy::protocol

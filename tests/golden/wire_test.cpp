@@ -1,3 +1,4 @@
+#include "base/base64.hpp"
 #include "model/json.hpp"
 #include "mover/digest.hpp"
 #include "protocol/features.hpp"
@@ -66,7 +67,7 @@ FrameHeader header_of(std::span<const std::byte> frame) {
 void unpack_definition(nlohmann::json& j) {
     if (!j.contains("definition")) return;
     for (auto& [key, value] : j["definition"].items())
-        value = encode_base64(unpack(value.get<std::string>(), 1 << 20, key).value());
+        value = base::base64_encode(unpack(value.get<std::string>(), 1 << 20, key).value());
 }
 
 std::string expect_message(const std::string& name, const std::string& body) {
