@@ -128,7 +128,7 @@ Result<Reply> rollback(const Asked& asked) {
                  {{"vm", found->vm.text()}, {"snapshot", found->snapshot.id.text()}});
 }
 
-json plan_json(const tasks::PlannedSend& planned, const std::vector<model::Snapshot>& snapshots,
+json plan_json(const tasks::PlannedSend& planned,
                const std::vector<tasks::DiskEstimate>& estimates) {
     auto disks = json::array();
     ByteSize bytes;
@@ -139,11 +139,8 @@ json plan_json(const tasks::PlannedSend& planned, const std::vector<model::Snaps
                          {"zero_bytes", disk.zero}});
         bytes += disk.data;
     }
-    json base_json = nullptr;
-    for (const auto& snapshot : snapshots)
-        if (planned.plan.base && snapshot.id == *planned.plan.base) base_json = snapshot;
     return {{"kind", std::string(engine::to_string(planned.plan.kind))},
-            {"base", base_json},
+            {"base", planned.base ? json(*planned.base) : json(nullptr)},
             {"reason", planned.plan.reason},
             {"disks", disks},
             {"bytes", bytes},
@@ -155,9 +152,7 @@ Result<Reply> preview(const Asked& asked, const tasks::SendCase& wanted) {
     if (!planned) return std::unexpected(std::move(planned.error()));
     auto estimates = tasks::estimate_send(asked.site(), *planned);
     if (!estimates) return std::unexpected(std::move(estimates.error()));
-    auto snapshots = asked.site().catalog.snapshots(wanted.vm);
-    if (!snapshots) return std::unexpected(std::move(snapshots.error()));
-    return Reply{200, {{"plan", plan_json(*planned, *snapshots, *estimates)}}};
+    return Reply{200, {{"plan", plan_json(*planned, *estimates)}}};
 }
 
 Result<Reply> send(const Asked& asked) {

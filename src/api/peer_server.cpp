@@ -3,7 +3,6 @@
 #include "api/peer_channel.hpp"
 #include "net/secrets.hpp"
 #include "protocol/messages.hpp"
-#include "protocol/paths.hpp"
 #include "tasks/ownership_news.hpp"
 
 #include <fmt/format.h>
@@ -80,29 +79,32 @@ net::HttpResponse PeerServer::handle(const net::HttpRequest& request) {
     if (request.body.size() > protocol::body_limit(route->call))
         return refusal(Error(ErrorKind::invalid, "the body is too large for this call"));
     if (route->call == protocol::Call::channel) {
-        // Opened here already, so that a refusal can still be an ordinary answer.
-        auto peer = peer_of(request);
-        if (!peer) return refusal(peer.error());
-        auto receiver = receiving_.join(peer->id, route->transfer, route->attempt);
+        // Joined here already, so that a refusal can still be an ordinary answer.
+        auto receiver = join(request, *route);
         if (!receiver) return refusal(receiver.error());
         net::HttpResponse response;
         response.status = 101;
         return response;
     }
-    auto body = answer(request);
+    auto body = route->call == protocol::Call::pair ? pair(request) : answer(request, *route);
     if (!body) return refusal(body.error());
     net::HttpResponse response;
     response.body = std::move(*body);
     return response;
 }
 
-Result<std::string> PeerServer::answer(const net::HttpRequest& request) {
-    auto route = protocol::parse_route(request.method, request.target);
-    if (!route) return std::unexpected(std::move(route.error()));
-    if (route->call == protocol::Call::pair) return pair(request);
+Result<std::shared_ptr<mover::Receiver>> PeerServer::join(const net::HttpRequest& request,
+                                                          const protocol::Route& route) {
     auto peer = peer_of(request);
     if (!peer) return std::unexpected(std::move(peer.error()));
-    switch (route->call) {
+    return receiving_.join(peer->id, route.transfer, route.attempt);
+}
+
+Result<std::string> PeerServer::answer(const net::HttpRequest& request,
+                                       const protocol::Route& route) {
+    auto peer = peer_of(request);
+    if (!peer) return std::unexpected(std::move(peer.error()));
+    switch (route.call) {
         case protocol::Call::capabilities: {
             auto theirs = protocol::decode_capabilities(request.body);
             if (!theirs) return std::unexpected(std::move(theirs.error()));
@@ -111,7 +113,7 @@ Result<std::string> PeerServer::answer(const net::HttpRequest& request) {
         }
         case protocol::Call::ownership: return ownership(*peer, request.body);
         case protocol::Call::look_up:
-            return encoded(receiving_.look_up(peer->id, route->vm), protocol::encode_peer_vm);
+            return encoded(receiving_.look_up(peer->id, route.vm), protocol::encode_peer_vm);
         case protocol::Call::offer: {
             auto asked = protocol::decode_offer_request(request.body);
             if (!asked) return std::unexpected(std::move(asked.error()));
@@ -121,11 +123,11 @@ Result<std::string> PeerServer::answer(const net::HttpRequest& request) {
             auto asked = protocol::decode_commit_request(request.body);
             if (!asked) return std::unexpected(std::move(asked.error()));
             return encoded(
-                receiving_.commit(peer->id, route->transfer, asked->attempt, asked->totals),
+                receiving_.commit(peer->id, route.transfer, asked->attempt, asked->totals),
                 protocol::encode_commit_reply);
         }
         case protocol::Call::abandon:
-            UNDERSTUDY_TRY(receiving_.abandon(peer->id, route->transfer));
+            UNDERSTUDY_TRY(receiving_.abandon(peer->id, route.transfer));
             return std::string("{}");
         default: return fail(ErrorKind::not_found, "no such call");
     }
@@ -175,9 +177,8 @@ Result<std::string> PeerServer::pair(const net::HttpRequest& request) {
 
 void PeerServer::upgraded(const net::HttpRequest& request, std::unique_ptr<net::Stream> stream) {
     auto route = protocol::parse_route(request.method, request.target);
-    auto peer = peer_of(request);
-    if (!route || !peer) return;
-    auto receiver = receiving_.join(peer->id, route->transfer, route->attempt);
+    if (!route) return;
+    auto receiver = join(request, *route);
     if (receiver) serve_channel(*stream, **receiver, site_.clock);
 }
 

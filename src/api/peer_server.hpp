@@ -2,6 +2,7 @@
 
 #include "net/http_server.hpp"
 #include "net/identity.hpp"
+#include "protocol/paths.hpp"
 #include "tasks/receiving.hpp"
 
 #include <functional>
@@ -21,7 +22,9 @@ public:
 
 private:
     net::HttpResponse handle(const net::HttpRequest& request);
-    Result<std::string> answer(const net::HttpRequest& request);
+    Result<std::string> answer(const net::HttpRequest& request, const protocol::Route& route);
+    Result<std::shared_ptr<mover::Receiver>> join(const net::HttpRequest& request,
+                                                  const protocol::Route& route);
     Result<std::string> pair(const net::HttpRequest& request);
     Result<std::string> ownership(const model::Peer& peer, const std::string& body);
     void upgraded(const net::HttpRequest& request, std::unique_ptr<net::Stream> stream);

@@ -1,6 +1,7 @@
 #include "api/views.hpp"
 
 #include "model/json.hpp"
+#include "tasks/volumes.hpp"
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
@@ -139,12 +140,13 @@ Result<json> vm_details(tasks::Site& site, const VmId& id) {
     return view;
 }
 
-Result<json> snapshot_view(tasks::Site& site, const model::Snapshot& snapshot) {
+namespace {
+
+Result<json> view_of(tasks::Site& site, const model::Snapshot& snapshot,
+                     const std::vector<model::Hold>& holds) {
     json view = snapshot;
-    auto holds = site.catalog.holds(snapshot.vm);
-    if (!holds) return std::unexpected(std::move(holds.error()));
     auto texts = json::array();
-    for (const auto& hold : *holds)
+    for (const auto& hold : holds)
         if (hold.snapshot == snapshot.id) texts.push_back(hold_text(site, hold));
     view["holds"] = std::move(texts);
     ByteSize size;
@@ -162,12 +164,22 @@ Result<json> snapshot_view(tasks::Site& site, const model::Snapshot& snapshot) {
     return view;
 }
 
+}  // namespace
+
+Result<json> snapshot_view(tasks::Site& site, const model::Snapshot& snapshot) {
+    auto holds = site.catalog.holds(snapshot.vm);
+    if (!holds) return std::unexpected(std::move(holds.error()));
+    return view_of(site, snapshot, *holds);
+}
+
 Result<json> snapshot_views(tasks::Site& site, const VmId& vm) {
     auto snapshots = site.catalog.snapshots(vm);
     if (!snapshots) return std::unexpected(std::move(snapshots.error()));
+    auto holds = site.catalog.holds(vm);
+    if (!holds) return std::unexpected(std::move(holds.error()));
     auto views = json::array();
     for (const auto& snapshot : *snapshots) {
-        auto view = snapshot_view(site, snapshot);
+        auto view = view_of(site, snapshot, *holds);
         if (!view) return view;
         views.push_back(std::move(*view));
     }
@@ -245,16 +257,11 @@ Result<json> promotion_view(tasks::Site& site, const model::Vm& vm,
                             const model::Snapshot& snapshot) {
     auto definition = site.catalog.definition(snapshot.id);
     if (!definition) return std::unexpected(std::move(definition.error()));
-    ports::AdaptRequest request;
-    request.domain_xml = definition->domain_xml;
     json contact = nullptr;
-    if (auto peer = site.catalog.peer(vm.ownership.owner)) {
-        request.networks = peer->networks;
-        if (peer->last_contact) contact = base::format_time(*peer->last_contact);
-    }
-    for (const auto& disk : snapshot.disks)
-        request.disks.push_back({disk.target, {"file", "qcow2", "/" + disk.volume.text()}});
-    auto adapted = site.hypervisor.adapt(request);
+    if (auto peer = site.catalog.peer(vm.ownership.owner); peer && peer->last_contact)
+        contact = base::format_time(*peer->last_contact);
+    auto adapted =
+        tasks::rehearse(site, vm.ownership.owner, definition->domain_xml, snapshot.disks);
     if (!adapted) return fail(std::move(adapted.error()).during("adapt the definition"));
     auto changes = json::array();
     for (const auto& change : adapted->changes)

@@ -40,13 +40,6 @@ Result<> check_owner_is_gone(Work& work, const model::Vm& vm) {
                 name)));
 }
 
-Result<std::map<std::string, std::string>> network_map(Site& site, const ClusterId& owner) {
-    auto peer = site.catalog.peer(owner);
-    if (peer) return peer->networks;
-    if (peer.error().kind() == ErrorKind::not_found) return std::map<std::string, std::string>{};
-    return std::unexpected(std::move(peer.error()));
-}
-
 // Everything that could stop the promote later is looked at before the epoch is raised.
 Result<> check(Work& work) {
     auto& site = work.site();
@@ -60,19 +53,11 @@ Result<> check(Work& work) {
     UNDERSTUDY_TRY(check_owner_is_gone(work, *vm));
     auto snapshot = snapshot_of(work);
     if (!snapshot) return std::unexpected(std::move(snapshot.error()));
-    auto networks = network_map(site, vm->ownership.owner);
-    if (!networks) return std::unexpected(std::move(networks.error()));
     auto definition = site.catalog.definition(snapshot->id);
     if (!definition) return std::unexpected(std::move(definition.error()));
-    ports::AdaptRequest request;
-    request.domain_xml = definition->domain_xml;
-    request.networks = *networks;
-    for (const auto& disk : snapshot->disks)
-        request.disks.push_back({disk.target, {"file", "qcow2", "/" + disk.volume.text()}});
-    auto adapted = site.hypervisor.adapt(request);
+    auto adapted = rehearse(site, vm->ownership.owner, definition->domain_xml, snapshot->disks);
     if (!adapted) return std::unexpected(std::move(adapted.error()));
     UNDERSTUDY_TRY(engine::check_obstacles(adapted->issues, texts_in(work.arguments(), "accept")));
-    work.memo()["networks"] = *networks;
     work.memo()["before"] = vm->ownership;
     work.memo()["next"] = *next;
     return {};
@@ -101,8 +86,8 @@ Result<> define(Work& work) {
     auto disks =
         activate_disks(site, snapshot->disks, snapshot->id, ports::ActivationKind::promote);
     if (!disks) return std::unexpected(std::move(disks.error()));
-    const auto networks = work.memo().value("networks", std::map<std::string, std::string>{});
-    auto changes = define_from_snapshot(work, *snapshot, *disks, networks,
+    const auto before = work.memo().at("before").get<model::Ownership>();
+    auto changes = define_from_snapshot(work, *snapshot, *disks, before.owner,
                                         texts_in(work.arguments(), "accept"));
     if (!changes) return std::unexpected(std::move(changes.error()));
     vm->disks = vm_disks(snapshot->disks);

@@ -2,6 +2,7 @@
 
 #include "engine/ownership.hpp"
 #include "engine/send_plan.hpp"
+#include "tasks/volumes.hpp"
 
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
@@ -125,12 +126,7 @@ std::vector<model::ReadinessIssue> Receiving::readiness(
     const ClusterId& from, const model::Definition& definition,
     const std::vector<model::SnapshotDisk>& disks) {
     std::vector<model::ReadinessIssue> issues;
-    ports::AdaptRequest request;
-    request.domain_xml = definition.domain_xml;
-    if (auto peer = site_.catalog.peer(from)) request.networks = peer->networks;
-    for (const auto& disk : disks)
-        request.disks.push_back({disk.target, {"file", "qcow2", "/" + disk.volume.text()}});
-    auto adapted = site_.hypervisor.adapt(request);
+    auto adapted = rehearse(site_, from, definition.domain_xml, disks);
     if (adapted)
         issues = std::move(adapted->issues);
     else

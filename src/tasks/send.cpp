@@ -1,12 +1,9 @@
-#include "engine/lineage.hpp"
-#include "engine/ownership.hpp"
 #include "engine/send_plan.hpp"
 #include "mover/lane.hpp"
 #include "mover/pump.hpp"
 #include "protocol/features.hpp"
 #include "tasks/arguments.hpp"
 #include "tasks/kinds.hpp"
-#include "tasks/ownership_news.hpp"
 #include "tasks/send_parts.hpp"
 
 #include <fmt/format.h>

@@ -34,19 +34,6 @@ Result<std::vector<model::ReadinessIssue>> obstacles_of(Site& site, const VmId& 
     return std::unexpected(std::move(described.error()));
 }
 
-std::optional<SnapshotId> base_for(const std::optional<model::Snapshot>& base,
-                                   const model::SnapshotDisk& disk) {
-    return engine::base_of_disk(base, disk.volume);
-}
-
-Result<std::optional<model::Snapshot>> base_snapshot(Site& site,
-                                                     const std::optional<SnapshotId>& id) {
-    if (!id) return std::nullopt;
-    auto found = site.catalog.snapshot(*id);
-    if (!found) return std::unexpected(std::move(found.error()));
-    return std::move(*found);
-}
-
 struct LimitLook {
     std::mutex mutex;
     Duration looked{-10'000};
@@ -72,19 +59,24 @@ Result<PlannedSend> plan_send_here(Site& site, const SendCase& asked) {
     auto snapshot = engine::find_snapshot(*snapshots, asked.snapshot.text());
     if (!snapshot) return std::unexpected(std::move(snapshot.error()));
     planned.snapshot = std::move(*snapshot);
-    engine::SendQuestion question{
-        std::move(*snapshots), planned.snapshot, there->snapshots, asked.full, {}};
+    engine::SendQuestion question{*snapshots, planned.snapshot, there->snapshots, asked.full, {}};
     if (!asked.base.is_nil()) question.base = asked.base;
     auto plan = engine::plan_send(question);
     if (!plan) return std::unexpected(std::move(plan.error()));
     planned.plan = std::move(*plan);
+    for (auto& candidate : *snapshots)
+        if (candidate.id == planned.plan.base) planned.base = std::move(candidate);
     return planned;
 }
 
 Result<SendParts> open_send(Site& site, const model::TransferRequest& request,
                             std::function<bool()> cancelled) {
-    auto base = base_snapshot(site, request.base);
-    if (!base) return std::unexpected(std::move(base.error()));
+    std::optional<model::Snapshot> base;
+    if (request.base) {
+        auto found = site.catalog.snapshot(*request.base);
+        if (!found) return std::unexpected(std::move(found.error()));
+        base = std::move(*found);
+    }
     SendParts parts;
     bool all_whole = true;
     for (const auto& disk : request.snapshot.disks) {
@@ -92,7 +84,7 @@ Result<SendParts> open_send(Site& site, const model::TransferRequest& request,
         if (!pool) return std::unexpected(std::move(pool.error()));
         auto reader = (*pool)->open_snapshot(disk.volume, request.snapshot.id);
         if (!reader) return fail(std::move(reader.error()).during("open " + disk.target));
-        const auto since = base_for(*base, disk);
+        const auto since = engine::base_of_disk(base, disk.volume);
         all_whole = all_whole && !since;
         parts.disks.push_back({std::move(*reader), [pool = *pool, disk, since,
                                                     id = request.snapshot.id](ByteOffset from) {
@@ -107,13 +99,12 @@ Result<SendParts> open_send(Site& site, const model::TransferRequest& request,
 Result<std::vector<DiskEstimate>> estimate_send(Site& site, const PlannedSend& planned) {
     std::vector<DiskEstimate> estimates;
     if (planned.plan.kind == engine::SendKind::nothing) return estimates;
-    auto base = base_snapshot(site, planned.plan.base);
-    if (!base) return std::unexpected(std::move(base.error()));
     for (const auto& disk : planned.snapshot.disks) {
         auto pool = site.pool(disk.pool);
         if (!pool) return std::unexpected(std::move(pool.error()));
-        auto changes = (*pool)->changes(disk.volume, base_for(*base, disk), planned.snapshot.id,
-                                        ByteOffset(0));
+        auto changes =
+            (*pool)->changes(disk.volume, engine::base_of_disk(planned.base, disk.volume),
+                             planned.snapshot.id, ByteOffset(0));
         if (!changes) return fail(std::move(changes.error()).during(disk.target));
         DiskEstimate estimate{disk.target, disk.size, {}, {}};
         while (true) {

@@ -20,6 +20,7 @@ struct SendCase {
 
 struct PlannedSend {
     model::Snapshot snapshot;
+    std::optional<model::Snapshot> base;
     engine::SendPlan plan;
     std::vector<model::ReadinessIssue> issues;  // of the source: what cannot travel
 };

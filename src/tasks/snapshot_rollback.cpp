@@ -37,7 +37,7 @@ Result<> go_back(Work& work) {
     auto disks =
         activate_disks(site, snapshot->disks, snapshot->id, ports::ActivationKind::rollback);
     if (!disks) return std::unexpected(std::move(disks.error()));
-    auto changes = define_from_snapshot(work, *snapshot, *disks, {}, {});
+    auto changes = define_from_snapshot(work, *snapshot, *disks, site.cluster.id, {});
     if (!changes) return std::unexpected(std::move(changes.error()));
     vm->disks = vm_disks(snapshot->disks);
     vm->head_parent = snapshot->id;

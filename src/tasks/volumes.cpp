@@ -95,16 +95,38 @@ Result<std::vector<ports::DiskSwitch>> activate_disks(Site& site,
     return switches;
 }
 
-Result<std::vector<std::string>> define_from_snapshot(
-    Work& work, const model::Snapshot& snapshot, const std::vector<ports::DiskSwitch>& disks,
-    const std::map<std::string, std::string>& networks, const std::vector<std::string>& accepted) {
+Result<std::map<std::string, std::string>> networks_from(Site& site, const ClusterId& owner) {
+    auto peer = site.catalog.peer(owner);
+    if (peer) return std::move(peer->networks);
+    if (peer.error().kind() == ErrorKind::not_found) return std::map<std::string, std::string>{};
+    return std::unexpected(std::move(peer.error()));
+}
+
+Result<ports::Adapted> rehearse(Site& site, const ClusterId& owner, const std::string& domain_xml,
+                                const std::vector<model::SnapshotDisk>& disks) {
+    auto networks = networks_from(site, owner);
+    if (!networks) return std::unexpected(std::move(networks.error()));
+    ports::AdaptRequest request;
+    request.domain_xml = domain_xml;
+    request.networks = std::move(*networks);
+    for (const auto& disk : disks)
+        request.disks.push_back({disk.target, {"file", "qcow2", "/" + disk.volume.text()}});
+    return site.hypervisor.adapt(request);
+}
+
+Result<std::vector<std::string>> define_from_snapshot(Work& work, const model::Snapshot& snapshot,
+                                                      const std::vector<ports::DiskSwitch>& disks,
+                                                      const ClusterId& owner,
+                                                      const std::vector<std::string>& accepted) {
     auto& site = work.site();
+    auto networks = networks_from(site, owner);
+    if (!networks) return std::unexpected(std::move(networks.error()));
     auto definition = site.catalog.definition(snapshot.id);
     if (!definition) return std::unexpected(std::move(definition.error()));
     ports::AdaptRequest request;
     request.domain_xml = definition->domain_xml;
     request.disks = disks;
-    request.networks = networks;
+    request.networks = std::move(*networks);
     auto adapted = site.hypervisor.adapt(request);
     if (!adapted) return std::unexpected(std::move(adapted.error()).during("adapt the definition"));
     UNDERSTUDY_TRY(engine::check_obstacles(adapted->issues, accepted));

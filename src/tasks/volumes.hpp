@@ -23,12 +23,21 @@ Result<std::vector<ports::DiskSwitch>> activate_disks(Site& site,
                                                       const SnapshotId& id,
                                                       ports::ActivationKind kind);
 
+// What the networks of a cluster are called here, for its VMs; nothing for one that is no peer.
+Result<std::map<std::string, std::string>> networks_from(Site& site, const ClusterId& owner);
+
+// What would change and what stands in the way if a VM of `owner` were defined here now. Nothing
+// is; its disks stand for the heads that activate_disks would make.
+Result<ports::Adapted> rehearse(Site& site, const ClusterId& owner, const std::string& domain_xml,
+                                const std::vector<model::SnapshotDisk>& disks);
+
 // Defines the VM in libvirt as it was in a snapshot, adapted to this host and on these disks, with
 // its UEFI variables. What was changed goes to the log and is returned. refused: a `blocks` issue
-// that is not in `accepted`.
-Result<std::vector<std::string>> define_from_snapshot(
-    Work& work, const model::Snapshot& snapshot, const std::vector<ports::DiskSwitch>& disks,
-    const std::map<std::string, std::string>& networks, const std::vector<std::string>& accepted);
+// that is not in `accepted`. `owner` is whose names of networks the snapshot uses.
+Result<std::vector<std::string>> define_from_snapshot(Work& work, const model::Snapshot& snapshot,
+                                                      const std::vector<ports::DiskSwitch>& disks,
+                                                      const ClusterId& owner,
+                                                      const std::vector<std::string>& accepted);
 
 std::vector<model::VmDisk> vm_disks(const std::vector<model::SnapshotDisk>& disks);
 
