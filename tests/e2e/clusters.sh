@@ -60,6 +60,9 @@ C
     await 60 us "$1" cluster status
 }
 
+# How far the guest's writing got.
+records() { grep -a 'wrote vdb' "$work/prod/console" | tail -n 1 | grep -ao '[0-9]*' || echo 0; }
+more_than() { [ "$(records)" -gt "$1" ]; }
 guest_says() { grep -aq "$1" "$2"; }
 
 # The guest of these tests: two disks, qcow2 and raw, defined on prod before its daemon starts (the

@@ -8,8 +8,6 @@ kills=${2:-12}
 # shellcheck source=tests/e2e/clusters.sh
 . "$(dirname "${BASH_SOURCE[0]}")/clusters.sh"
 
-records() { grep -a 'wrote vdb' "$work/prod/console" | tail -n 1 | grep -ao '[0-9]*' || echo 0; }
-more_than() { [ "$(records)" -gt "$1" ]; }
 task_now() { us prod --format json task info "$task" | jq "$1"; }
 attempt() { [ "$(task_now .task.attempts)" -gt "$1" ]; }
 moved() { [ "$(task_now .task.progress.done_bytes)" != "$1" ] || ended; }

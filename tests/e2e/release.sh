@@ -7,8 +7,6 @@ bin=$(realpath "$1")
 # shellcheck source=tests/e2e/clusters.sh
 . "$(dirname "${BASH_SOURCE[0]}")/clusters.sh"
 
-records() { grep -a 'wrote vdb' "$work/prod/console" | tail -n 1 | grep -ao '[0-9]*' || echo 0; }
-more_than() { [ "$(records)" -gt "$1" ]; }
 goes_on() { await 60 more_than "$(($(records) + 3))"; }
 sources() { us prod --format json vm info web1 | jq -r '.vm.disks[].source' | sort; }
 

@@ -20,7 +20,7 @@ us prod vm snapshot create web1 second
 us prod vm snapshot send web1 second --to dr
 same_bytes second
 us dr replica list
-last=$(grep -a 'wrote vdb' "$work/prod/console" | tail -n 1 | grep -ao '[0-9]*')
+last=$(records)
 refused us dr vm start web1
 grep -q 'replica promote' "$work/refusal" || fail "the refusal does not say how to promote"
 us prod --format json vm snapshot send web1 second --to dr --dry-run |
