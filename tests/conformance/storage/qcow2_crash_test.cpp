@@ -125,7 +125,7 @@ Scene adopted_with_three(Qcow2Fixture& fixture) {
     scene.disk = std::make_unique<GuestDisk>(fixture, "disk" + std::to_string(++number), MiB(2));
     scene.volume = scene.disk->id();
     for (unsigned char i = 1; i <= 3; ++i) {
-        scene.disk->run({write_op(i * 65536U, 1 << 20, i), trim_op(0, 128 << 10)});
+        scene.disk->run({write_op(i * 65536UL, 1 << 20, i), trim_op(0, 128 << 10)});
         scene.ids.push_back(scene.disk->take());
     }
     scene.disk->run({write_op(4096, 4096, 9)});
@@ -147,7 +147,7 @@ Scene replica_with_two(Qcow2Fixture& fixture) {
     return scene;
 }
 
-Scenario removing(std::string name, std::vector<std::size_t> which, bool live) {
+Scenario removing(std::string name, const std::vector<std::size_t>& which, bool live) {
     return {std::move(name),
             [which](Qcow2Fixture& fixture) {
                 auto scene = adopted_with_three(fixture);

@@ -26,7 +26,7 @@ GuestOp trim_op(std::uint64_t offset, std::uint64_t length) {
     return {GuestOp::Kind::trim, ByteOffset(offset), ByteSize(length), 0};
 }
 
-GuestDisk::GuestDisk(StorageFixture& fixture, std::string name, ByteSize size)
+GuestDisk::GuestDisk(StorageFixture& fixture, const std::string& name, ByteSize size)
     : fixture_(fixture), original_(fixture.make_disk(name, size)) {
     must(fixture_.pool().adopt(id_, kLabel, original_));
 }

@@ -71,7 +71,7 @@ std::optional<ErrorKind> error_of(const Result<T>& result) {
 // One volume with a VM, and what each of its snapshots must hold.
 class GuestDisk {
 public:
-    GuestDisk(StorageFixture& fixture, std::string name, ByteSize size);
+    GuestDisk(StorageFixture& fixture, const std::string& name, ByteSize size);
 
     void run(const std::vector<GuestOp>& ops) { fixture_.guest(head(), ops); }
     ports::DiskSource head();

@@ -95,7 +95,7 @@ TEST_P(StorageConformance, a_replica_loses_snapshots_in_any_order) {
         for (unsigned char i = 0; i < 3; ++i) {
             const auto base = ids.empty() ? std::optional<SnapshotId>() : ids.back();
             ids.push_back(SnapshotId::random());
-            std::fill_n(content.begin() + i * 8192, 4096, std::byte{i});
+            std::fill_n(content.begin() + i * 8192L, 4096, std::byte{i});
             receive_content(pool(), volume, base, ids.back(), content);
             expected[ids.back()] = content;
         }
@@ -119,10 +119,10 @@ TEST_P(StorageConformance, a_base_of_several_stays_for_them_until_one_is_left) {
     for (const auto& [id, pattern] : {std::pair(left, 2), std::pair(right, 3)}) {
         const auto byte = static_cast<unsigned char>(pattern);
         const auto incoming = must(pool().receive(volume, kLabel, base, id, kDiskSize));
-        must(incoming->write(ByteOffset(byte * 65536U), filled(MiB(1), byte)));
+        must(incoming->write(ByteOffset(byte * 65536UL), filled(MiB(1), byte)));
         must(incoming->publish());
         expected[id] = filled(kDiskSize, 1);
-        std::fill_n(expected[id].begin() + byte * 65536, 1 << 20, std::byte{byte});
+        std::fill_n(expected[id].begin() + byte * 65536L, 1 << 20, std::byte{byte});
     }
     const auto size = fixture().traces(volume).size();
     must(pool().remove_snapshot(volume, base));

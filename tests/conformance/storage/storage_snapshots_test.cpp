@@ -5,7 +5,6 @@
 namespace understudy::conformance {
 namespace {
 
-using base::KiB;
 using base::MiB;
 using model::ExtentKind;
 
