@@ -10,7 +10,12 @@ kills=${2:-12}
 
 task_now() { us prod --format json task info "$task" | jq "$1"; }
 attempt() { [ "$(task_now .task.attempts)" -gt "$1" ]; }
-moved() { [ "$(task_now .task.progress.done_bytes)" != "$1" ] || ended; }
+# This attempt has sent so much that some of it is durable (checkpoints come every 200 ms).
+well_on() {
+    local now
+    now=$(task_now .task.progress.done_bytes)
+    { [ "$now" != "$1" ] && [ "$now" -ge 12000000 ]; } || ended
+}
 ended() { task_now .task.state | grep -Eq 'succeeded|failed|cancelled'; }
 listed() { us dr --format json replica list | jq '[.replicas[].snapshots] | add // 0'; }
 
@@ -30,7 +35,7 @@ while [ "$done_kills" -lt "$kills" ]; do
         victim=prod
         [ $(((part + round) % 2)) -eq 0 ] || victim=dr
         await 60 attempt "$attempts"
-        await 60 moved "$seen"
+        await 60 well_on "$seen"
         count=$(listed)
         ! ended || break
         seen=$(task_now .task.progress.done_bytes) attempts=$(task_now .task.attempts)
