@@ -6,6 +6,8 @@ bin=${bin:?where understudyd and understudy are}
 lab=$(cd "$(dirname "${BASH_SOURCE[0]}")/../lab" && pwd)
 work=$(mktemp -d /tmp/us-e2e.XXXXXX)
 declare -A daemon=()
+first_port=${US_PORT:-17373} # two runs side by side need different ones, ten apart
+declare -A port=([prod]=$first_port [dr]=$((first_port + 1)) [third]=$((first_port + 2)))
 
 fail() {
     echo "FAILED: $*" >&2
@@ -38,7 +40,7 @@ us() { # us CLUSTER WORDS…: what an operator of that cluster types
     "$bin/understudy" --socket "$work/$cluster/sock" "$@"
 }
 
-begin() { # begin CLUSTER PORT
+begin() { # begin CLUSTER: its daemon, on port ${port[CLUSTER]}
     local dir=$work/$1
     mkdir -p "$dir"
     [ -e "$dir/root" ] || "$lab/libvirt-embed.sh" "$dir/root" >/dev/null
@@ -46,8 +48,8 @@ begin() { # begin CLUSTER PORT
 state_dir = "$dir/state"
 socket = "$dir/sock"
 node = "$1-node"
-listen_peers = "127.0.0.1:$2"
-advertise = "127.0.0.1:$2"
+listen_peers = "127.0.0.1:${port[$1]}"
+advertise = "127.0.0.1:${port[$1]}"
 hypervisor = "qemu:///embed?root=$dir/root"
 contact_every = "2s"
 checkpoint_every = "200ms"
@@ -84,8 +86,8 @@ define_guest() { # define_guest NAME [KERNEL_WORDS]
 
 pair() { # both clusters made and paired
     local token
-    begin prod 17373
-    begin dr 17374
+    begin prod
+    begin dr
     us prod cluster init prod
     us dr cluster init dr
     token=$(us dr peer invite | grep -o 'understudy1\.[A-Za-z0-9_.-]*' | head -n 1)

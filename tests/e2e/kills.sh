@@ -24,7 +24,6 @@ pair
 us prod vm start web1
 await 120 more_than 3
 qemu=$(cat "$work/prod/root/run/qemu/web1.pid")
-declare -A port=([prod]=17373 [dr]=17374)
 whole=0 done_kills=0 round=0
 while [ "$done_kills" -lt "$kills" ]; do
     round=$((round + 1))
@@ -42,7 +41,7 @@ while [ "$done_kills" -lt "$kills" ]; do
         [ "$count" = "$whole" ] || fail "a snapshot is listed that is not whole"
         kill -KILL "${daemon[$victim]}"
         wait "${daemon[$victim]}" 2>/dev/null || true
-        begin "$victim" "${port[$victim]}" >/dev/null
+        begin "$victim" >/dev/null
         done_kills=$((done_kills + 1))
         kill -0 "$qemu" || fail "the guest did not survive kill $done_kills of $victim"
     done

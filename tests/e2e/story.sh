@@ -43,7 +43,7 @@ for disk in vda vdb; do
 done
 
 # It comes back, hears of the higher epoch, and must not run the VM.
-begin prod 17373
+begin prod
 superseded() {
     us prod --format json vm info web1 | jq -e '.vm.ownership.phase == "superseded"'
 }
