@@ -24,6 +24,12 @@ TEST(Error, keeps_the_advice_that_was_given_closest_to_the_fault) {
     EXPECT_EQ(error.advice(), "Inner.");
 }
 
+TEST(Error, may_be_told_more_in_place) {
+    auto error = Error(ErrorKind::invalid, "x");
+    error = std::move(error).during("a step").keeping("all").advising("Retry.");
+    EXPECT_EQ(error.text(), "a step: x. Kept: all. Retry.");
+}
+
 TEST(Error, kinds_survive_their_words) {
     for (int i = 0; i <= static_cast<int>(ErrorKind::internal); ++i)
         EXPECT_EQ(error_kind_from(to_string(static_cast<ErrorKind>(i))), static_cast<ErrorKind>(i));

@@ -61,17 +61,17 @@ ErrorKind error_kind_from(std::string_view text) {
     return ErrorKind::internal;
 }
 
-Error&& Error::during(std::string_view step) && {
+Error Error::during(std::string_view step) && {
     steps_.emplace_back(step);
     return std::move(*this);
 }
 
-Error&& Error::keeping(std::string kept) && {
+Error Error::keeping(std::string kept) && {
     kept_ = std::move(kept);
     return std::move(*this);
 }
 
-Error&& Error::advising(std::string advice) && {
+Error Error::advising(std::string advice) && {
     if (advice_.empty()) advice_ = std::move(advice);
     return std::move(*this);
 }

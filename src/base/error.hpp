@@ -36,9 +36,10 @@ public:
     const std::string& advice() const { return advice_; }  // what to do next
 
     // Adds the step in which this happened; the outermost step comes first in the text.
-    Error&& during(std::string_view step) &&;
-    Error&& keeping(std::string kept) &&;
-    Error&& advising(std::string advice) &&;  // the innermost advice stays if there is one
+    // By value, so that `e = std::move(e).during(…)` is no self-move.
+    Error during(std::string_view step) &&;
+    Error keeping(std::string kept) &&;
+    Error advising(std::string advice) &&;  // the innermost advice stays if there is one
 
     std::string step_text() const;  // "send web1: publish vda: no space left"
     std::string text() const;       // step_text, then what was kept, then the advice
