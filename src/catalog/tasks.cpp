@@ -206,10 +206,15 @@ Result<> SqlCatalog::request_cancel(const TaskId& id, TimePoint now) {
         if (!task) return no_task(id);
         switch (task->state) {
             case model::TaskState::queued:
-                db_->run(
-                    "UPDATE tasks SET state = 'cancelled', cancel_requested = 1, ended = :now"
-                    " WHERE id = :id",
-                    {now, id});
+                if (!task->started)
+                    db_->run(
+                        "UPDATE tasks SET state = 'cancelled', cancel_requested = 1, ended = :now"
+                        " WHERE id = :id",
+                        {now, id});
+                else
+                    db_->run(
+                        "UPDATE tasks SET cancel_requested = 1, not_before = :now WHERE id = :id",
+                        {now, id});
                 return {};
             case model::TaskState::running:
                 db_->run("UPDATE tasks SET cancel_requested = 1 WHERE id = :id", {id});

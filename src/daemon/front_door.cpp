@@ -57,6 +57,10 @@ FrontDoor::~FrontDoor() {
 }
 
 void FrontDoor::close() {
+    {
+        const std::shared_lock lock(mutex_);
+        if (house_) house_->quiet();
+    }
     unix_server_.stop();
     https_server_.stop();
     const std::unique_lock lock(mutex_);

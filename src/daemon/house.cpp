@@ -13,7 +13,7 @@
 namespace understudy::daemon {
 namespace {
 
-constexpr Duration kIdle{200};
+constexpr Duration kIdle{500};  // for tasks that become due; a new one rings the bell
 
 tasks::SiteSettings settings_of(const Config& config) {
     tasks::SiteSettings settings;
@@ -82,8 +82,14 @@ Result<> House::listen(const net::Identity& identity) {
     return {};
 }
 
+void House::quiet() {
+    site_.bells->changed.close();
+}
+
 House::~House() {
+    quiet();
     runner_.stop();
+    site_.bells->queued.close();
     clock_.stop();
     // What peers are sending is made durable before their connections are cut.
     receiving_.stop();
@@ -92,10 +98,15 @@ House::~House() {
 }
 
 void House::work() {
+    auto& queued = site_.bells->queued;
     while (!runner_.stopping()) {
+        const auto rung = queued.rung();
         auto ran = runner_.run_one();
         if (!ran) spdlog::error("tasks: {}", ran.error().text());
-        if (!ran || !*ran) clock_.sleep(kIdle);
+        if (!ran)
+            clock_.sleep(kIdle);
+        else if (!*ran)
+            queued.wait(rung, kIdle);
     }
 }
 

@@ -24,6 +24,9 @@ public:
     House(const House&) = delete;
     House& operator=(const House&) = delete;
 
+    // Before the operators' listeners stop: calls that wait for news answer at once.
+    void quiet();
+
     net::HttpResponse handle(const net::HttpRequest& request) {
         return operators_->handle(request);
     }

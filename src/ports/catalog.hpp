@@ -95,7 +95,9 @@ public:
                                    const model::Progress&) = 0;
     // Ends it (succeeded, failed, cancelled) or puts it back (queued, with not_before).
     virtual Result<> release_task(const model::Task& outcome, const std::string& node) = 0;
-    virtual Result<> request_cancel(const TaskId&, TimePoint now) = 0;  // a queued one ends at once
+    // A queued one that never ran ends at once; any other is asked to, and one that waits for its
+    // next attempt is due now, so that what it left behind is cleaned up.
+    virtual Result<> request_cancel(const TaskId&, TimePoint now) = 0;
     virtual Result<> retry_task(const TaskId&,
                                 TimePoint now) = 0;  // conflict: not failed/cancelled
     virtual Result<> append_log(const TaskId&, TimePoint, const std::string& text) = 0;

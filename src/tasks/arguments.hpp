@@ -9,6 +9,9 @@
 
 namespace understudy::tasks {
 
+// In every memo, the runner's: attempts in a row that failed without having achieved anything.
+inline constexpr const char* kInVain = "attempts_in_vain";
+
 template <class AnyId>
 AnyId id_in(const nlohmann::json& object, const char* name) {
     const auto found = object.find(name);

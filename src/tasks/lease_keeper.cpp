@@ -6,7 +6,11 @@
 
 namespace understudy::tasks {
 
-LeaseKeeper::LeaseKeeper(Site& site, const TaskId& task) : site_(site), task_(task) {
+LeaseKeeper::LeaseKeeper(Site& site, const model::Task& task)
+    : site_(site),
+      task_(task.id),
+      holder_(task.lease_node),
+      until_(task.lease_until.value_or(site.clock.now() + kLease)) {
     if (site.settings.threads) thread_ = std::thread([this] { keep(); });
 }
 
@@ -21,11 +25,24 @@ LeaseKeeper::~LeaseKeeper() {
 
 void LeaseKeeper::keep() {
     std::unique_lock lock(mutex_);
-    while (!wake_.wait_for(lock, kLease / 3, [this] { return done_; })) {
-        auto renewed =
-            site_.catalog.renew_lease(task_, site_.settings.node, site_.clock.now() + kLease);
-        if (!renewed) spdlog::warn("lease of {}: {}", task_.text(), renewed.error().text());
+    while (!lost_ && !wake_.wait_for(lock, kLease / 6, [this] { return done_; })) {
+        lock.unlock();
+        renew();
+        lock.lock();
     }
+}
+
+void LeaseKeeper::renew() {
+    const auto next = site_.clock.now() + kLease;
+    auto renewed = site_.catalog.renew_lease(task_, holder_, next);
+    if (renewed) {
+        until_ = next;
+        return;
+    }
+    spdlog::warn("lease of {}: {}", task_.text(), renewed.error().text());
+    // The catalog says so, or it has been silent for so long that others may take the task.
+    lost_ = renewed.error().kind() == ErrorKind::conflict ||
+            renewed.error().kind() == ErrorKind::not_found || site_.clock.now() >= until_;
 }
 
 }  // namespace understudy::tasks

@@ -2,6 +2,7 @@
 
 #include "tasks/site.hpp"
 
+#include <atomic>
 #include <condition_variable>
 #include <mutex>
 #include <thread>
@@ -12,16 +13,24 @@ namespace understudy::tasks {
 // hours. Without threads (simulation) it does nothing: leases there are long.
 class LeaseKeeper {
 public:
-    LeaseKeeper(Site& site, const TaskId& task);
+    // The task as it was claimed: its lease_node is who holds the lease, until its lease_until.
+    LeaseKeeper(Site& site, const model::Task& task);
     ~LeaseKeeper();
     LeaseKeeper(const LeaseKeeper&) = delete;
     LeaseKeeper& operator=(const LeaseKeeper&) = delete;
 
+    // Somebody else may run the task now: this attempt has to stop.
+    bool lost() const { return lost_; }
+
 private:
     void keep();
+    void renew();
 
     Site& site_;
     TaskId task_;
+    std::string holder_;
+    TimePoint until_;
+    std::atomic<bool> lost_ = false;
     std::mutex mutex_;
     std::condition_variable wake_;
     bool done_ = false;

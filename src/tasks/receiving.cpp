@@ -70,6 +70,7 @@ Result<> Receiving::give_up_others(const model::TransferRequest& request) {
         const std::lock_guard busy(running->busy);
         end_attempt(*running);
         UNDERSTUDY_TRY(discard(other));
+        forget(other.id);
     }
     return {};
 }
@@ -150,6 +151,11 @@ std::shared_ptr<Receiving::Session> Receiving::session(const TransferId& id) {
     auto& found = sessions_[id];
     if (!found) found = std::make_shared<Session>();
     return found;
+}
+
+void Receiving::forget(const TransferId& id) {
+    const std::lock_guard lock(mutex_);
+    sessions_.erase(id);
 }
 
 void Receiving::end_attempt(Session& session) {
@@ -259,10 +265,10 @@ Result<std::vector<model::ReadinessIssue>> Receiving::commit(const ClusterId& fr
                                                              const TransferId& id,
                                                              std::uint64_t attempt,
                                                              const model::Totals& totals) {
-    const auto running = session(id);
-    const std::lock_guard busy(running->busy);
     auto transfer = transfer_of(from, id);
     if (!transfer) return std::unexpected(std::move(transfer.error()));
+    const auto running = session(id);
+    const std::lock_guard busy(running->busy);
     if (!running->receiver || running->attempt != attempt)
         return fail(ErrorKind::conflict, "this attempt of the transfer is over");
     UNDERSTUDY_TRY(running->receiver->finish(totals));
@@ -273,8 +279,7 @@ Result<std::vector<model::ReadinessIssue>> Receiving::commit(const ClusterId& fr
         if (!published) return fail(std::move(published.error()).during("publish a disk"));
     }
     UNDERSTUDY_TRY(publish(*transfer));
-    const std::lock_guard lock(mutex_);
-    sessions_.erase(id);
+    forget(id);
     return readiness(from, transfer->request.definition, transfer->request.snapshot.disks);
 }
 
@@ -311,13 +316,17 @@ Result<> Receiving::discard(const model::Transfer& transfer) {
 }
 
 Result<> Receiving::abandon(const ClusterId& from, const TransferId& id) {
-    const auto running = session(id);
-    const std::lock_guard busy(running->busy);
-    end_attempt(*running);
     auto transfer = transfer_of(from, id);
     if (!transfer && transfer.error().kind() == ErrorKind::conflict) return {};
     if (!transfer) return std::unexpected(std::move(transfer.error()));
-    return discard(*transfer);
+    const auto running = session(id);
+    const std::lock_guard busy(running->busy);
+    end_attempt(*running);
+    auto published = site_.catalog.find_snapshot(transfer->request.snapshot.id);
+    if (!published) return std::unexpected(std::move(published.error()));
+    if (!*published) UNDERSTUDY_TRY(discard(*transfer));
+    forget(id);
+    return {};
 }
 
 void Receiving::stop() {

@@ -43,6 +43,7 @@ private:
     };
 
     std::shared_ptr<Session> session(const TransferId&);
+    void forget(const TransferId&);
     void end_attempt(Session&);
     Result<model::Transfer> transfer_of(const ClusterId& from, const TransferId&);
     Result<model::Transfer> new_transfer(const ClusterId& from, const model::TransferRequest&);

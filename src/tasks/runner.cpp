@@ -1,5 +1,6 @@
 #include "tasks/runner.hpp"
 
+#include "tasks/arguments.hpp"
 #include "tasks/lease_keeper.hpp"
 
 #include <fmt/format.h>
@@ -17,16 +18,29 @@ std::size_t index_of_step(const Kind& kind, std::string_view name) {
     return 0;
 }
 
-bool worth_another_attempt(const Error& error, int attempts) {
-    const bool passing =
-        error.kind() == ErrorKind::unavailable || error.kind() == ErrorKind::conflict;
-    return passing && attempts < kMaxAttempts;
+bool past_the_point_of_no_return(const Kind& kind, const model::Task& task) {
+    const auto i = index_of_step(kind, task.step);
+    return i < kind.steps.size() && kind.steps[i].must_go_on;
+}
+
+// Each claim gets a name of its own: an attempt that lost its lease cannot write into the next one,
+// not even into one of the same node.
+std::string new_holder(Site& site) {
+    return fmt::format("{}/{:016x}", site.settings.node, site.random.next());
+}
+
+bool held_by_node(const model::Task& task, const std::string& node) {
+    return task.lease_node.substr(0, task.lease_node.rfind('/')) == node;
+}
+
+bool is_passing(const Error& error) {
+    return error.kind() == ErrorKind::unavailable || error.kind() == ErrorKind::conflict;
 }
 
 }  // namespace
 
-Duration retry_pause(int attempts) {
-    const int doublings = std::clamp(attempts - 1, 0, 20);
+Duration retry_pause(std::uint64_t attempts) {
+    const auto doublings = std::clamp<std::uint64_t>(attempts, 1, 20) - 1;
     return std::min(Duration(1000) * (1 << doublings), Duration(300'000));
 }
 
@@ -55,11 +69,11 @@ Result<> Runner::recover() {
     auto active = site_.catalog.tasks({std::nullopt, true, 10'000});
     if (!active) return std::unexpected(std::move(active.error()));
     for (auto& task : *active) {
-        if (task.state != model::TaskState::running || task.lease_node != site_.settings.node)
+        if (task.state != model::TaskState::running || !held_by_node(task, site_.settings.node))
             continue;
         task.state = model::TaskState::queued;
         task.not_before = site_.clock.now();
-        UNDERSTUDY_TRY(site_.catalog.release_task(task, site_.settings.node));
+        UNDERSTUDY_TRY(site_.catalog.release_task(task, task.lease_node));
         UNDERSTUDY_TRY(site_.catalog.append_log(task.id, site_.clock.now(),
                                                 "the daemon ended in the middle; going on"));
     }
@@ -68,7 +82,7 @@ Result<> Runner::recover() {
 
 Result<bool> Runner::run_one() {
     if (stopping_) return false;
-    auto claimed = site_.catalog.claim_task(site_.settings.node, site_.clock.now(), kLease);
+    auto claimed = site_.catalog.claim_task(new_holder(site_), site_.clock.now(), kLease);
     if (!claimed) return std::unexpected(std::move(claimed.error()));
     if (!*claimed) return false;
     run(**claimed);
@@ -77,7 +91,8 @@ Result<bool> Runner::run_one() {
 
 void Runner::run(model::Task& task) {
     const auto found = kinds_.find(task.kind);
-    Work work(site_, task, [this] { return stopping_.load(); });
+    LeaseKeeper keeper(site_, task);
+    Work work(site_, task, [this, &keeper] { return stopping_ || keeper.lost(); });
     if (found == kinds_.end()) {
         static const Kind kUnknown{"unknown", {}, nullptr, true};
         conclude(work, task, kUnknown,
@@ -86,7 +101,6 @@ void Runner::run(model::Task& task) {
                           .advising("Update understudyd on this node.")));
         return;
     }
-    LeaseKeeper keeper(site_, task.id);
     auto outcome = run_steps(work, task, found->second);
     conclude(work, task, found->second, std::move(outcome));
 }
@@ -113,33 +127,42 @@ void Runner::conclude(Work& work, model::Task& task, const Kind& kind, Result<> 
     } else {
         auto error = std::move(outcome.error()).during(task.title);
         const bool cancelled = error.kind() == ErrorKind::cancelled;
-        if (cancelled && stopping_) {
-            put_back(task, error);
+        if (cancelled && work.stopping()) {
+            put_back(task, Duration(0));
             return;
         }
         task.error = error.text();
         task.error_kind = to_string(error.kind());
         work.log(task.error);
-        if (!cancelled && worth_another_attempt(error, task.attempts)) {
-            if (error.kind() == ErrorKind::conflict) task.step.clear();
-            put_back(task, error);
+        const auto in_vain = number_in(work.memo(), kInVain) + 1;
+        work.memo()[kInVain] = in_vain;
+        if (is_passing(error) && in_vain < kMaxAttempts) {
+            if (error.kind() == ErrorKind::conflict && !past_the_point_of_no_return(kind, task))
+                task.step.clear();  // plan again
+            task.memo = work.memo().dump();
+            put_back(task, retry_pause(in_vain));
             return;
         }
+        work.moved_on();  // `task retry` has all attempts again
         task.state = cancelled ? model::TaskState::cancelled : model::TaskState::failed;
         if (cancelled || kind.clean_on_failed) clean_up(work, task, kind);
     }
     task.memo = work.memo().dump();
     task.ended = site_.clock.now();
-    auto released = site_.catalog.release_task(task, site_.settings.node);
-    if (!released) spdlog::warn("task {}: {}", task.id.text(), released.error().text());
+    release(task);
 }
 
-void Runner::put_back(model::Task& task, const Error& error) {
-    task.state = model::TaskState::queued;
-    const bool stopped = error.kind() == ErrorKind::cancelled;
-    task.not_before = site_.clock.now() + (stopped ? Duration(0) : retry_pause(task.attempts));
-    auto released = site_.catalog.release_task(task, site_.settings.node);
+void Runner::release(const model::Task& task) {
+    auto released = site_.catalog.release_task(task, task.lease_node);
     if (!released) spdlog::warn("task {}: {}", task.id.text(), released.error().text());
+    site_.bells->changed.ring();
+    site_.bells->queued.ring();  // the next one of this VM may begin
+}
+
+void Runner::put_back(model::Task& task, Duration pause) {
+    task.state = model::TaskState::queued;
+    task.not_before = site_.clock.now() + pause;
+    release(task);
 }
 
 void Runner::clean_up(Work& work, model::Task& task, const Kind& kind) {

@@ -15,8 +15,8 @@ public:
     Runner(Site& site, std::vector<Kind> kinds);
 
     // Puts what this node was running when it died back into the queue, instead of waiting for the
-    // leases to lapse. Once, before the first run_one, and only while nobody else uses the node's
-    // name.
+    // leases to lapse. Once, before the first run_one, and only while no other process uses the
+    // node's name.
     Result<> recover();
 
     // Claims and runs one task to its end, its next pause or a stop. False: nothing to do.
@@ -31,7 +31,8 @@ private:
     void run(model::Task& task);
     Result<> run_steps(Work& work, model::Task& task, const Kind& kind);
     void conclude(Work& work, model::Task& task, const Kind& kind, Result<> outcome);
-    void put_back(model::Task& task, const Error& error);
+    void put_back(model::Task& task, Duration pause);
+    void release(const model::Task& task);
     void clean_up(Work& work, model::Task& task, const Kind& kind);
 
     Site& site_;
@@ -42,10 +43,10 @@ private:
 // How long a claimed task belongs to its node without being renewed.
 inline constexpr Duration kLease{30'000};
 
-// The pause before attempt n + 1 after `attempts` failed ones: 1 s doubling to 5 minutes.
-Duration retry_pause(int attempts);
-// After this many attempts an unavailable peer or device fails the task; `task retry` goes on.
-inline constexpr int kMaxAttempts = 10;
+// The pause after `attempts` in a row that achieved nothing: 1 s doubling to 5 minutes.
+Duration retry_pause(std::uint64_t attempts);
+// After this many such attempts an unavailable peer or device fails the task; `task retry` goes on.
+inline constexpr std::uint64_t kMaxAttempts = 10;
 
 // A new queued task; adding it to the catalog is up to the caller.
 model::Task new_task(Site& site, std::string_view kind, std::optional<VmId> vm, std::string title,

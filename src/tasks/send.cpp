@@ -81,14 +81,45 @@ Result<model::TransferRequest> request_of(Work& work, const model::Snapshot& sna
     return request;
 }
 
+// Where the numbers of this attempt stand within those of the whole send.
+struct Account {
+    std::uint64_t total_bytes = 0;   // of data
+    std::uint64_t before_bytes = 0;  // durable at the peer when this attempt began
+    std::uint64_t before_wire_bytes = 0;
+
+    model::Progress of_all(model::Progress attempt) const {
+        // Small gaps travel with what they part: more may be handled than is listed as data.
+        attempt.done_bytes = std::min(before_bytes + attempt.done_bytes, total_bytes);
+        attempt.total_bytes = total_bytes;
+        attempt.wire_bytes += before_wire_bytes;
+        return attempt;
+    }
+};
+
+Result<Account> account_of(Work& work, const model::TransferRequest& request,
+                           const model::DurablePoint& durable) {
+    auto total = data_after(work.site(), request, {});
+    if (!total) return std::unexpected(std::move(total.error()));
+    auto left = total;
+    if (durable > model::DurablePoint{}) left = data_after(work.site(), request, durable);
+    if (!left) return std::unexpected(std::move(left.error()));
+    const auto left_before = number_in(work.memo(), "left_bytes", total->count());
+    if (left->count() < left_before) work.moved_on();
+    work.memo()["left_bytes"] = left->count();
+    return Account{total->count(), (*total - *left).count(), work.task().progress.wire_bytes};
+}
+
 // By threads, or in a simulation by this one thread over one channel; the steps are the same.
-Result<model::Totals> drive(Work& work, mover::Sender& sender, std::uint64_t channels,
+Result<model::Totals> drive(Work& work, mover::Sender& sender, const Account& account,
                             const mover::OpenChannel& open) {
     auto& site = work.site();
     if (site.settings.threads) {
+        const auto channels = number_in(work.arguments(), "channels", site.settings.channels);
         mover::PumpOptions options;
         options.channels = static_cast<unsigned>(std::clamp<std::uint64_t>(channels, 1, 16));
-        options.report = [&work](const model::Progress& progress) { work.progress(progress); };
+        options.report = [&work, &account](const model::Progress& attempt) {
+            work.progress(account.of_all(attempt));
+        };
         return mover::pump(sender, open, site.clock, options);
     }
     auto channel = open();
@@ -105,6 +136,9 @@ Result<model::Totals> drive(Work& work, mover::Sender& sender, std::uint64_t cha
 Result<> stream(Work& work, ports::PeerLink& link, const model::TransferRequest& request,
                 const model::TransferOffer& offer) {
     auto& site = work.site();
+    auto account = account_of(work, request, offer.durable);
+    if (!account) return std::unexpected(std::move(account.error()));
+    UNDERSTUDY_TRY(work.save_memo());
     auto parts = open_send(site, request, [&work] { return work.interrupted(); });
     if (!parts) return std::unexpected(std::move(parts.error()));
     parts->options.rate_limit = rate_limit_of(site, id_in<ClusterId>(work.arguments(), "peer"),
@@ -114,18 +148,17 @@ Result<> stream(Work& work, ports::PeerLink& link, const model::TransferRequest&
     parts->options.codecs = protocol::usable_codecs(peer->capabilities);
     mover::Sender sender(std::move(parts->disks), offer.durable, std::move(parts->options));
     const auto attempt = site.random.next() | 1;
-    const auto channels = number_in(work.arguments(), "channels", site.settings.channels);
-    const auto started = site.clock.monotonic();
     auto totals =
-        drive(work, sender, channels, [&] { return link.open_channel(offer.id, attempt); });
+        drive(work, sender, *account, [&] { return link.open_channel(offer.id, attempt); });
+    work.progress(account->of_all(sender.progress()));
     if (!totals) return std::unexpected(std::move(totals.error()));
     auto committed = link.commit(offer.id, attempt, *totals);
     if (!committed) return fail(std::move(committed.error()).during("commit"));
-    const auto progress = sender.progress();
     auto& result = work.result();
-    result["bytes"] = totals->bytes;
-    result["wire_bytes"] = progress.wire_bytes;
-    result["seconds"] = static_cast<double>((site.clock.monotonic() - started).count()) / 1000;
+    result["bytes"] = work.task().progress.done_bytes;
+    result["wire_bytes"] = work.task().progress.wire_bytes;
+    const auto began = work.task().started.value_or(work.task().created);
+    result["seconds"] = static_cast<double>((site.clock.now() - began).count()) / 1000;
     work.memo()["readiness"] = *committed;
     return {};
 }
@@ -144,7 +177,6 @@ Result<> transfer(Work& work) {
     work.memo()["readiness"] = offer->readiness;
     if (offer->complete) return {};
     work.memo()["transfer"] = offer->id.text();
-    UNDERSTUDY_TRY(work.save_memo());
     if (offer->durable > model::DurablePoint{})
         work.log(fmt::format("going on at disk {} of {}, {}", offer->durable.disk + 1,
                              request->snapshot.disks.size(),
@@ -180,6 +212,7 @@ Result<> record(Work& work) {
 Result<> clean_up(Work& work) {
     UNDERSTUDY_TRY(let_go(work));
     const auto transfer = id_in<TransferId>(work.memo(), "transfer");
+    work.begin_again();
     if (work.task().state != model::TaskState::cancelled || transfer.is_nil()) return {};
     auto link = work.site().peers.to(id_in<ClusterId>(work.arguments(), "peer"));
     if (!link) return std::unexpected(std::move(link.error()));

@@ -34,6 +34,35 @@ Result<std::vector<model::ReadinessIssue>> obstacles_of(Site& site, const VmId& 
     return std::unexpected(std::move(described.error()));
 }
 
+Result<std::optional<model::Snapshot>> base_of(Site& site, const model::TransferRequest& request) {
+    if (!request.base) return std::nullopt;
+    auto found = site.catalog.snapshot(*request.base);
+    if (!found) return std::unexpected(std::move(found.error()));
+    return std::move(*found);
+}
+
+struct Changed {
+    ByteSize data;
+    ByteSize zero;
+};
+
+Result<Changed> changed_on(Site& site, const model::SnapshotDisk& disk,
+                           const std::optional<model::Snapshot>& base, const SnapshotId& until,
+                           ByteOffset from) {
+    auto pool = site.pool(disk.pool);
+    if (!pool) return std::unexpected(std::move(pool.error()));
+    auto changes =
+        (*pool)->changes(disk.volume, engine::base_of_disk(base, disk.volume), until, from);
+    if (!changes) return fail(std::move(changes.error()).during(disk.target));
+    Changed sum;
+    while (true) {
+        auto extent = (*changes)->next();
+        if (!extent) return fail(std::move(extent.error()).during(disk.target));
+        if (!*extent) return sum;
+        ((*extent)->kind == model::ExtentKind::data ? sum.data : sum.zero) += (*extent)->length;
+    }
+}
+
 struct LimitLook {
     std::mutex mutex;
     Duration looked{-10'000};
@@ -71,12 +100,8 @@ Result<PlannedSend> plan_send_here(Site& site, const SendCase& asked) {
 
 Result<SendParts> open_send(Site& site, const model::TransferRequest& request,
                             std::function<bool()> cancelled) {
-    std::optional<model::Snapshot> base;
-    if (request.base) {
-        auto found = site.catalog.snapshot(*request.base);
-        if (!found) return std::unexpected(std::move(found.error()));
-        base = std::move(*found);
-    }
+    auto base = base_of(site, request);
+    if (!base) return std::unexpected(std::move(base.error()));
     SendParts parts;
     bool all_whole = true;
     for (const auto& disk : request.snapshot.disks) {
@@ -84,7 +109,7 @@ Result<SendParts> open_send(Site& site, const model::TransferRequest& request,
         if (!pool) return std::unexpected(std::move(pool.error()));
         auto reader = (*pool)->open_snapshot(disk.volume, request.snapshot.id);
         if (!reader) return fail(std::move(reader.error()).during("open " + disk.target));
-        const auto since = engine::base_of_disk(base, disk.volume);
+        const auto since = engine::base_of_disk(*base, disk.volume);
         all_whole = all_whole && !since;
         parts.disks.push_back({std::move(*reader), [pool = *pool, disk, since,
                                                     id = request.snapshot.id](ByteOffset from) {
@@ -100,23 +125,26 @@ Result<std::vector<DiskEstimate>> estimate_send(Site& site, const PlannedSend& p
     std::vector<DiskEstimate> estimates;
     if (planned.plan.kind == engine::SendKind::nothing) return estimates;
     for (const auto& disk : planned.snapshot.disks) {
-        auto pool = site.pool(disk.pool);
-        if (!pool) return std::unexpected(std::move(pool.error()));
-        auto changes =
-            (*pool)->changes(disk.volume, engine::base_of_disk(planned.base, disk.volume),
-                             planned.snapshot.id, ByteOffset(0));
-        if (!changes) return fail(std::move(changes.error()).during(disk.target));
-        DiskEstimate estimate{disk.target, disk.size, {}, {}};
-        while (true) {
-            auto extent = (*changes)->next();
-            if (!extent) return fail(std::move(extent.error()).during(disk.target));
-            if (!*extent) break;
-            auto& sum = (*extent)->kind == model::ExtentKind::data ? estimate.data : estimate.zero;
-            sum += (*extent)->length;
-        }
-        estimates.push_back(std::move(estimate));
+        auto changed = changed_on(site, disk, planned.base, planned.snapshot.id, ByteOffset(0));
+        if (!changed) return std::unexpected(std::move(changed.error()));
+        estimates.push_back({disk.target, disk.size, changed->data, changed->zero});
     }
     return estimates;
+}
+
+Result<ByteSize> data_after(Site& site, const model::TransferRequest& request,
+                            const model::DurablePoint& point) {
+    auto base = base_of(site, request);
+    if (!base) return std::unexpected(std::move(base.error()));
+    ByteSize data;
+    const auto& disks = request.snapshot.disks;
+    for (std::size_t i = point.disk; i < disks.size(); ++i) {
+        const auto from = i == point.disk ? point.offset : ByteOffset(0);
+        auto changed = changed_on(site, disks[i], *base, request.snapshot.id, from);
+        if (!changed) return std::unexpected(std::move(changed.error()));
+        data += changed->data;
+    }
+    return data;
 }
 
 std::function<std::uint64_t()> rate_limit_of(Site& site, const ClusterId& peer,

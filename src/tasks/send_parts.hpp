@@ -47,6 +47,10 @@ struct DiskEstimate {
 // What a planned send would move. Reads allocation maps, not content.
 Result<std::vector<DiskEstimate>> estimate_send(Site& site, const PlannedSend& planned);
 
+// How much data of a send there is to read at and after a point. Reads allocation maps only.
+Result<ByteSize> data_after(Site& site, const model::TransferRequest& request,
+                            const model::DurablePoint& point);
+
 // The task's own limit or the peer's, whichever is lower, as it is now (looked up once a second).
 std::function<std::uint64_t()> rate_limit_of(Site& site, const ClusterId& peer,
                                              std::uint64_t own_limit_bytes);

@@ -6,6 +6,7 @@
 #include "ports/peer_link.hpp"
 #include "ports/storage.hpp"
 #include "ports/world.hpp"
+#include "tasks/bell.hpp"
 
 #include <map>
 #include <memory>
@@ -34,6 +35,7 @@ struct Site {
     ports::Clock& clock;
     ports::Random& random;
     std::map<std::string, std::shared_ptr<ports::StoragePool>> pools;
+    std::shared_ptr<Bells> bells = std::make_shared<Bells>();
 
     // not_found names the pools that there are.
     Result<ports::StoragePool*> pool(const std::string& name) const;

@@ -262,6 +262,7 @@ Result<> take_back(Work& work) {
         if (!undone && undone.error().kind() != ErrorKind::not_found)
             return fail(std::move(undone.error()).during(disk.target));
     }
+    work.begin_again();
     return {};
 }
 

@@ -1,5 +1,7 @@
 #include "tasks/work.hpp"
 
+#include "tasks/arguments.hpp"
+
 #include <spdlog/spdlog.h>
 #include <nlohmann/json.hpp>
 
@@ -38,8 +40,9 @@ void Work::progress(const model::Progress& progress) {
     const auto now = site_.clock.monotonic();
     if (now - last_progress_ < kProgressEvery) return;
     last_progress_ = now;
-    auto saved = site_.catalog.save_progress(task_.id, site_.settings.node, progress);
+    auto saved = site_.catalog.save_progress(task_.id, task_.lease_node, progress);
     if (!saved) spdlog::warn("task progress: {}", saved.error().text());
+    site_.bells->changed.ring();
 }
 
 bool Work::interrupted() {
@@ -58,9 +61,20 @@ Result<> Work::checkpoint() {
                 stopping_() ? "the daemon is stopping" : "cancelled by the operator");
 }
 
+void Work::moved_on() {
+    memo_->erase(kInVain);
+}
+
+void Work::begin_again() {
+    task_.step.clear();
+    *memo_ = nlohmann::json::object();
+}
+
 Result<> Work::save_memo() {
     task_.memo = memo_->dump();
-    return site_.catalog.save_step(task_.id, site_.settings.node, task_.step, task_.memo);
+    UNDERSTUDY_TRY(site_.catalog.save_step(task_.id, task_.lease_node, task_.step, task_.memo));
+    site_.bells->changed.ring();
+    return {};
 }
 
 }  // namespace understudy::tasks

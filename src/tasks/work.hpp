@@ -37,6 +37,10 @@ public:
     Result<> checkpoint();
     // The memo becomes durable in the middle of a step.
     Result<> save_memo();
+    // The earlier attempts achieved something: attempts in vain are counted from here.
+    void moved_on();
+    // For a Kind's on_failure: what the steps made is undone, `task retry` begins with the first.
+    void begin_again();
 
 private:
     Site& site_;
@@ -58,7 +62,8 @@ struct Step {
 };
 
 // One kind of task: its steps in order, and what undoes half-done work when the task ends for good
-// without success (cancelled or failed). `on_failure` is idempotent and may be null.
+// without success (cancelled or failed). `on_failure` is idempotent and may be null; unless it
+// calls begin_again(), `task retry` goes on at the step that failed.
 struct Kind {
     std::string_view name;
     std::vector<Step> steps;

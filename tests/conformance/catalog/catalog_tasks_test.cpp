@@ -218,6 +218,19 @@ TEST_P(CatalogTasks, cancelling_ends_a_queued_one_and_asks_a_running_one) {
     EXPECT_EQ(kind_of(catalog().request_cancel(TaskId::random(), at(9))), "not_found");
 }
 
+TEST_P(CatalogTasks, cancelling_one_that_waits_for_its_next_attempt_makes_it_due_for_clean_up) {
+    const auto task = add(std::nullopt, 0);
+    ASSERT_TRUE(claim("a", 0));
+    auto outcome = must(catalog().task(task.id));
+    outcome.state = TaskState::queued;
+    outcome.not_before = at(5000);
+    must(catalog().release_task(outcome, "a"));
+    must(catalog().request_cancel(task.id, at(10)));
+    EXPECT_EQ(must(catalog().task(task.id)).state, TaskState::queued);
+    EXPECT_EQ(claim("b", 10), task.id);
+    EXPECT_TRUE(must(catalog().task(task.id)).cancel_requested);
+}
+
 TEST_P(CatalogTasks, a_release_does_not_forget_a_request_to_cancel) {
     const auto task = add(std::nullopt, 0);
     ASSERT_TRUE(claim("a", 0));
