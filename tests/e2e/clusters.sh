@@ -17,7 +17,10 @@ fail() {
 
 finish() {
     local pid file
-    for pid in "${daemon[@]}"; do kill -KILL "$pid" 2>/dev/null || true; done
+    for pid in "${daemon[@]}"; do
+        kill -KILL "$pid" 2>/dev/null || true
+        wait "$pid" 2>/dev/null || true # so that the shell has nothing to report
+    done
     for file in "$work"/*/root/run/qemu/*.pid; do
         if [ -e "$file" ]; then kill -KILL "$(cat "$file")" 2>/dev/null || true; fi
     done
