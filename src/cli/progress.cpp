@@ -21,8 +21,10 @@ std::string size(std::uint64_t bytes) {
 }
 
 std::string eta(const ProgressView& view) {
-    if (view.total_bytes == 0 || view.rate_bytes == 0) return "ETA unknown";
+    if (view.total_bytes == 0) return "ETA unknown";
     const auto left = view.total_bytes - std::min(view.done_bytes, view.total_bytes);
+    if (left == 0) return "ETA 0 s";
+    if (view.rate_bytes == 0) return "ETA unknown";
     const auto seconds = left / view.rate_bytes;
     constexpr std::uint64_t kYears = 400'000'000;  // s; beyond that a rate says nothing
     if (seconds > kYears) return "ETA unknown";

@@ -60,6 +60,11 @@ void report_result(const Context& context, const json& task) {
     const json result = object_at(task, "result");
     // By what the result holds rather than by the task's kind, which is the daemon's own business.
     if (at(result, "wire_bytes").is_number()) return sent(context, task, result);
+    if (find_text(result, "kind") == "nothing")
+        return context.say(
+            fmt::format("Nothing to do: {}: it is there already, complete and "
+                        "verified.",
+                        escape(text_at(task, "title"))));
     if (at(result, "started").is_boolean()) return promoted(context, result);
     if (at(result, "snapshot").is_object()) return snapshot_taken(context, at(result, "snapshot"));
     context.say(fmt::format("Done: {}.", escape(text_at(task, "title"))));

@@ -54,8 +54,8 @@ public:
     virtual Result<std::optional<model::Snapshot>> find_snapshot(const SnapshotId&) = 0;
     virtual Result<model::Definition> definition(const SnapshotId&) = 0;
     // Makes a snapshot exist: its row, definition, the VM's record (its disks, and its ownership
-    // when the VM is new), the given holds, and the end of the transfer that brought it, all at
-    // once. Repeating it for a published id changes nothing. conflict: the name is taken.
+    // when the VM is new), the given holds, and the end of the transfer that brought it with what
+    // that held, all at once. Repeating it for a published id changes nothing. conflict: the name is taken.
     virtual Result<> publish_snapshot(const model::Vm&, const model::Snapshot&,
                                       const model::Definition&, const std::vector<model::Hold>&,
                                       std::optional<TransferId> ends) = 0;
@@ -78,7 +78,7 @@ public:
     virtual Result<std::vector<model::Transfer>> transfers() = 0;
     virtual Result<> save_durable(const TransferId&, const model::DurablePoint&, ByteSize received,
                                   TimePoint updated) = 0;
-    virtual Result<> remove_transfer(const TransferId&) = 0;  // idempotent
+    virtual Result<> remove_transfer(const TransferId&) = 0;  // and its holds; idempotent
 
     virtual Result<> add_task(const model::Task&) = 0;
     virtual Result<model::Task> task(const TaskId&) = 0;

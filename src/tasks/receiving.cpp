@@ -283,6 +283,22 @@ Result<std::vector<model::ReadinessIssue>> Receiving::commit(const ClusterId& fr
     return readiness(from, transfer->request.definition, transfer->request.snapshot.disks);
 }
 
+namespace {
+
+// Names are for people, and each side keeps and removes its own snapshots: one here may have the
+// name that the source has given anew. The received one is then called NAME~ID.
+Result<std::string> free_name(Site& site, const model::Snapshot& snapshot) {
+    auto here = site.catalog.snapshots(snapshot.vm);
+    if (!here) return std::unexpected(std::move(here.error()));
+    const bool taken = std::any_of(here->begin(), here->end(), [&](const auto& other) {
+        return other.name == snapshot.name && other.id != snapshot.id;
+    });
+    return taken ? fmt::format("{}~{}", snapshot.name, snapshot.id.text().substr(0, 8))
+                 : snapshot.name;
+}
+
+}  // namespace
+
 Result<> Receiving::publish(const model::Transfer& transfer) {
     const auto& request = transfer.request;
     model::Vm vm;
@@ -292,14 +308,16 @@ Result<> Receiving::publish(const model::Transfer& transfer) {
     for (const auto& disk : request.snapshot.disks)
         vm.disks.push_back({disk.target, disk.volume, disk.pool});
     auto snapshot = request.snapshot;
+    auto name = free_name(site_, snapshot);
+    if (!name) return std::unexpected(std::move(name.error()));
+    snapshot.name = std::move(*name);
     if (snapshot.parent) {  // lineage by what is here: the base it was made on
         auto parent = site_.catalog.find_snapshot(*snapshot.parent);
         if (!parent) return std::unexpected(std::move(parent.error()));
         if (!*parent) snapshot.parent = request.base;
     }
-    UNDERSTUDY_TRY(
-        site_.catalog.publish_snapshot(vm, snapshot, request.definition, {}, transfer.id));
-    return site_.catalog.move_base_hold(request.vm, transfer.source, snapshot.id);
+    const model::Hold base{snapshot.id, model::HoldKind::base, transfer.source.text()};
+    return site_.catalog.publish_snapshot(vm, snapshot, request.definition, {base}, transfer.id);
 }
 
 Result<> Receiving::discard(const model::Transfer& transfer) {
@@ -309,9 +327,6 @@ Result<> Receiving::discard(const model::Transfer& transfer) {
         if (!incoming) return std::unexpected(std::move(incoming.error()));
         UNDERSTUDY_TRY((*incoming)->discard());
     }
-    if (transfer.request.base)
-        UNDERSTUDY_TRY(site_.catalog.remove_hold(
-            {*transfer.request.base, model::HoldKind::transfer, transfer.id.text()}));
     return site_.catalog.remove_transfer(transfer.id);
 }
 

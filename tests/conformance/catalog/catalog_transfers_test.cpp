@@ -59,5 +59,24 @@ TEST_P(CatalogTransfers, are_removed_idempotently) {
     EXPECT_TRUE(must(catalog().transfers()).empty());
 }
 
+TEST_P(CatalogTransfers, end_with_what_they_held) {
+    const auto vm = some_vm("web1");
+    const auto base = some_snapshot(vm, "base", 0);
+    must(catalog().publish_snapshot(vm, base, {}, {}, std::nullopt));
+    for (const bool published : {true, false}) {
+        const auto next = some_snapshot(vm, published ? "next" : "given up", 1);
+        const auto transfer = some_transfer(vm, next);
+        must(catalog().add_transfer(transfer));
+        must(catalog().add_hold({base.id, model::HoldKind::transfer, transfer.id.text()}));
+        const model::Hold other{base.id, model::HoldKind::transfer, "another"};
+        must(catalog().add_hold(other));
+        if (published)
+            must(catalog().publish_snapshot(vm, next, {}, {}, transfer.id));
+        else
+            must(catalog().remove_transfer(transfer.id));
+        EXPECT_EQ(must(catalog().holds(vm.id)), std::vector{other});
+    }
+}
+
 }  // namespace
 }  // namespace understudy::test
