@@ -1,9 +1,9 @@
 #include "base/version.hpp"
 #include "daemon/front_door.hpp"
+#include "daemon/log.hpp"
 
 #include <fmt/format.h>
 #include <signal.h>
-#include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
 
 #include <cstdio>
@@ -50,8 +50,7 @@ int run(const std::string& config_path) {
 }  // namespace
 
 int main(int argc, char** argv) {
-    spdlog::set_default_logger(spdlog::stderr_logger_mt("understudyd"));
-    spdlog::set_pattern("%Y-%m-%dT%H:%M:%S.%eZ %l %v", spdlog::pattern_time_type::utc);
+    understudy::daemon::set_up_log();
     std::string config;
     for (int i = 1; i < argc; ++i) {
         const std::string_view word = argv[i];
