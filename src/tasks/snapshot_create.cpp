@@ -4,7 +4,7 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
+#include <set>
 
 // The order, and what a crash leaves: `plan` records which volumes the disks are, before any is
 // made; `adopt` makes them; `overlay` makes the future heads, which nothing uses yet; `moment`
@@ -59,10 +59,24 @@ Result<Subject> subject_of(Work& work) {
     return subject;
 }
 
-// The volume of the VM whose head is at this source, or nothing when the disk is new here.
-Result<std::optional<VmDisk>> volume_at(Site& site, const model::Vm& vm,
-                                        const ports::DiskSource& source) {
-    for (const auto& disk : vm.disks) {
+// The disks that the VM has, and those that it had: one that was taken away may come back.
+Result<std::vector<VmDisk>> disks_of_all_times(Site& site, const model::Vm& vm) {
+    auto disks = vm.disks;
+    auto snapshots = site.catalog.snapshots(vm.id);
+    if (!snapshots) return std::unexpected(std::move(snapshots.error()));
+    std::set<VolumeId> seen;
+    for (const auto& disk : disks) seen.insert(disk.volume);
+    for (const auto& snapshot : *snapshots)
+        for (const auto& disk : snapshot.disks)
+            if (seen.insert(disk.volume).second)
+                disks.push_back({disk.target, disk.volume, disk.pool});
+    return disks;
+}
+
+// The one whose head is at this source, or nothing when the disk is new here.
+Result<std::optional<VmDisk>> disk_at(Site& site, const std::vector<VmDisk>& disks,
+                                      const ports::DiskSource& source) {
+    for (const auto& disk : disks) {
         auto pool = site.pool(disk.pool);
         if (!pool) return std::unexpected(std::move(pool.error()));
         auto head = (*pool)->head(disk.volume);
@@ -78,9 +92,11 @@ Result<> plan(Work& work) {
     auto subject = subject_of(work);
     if (!subject) return std::unexpected(std::move(subject.error()));
     UNDERSTUDY_TRY(check_disks(subject->described));
+    auto candidates = disks_of_all_times(site, subject->vm);
+    if (!candidates) return std::unexpected(std::move(candidates.error()));
     std::vector<VmDisk> disks;
     for (const auto& disk : subject->described.disks) {
-        auto known = volume_at(site, subject->vm, disk.source);
+        auto known = disk_at(site, *candidates, disk.source);
         if (!known) return std::unexpected(std::move(known.error()).during(disk.target));
         auto planned = known->value_or(
             VmDisk{disk.target, site.random.id<VolumeId>(), site.settings.default_pool});

@@ -12,6 +12,7 @@
 #     --talk SOCKET     a unix socket on the same port, for guest-tell; needs --serial
 #     --cmdline TEXT    after "console=ttyS0 panic=-1 quiet" (us.mode=… and so on, see guest-init)
 #     --agent SOCKET    a channel for the guest agent (add us.agent=1 to the command line)
+#     --device XML      one more device, as it stands; may be given again
 #     --network NAME    a network card on the host's bridge of that name; the guest does not use it
 set -euo pipefail
 
@@ -29,7 +30,7 @@ xml() { # text that is safe in element content and in quoted attributes
 }
 
 name='' image='' uuid='' memory=128 serial='' talk='' cmdline='' agent='' bridge=''
-disks=()
+disks=() devices=()
 while [ $# -gt 0 ]; do
     [ $# -ge 2 ] || usage
     case $1 in
@@ -42,6 +43,7 @@ while [ $# -gt 0 ]; do
         --talk) talk=$2 ;;
         --cmdline) cmdline=$2 ;;
         --agent) agent=$2 ;;
+        --device) devices+=("$2") ;;
         --network) bridge=$2 ;;
         *) usage ;;
     esac
@@ -123,6 +125,7 @@ cat <<X
 $(for disk in "${disks[@]}"; do print_disk "$disk"; done)
 $(print_serial)
 $(print_extras)
+$(printf '%s\n' "${devices[@]}")
     <controller type='usb' model='none'/>
     <memballoon model='none'/>
   </devices>
