@@ -2,7 +2,7 @@
 
 #include "net/http_server.hpp"
 #include "net/identity.hpp"
-#include "tasks/site.hpp"
+#include "tasks/receiving.hpp"
 
 #include <functional>
 
@@ -11,6 +11,7 @@ namespace understudy::api {
 // What the operators' API needs besides the site; all borrowed or copied, thread-safe.
 struct OperatorsContext {
     tasks::Site& site;
+    tasks::Receiving& receiving;
     net::Identity identity;
     std::string peers_address;  // as peers reach us, for invitations
     std::string api_address;    // empty: no HTTPS listener

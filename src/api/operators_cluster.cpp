@@ -1,3 +1,4 @@
+#include "api/cluster_status.hpp"
 #include "api/operators_calls.hpp"
 
 #include "model/json.hpp"
@@ -23,21 +24,19 @@ Result<Reply> status(const Asked& asked) {
     for (const auto& task : *active) running += task.state == model::TaskState::running;
     const auto listed = site.hypervisor.list();
     const auto capabilities = asked.context.capabilities();
-    return Reply{200,
-                 {{"cluster", site.cluster},
-                  {"version", capabilities.version},
-                  {"node", site.settings.node},
-                  {"hypervisor",
-                   {{"uri", asked.context.hypervisor_uri},
-                    {"ok", listed.has_value()},
-                    {"error", listed ? "" : listed.error().text()}}},
-                  {"pools", capabilities.pools},
-                  {"peers", peers->size()},
-                  {"vms", vms->size() - replicas},
-                  {"replicas", replicas},
-                  {"tasks_running", running},
-                  {"listen_peers", asked.context.peers_address},
-                  {"listen_api", asked.context.api_address}}};
+    return Reply{200, status_json({.cluster = site.cluster,
+                                   .version = capabilities.version,
+                                   .node = site.settings.node,
+                                   .hypervisor_uri = asked.context.hypervisor_uri,
+                                   .hypervisor_ok = listed.has_value(),
+                                   .hypervisor_error = listed ? "" : listed.error().text(),
+                                   .pools = capabilities.pools,
+                                   .peers = peers->size(),
+                                   .vms = vms->size() - replicas,
+                                   .replicas = replicas,
+                                   .tasks_running = running,
+                                   .listen_peers = asked.context.peers_address,
+                                   .listen_api = asked.context.api_address})};
 }
 
 Result<Reply> init(const Asked& asked) {
@@ -52,6 +51,23 @@ Result<Reply> init(const Asked& asked) {
 }
 
 }  // namespace
+
+json status_json(const ClusterStatus& status) {
+    return {{"cluster", status.cluster ? json(*status.cluster) : json(nullptr)},
+            {"version", status.version},
+            {"node", status.node},
+            {"hypervisor",
+             {{"uri", status.hypervisor_uri},
+              {"ok", status.hypervisor_ok},
+              {"error", status.hypervisor_error}}},
+            {"pools", status.pools},
+            {"peers", status.peers},
+            {"vms", status.vms},
+            {"replicas", status.replicas},
+            {"tasks_running", status.tasks_running},
+            {"listen_peers", status.listen_peers},
+            {"listen_api", status.listen_api}};
+}
 
 Answer answer_cluster(const Asked& asked) {
     if (asked.path.empty() || asked.path[0] != "cluster") return std::nullopt;

@@ -2,12 +2,15 @@
 #include "api/pairing.hpp"
 #include "api/peer_client.hpp"
 #include "api/views.hpp"
+#include "base/shell_word.hpp"
 #include "model/json.hpp"
 #include "net/secrets.hpp"
 #include "tasks/ownership_news.hpp"
 
-#include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <spdlog/spdlog.h>
+
+#include <algorithm>
 
 namespace understudy::api {
 namespace {
@@ -60,6 +63,15 @@ Result<Reply> join(const Asked& asked) {
         context.identity, token->address, token->fingerprint,
         {token->secret, site.cluster, context.peers_address, context.identity.certificate_pem});
     if (!reply) return fail(std::move(reply.error()).during("pair with " + token->address));
+    auto peers = site.catalog.peers();
+    if (!peers) return std::unexpected(std::move(peers.error()));
+    auto fits = check_new_peer(site.cluster, *peers, reply->cluster, token->fingerprint);
+    if (!fits)
+        return fail(std::move(fits.error())
+                        .during("pair with " + token->address)
+                        .keeping(fmt::format("the pairing there; end it with `understudy peer "
+                                             "remove {}` on that cluster",
+                                             base::shell_word(site.cluster.name))));
     model::Peer peer;
     if (auto known = site.catalog.peer(reply->cluster.id)) peer = std::move(*known);
     peer.id = reply->cluster.id;
@@ -102,25 +114,58 @@ Result<Reply> info(const Asked& asked) {
                   {"error", contacted ? "" : contacted.error().text()}}};
 }
 
+// What a pairing is still needed for, in words; empty: nothing.
+Result<std::string> ties(tasks::Site& site, const model::Peer& peer) {
+    auto vms = site.catalog.vms();
+    if (!vms) return std::unexpected(std::move(vms.error()));
+    auto sent = site.catalog.replications(std::nullopt);
+    if (!sent) return std::unexpected(std::move(sent.error()));
+    auto transfers = site.catalog.transfers();
+    if (!transfers) return std::unexpected(std::move(transfers.error()));
+    auto active = site.catalog.tasks({std::nullopt, true, 1000});
+    if (!active) return std::unexpected(std::move(active.error()));
+    std::vector<std::string> found;
+    const auto count = [&](const auto& list, auto belongs, const char* one, const char* more) {
+        const auto n = std::ranges::count_if(list, belongs);
+        if (n > 0) found.push_back(fmt::format("{} {}", n, n == 1 ? one : more));
+    };
+    count(
+        *vms, [&](const auto& vm) { return vm.ownership.owner == peer.id; },
+        "replica of it is here", "replicas of it are here");
+    count(
+        *sent, [&](const auto& one) { return one.peer == peer.id; },
+        "VM of this cluster is sent to it", "VMs of this cluster are sent to it");
+    count(
+        *transfers, [&](const auto& one) { return one.source == peer.id; },
+        "unfinished transfer from it is here", "unfinished transfers from it are here");
+    count(
+        *active,
+        [&](const auto& task) {
+            return task.kind == "send" && task.arguments.contains(peer.id.text());
+        },
+        "send to it is not over", "sends to it are not over");
+    return fmt::format("{}", fmt::join(found, ", "));
+}
+
 Result<Reply> remove(const Asked& asked) {
     auto& site = asked.site();
     auto peer = find_peer(site, asked.path[1]);
     if (!peer) return std::unexpected(std::move(peer.error()));
-    if (asked.query("force") != "1") {
-        auto vms = site.catalog.vms();
-        if (!vms) return std::unexpected(std::move(vms.error()));
-        auto sent = site.catalog.replications(std::nullopt);
-        if (!sent) return std::unexpected(std::move(sent.error()));
-        std::size_t shared = 0;
-        for (const auto& vm : *vms) shared += vm.ownership.owner == peer->id;
-        for (const auto& replication : *sent) shared += replication.peer == peer->id;
-        if (shared > 0)
-            return fail(Error(ErrorKind::refused,
-                              fmt::format("{} VM(s) are replicated with '{}'", shared, peer->name))
-                            .advising("Release them or remove their replicas first, or use "
-                                      "--force; snapshots stay, what is common is forgotten."));
-    }
+    auto tied = ties(site, *peer);
+    if (!tied) return std::unexpected(std::move(tied.error()));
+    if (!tied->empty() && asked.query("force") != "1")
+        return fail(
+            Error(ErrorKind::refused, fmt::format("'{}' is still needed: {}", peer->name, *tied))
+                .keeping("the pairing")
+                .advising("Release the VMs, remove the replicas and cancel the sends first, or use "
+                          "--force: replicas and snapshots then stay, unfinished transfers are "
+                          "removed, sends fail, and bases are no longer held."));
+    // First the peer, so that no new transfer begins behind the removal of the old ones.
     UNDERSTUDY_TRY(site.catalog.remove_peer(peer->id));
+    auto forgotten = asked.context.receiving.forget(peer->id);
+    if (!forgotten)
+        return fail(std::move(forgotten.error())
+                        .during("remove what '" + peer->name + "' had begun to send"));
     return Reply{200, json::object()};
 }
 

@@ -1,5 +1,6 @@
 #include "api/operators_calls.hpp"
 #include "api/views.hpp"
+#include "base/shell_word.hpp"
 #include "engine/ownership.hpp"
 #include "model/json.hpp"
 #include "tasks/send_parts.hpp"
@@ -122,7 +123,7 @@ Result<Reply> rollback(const Asked& asked) {
     if (described && described->summary.state != ports::VmState::stopped)
         return fail(Error(ErrorKind::refused, fmt::format("VM '{}' is running", found->vm_name))
                         .advising(fmt::format("Shut it down first: `understudy vm shutdown {}`.",
-                                              found->vm_name)));
+                                              base::shell_word(found->vm_name))));
     return queue(asked.site(), "snapshot_rollback", found->vm,
                  fmt::format("rollback {} to {}", found->vm_name, found->snapshot.name),
                  {{"vm", found->vm.text()}, {"snapshot", found->snapshot.id.text()}});

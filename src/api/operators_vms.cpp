@@ -2,6 +2,7 @@
 #include "api/views.hpp"
 #include "engine/ownership.hpp"
 #include "tasks/ownership_news.hpp"
+#include "tasks/volumes.hpp"
 
 #include <fmt/format.h>
 
@@ -11,6 +12,8 @@ namespace {
 using nlohmann::json;
 
 constexpr std::uint64_t kShutdownLimit = 120'000;
+constexpr Duration kLookEvery{200};
+constexpr std::uint64_t kLongestShutdown = 24ULL * 3600 * 1000;
 
 // Before a VM with a replica starts, the peers are asked, so that one promoted elsewhere while this
 // cluster was away does not run twice. A peer that does not answer cannot object.
@@ -46,6 +49,43 @@ Result<> check_idle(tasks::Site& site, const VmId& id) {
     return {};
 }
 
+// A replica is not in libvirt at all, which is no defect and needs other words than libvirt's.
+Result<> check_defined(tasks::Site& site, const VmId& id) {
+    auto presence = tasks::presence_of(site, id);
+    if (!presence) return std::unexpected(std::move(presence.error()));
+    if (*presence != tasks::Presence::undefined) return {};
+    auto known = site.catalog.vm(id);
+    if (!known) return std::unexpected(std::move(known.error()));
+    return fail(Error(ErrorKind::refused,
+                      fmt::format("VM '{}' is not defined in libvirt here: nothing of it runs",
+                                  known->name))
+                    .advising(fmt::format("It belongs to '{}'; `understudy replica list` shows the "
+                                          "replicas here.",
+                                          tasks::cluster_name(site, known->ownership.owner))));
+}
+
+// Asks the guest once and waits here rather than in the hypervisor, so that a daemon that is to
+// stop does not wait for a guest.
+Result<> shut_down(tasks::Site& site, const VmId& id, Duration limit) {
+    auto& changed = site.bells->changed;  // closed when the daemon stops
+    const auto until = site.clock.monotonic() + limit;
+    auto asked = site.hypervisor.shutdown(id, Duration(0));
+    if (asked || asked.error().kind() != ErrorKind::unavailable) return asked;
+    while (site.clock.monotonic() < until) {
+        changed.wait(changed.rung(), kLookEvery);
+        if (changed.closed())
+            return fail(Error(ErrorKind::cancelled, "understudyd is stopping")
+                            .keeping("the guest, which was asked to shut down"));
+        auto presence = tasks::presence_of(site, id);
+        if (!presence) return std::unexpected(std::move(presence.error()));
+        if (*presence != tasks::Presence::running) return {};
+    }
+    return fail(Error(ErrorKind::unavailable, fmt::format("the guest did not shut down within {}",
+                                                          base::format_duration(limit)))
+                    .advising("Look at its console, or stop it at once with `understudy vm "
+                              "stop`."));
+}
+
 Result<Reply> change_state(const Asked& asked, const VmId& id) {
     auto& hypervisor = asked.site().hypervisor;
     const auto& verb = asked.path[2];
@@ -56,9 +96,12 @@ Result<Reply> change_state(const Asked& asked, const VmId& id) {
     } else if (verb == "shutdown") {
         auto limit = number_field(asked.body, "limit_ms", kShutdownLimit);
         if (!limit) return std::unexpected(std::move(limit.error()));
-        UNDERSTUDY_TRY(
-            hypervisor.shutdown(id, Duration(static_cast<std::int64_t>(*limit % 86'400'000))));
+        if (*limit == 0 || *limit > kLongestShutdown)
+            return fail(ErrorKind::invalid, "a guest gets from 1 ms to 24 h to shut down");
+        UNDERSTUDY_TRY(check_defined(asked.site(), id));
+        UNDERSTUDY_TRY(shut_down(asked.site(), id, Duration(static_cast<std::int64_t>(*limit))));
     } else {
+        UNDERSTUDY_TRY(check_defined(asked.site(), id));
         UNDERSTUDY_TRY(hypervisor.stop(id));
     }
     return reply_with("vm", vm_view(asked.site(), id));

@@ -1,7 +1,10 @@
 #include "api/pairing.hpp"
 
 #include "base/base64.hpp"
+#include "base/shell_word.hpp"
 #include "net/secrets.hpp"
+
+#include <fmt/format.h>
 
 #include <nlohmann/json.hpp>
 
@@ -56,6 +59,32 @@ Result<InviteToken> decode_token(std::string_view text) {
     if (!time) return mangled();
     token.expires = *time;
     return token;
+}
+
+Result<> check_new_peer(const model::Cluster& ours, const std::vector<model::Peer>& peers,
+                        const model::Cluster& theirs, const std::string& fingerprint) {
+    if (theirs.id == ours.id)
+        return fail(Error(ErrorKind::refused, "a cluster cannot be its own peer")
+                        .advising("If one is a copy of the other, set one of them up anew."));
+    if (theirs.name == ours.name)
+        return fail(
+            Error(ErrorKind::refused, fmt::format("both clusters are named '{}'", ours.name))
+                .advising("Peers need different names."));
+    for (const auto& known : peers) {
+        if (known.id == theirs.id && known.fingerprint != fingerprint)
+            return fail(
+                Error(ErrorKind::refused,
+                      fmt::format("'{}' is a peer of '{}' with another certificate", known.name,
+                                  ours.name))
+                    .advising(fmt::format("If it was given a new identity, end the old pairing on "
+                                          "'{}' first: `understudy peer remove {} --force`.",
+                                          ours.name, base::shell_word(known.name))));
+        if (known.id != theirs.id && known.name == theirs.name)
+            return fail(Error(ErrorKind::refused, fmt::format("'{}' has another peer named '{}'",
+                                                              ours.name, known.name))
+                            .advising("Peers need different names."));
+    }
+    return {};
 }
 
 }  // namespace understudy::api

@@ -4,6 +4,7 @@
 
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace understudy::api {
 
@@ -19,5 +20,11 @@ struct InviteToken {
 std::string encode_token(const InviteToken& token);
 // invalid: mangled (it carries a checksum), or not a token at all.
 Result<InviteToken> decode_token(std::string_view text);
+
+// Whether `theirs`, proved by this certificate, may become a peer of `ours`. refused: it is the
+// same cluster, its name is taken, or it is a peer with another certificate: whoever holds an
+// invitation must not become, by claiming an id, a peer that has replicas here.
+Result<> check_new_peer(const model::Cluster& ours, const std::vector<model::Peer>& peers,
+                        const model::Cluster& theirs, const std::string& fingerprint);
 
 }  // namespace understudy::api

@@ -1,19 +1,23 @@
 #include "api/peer_server.hpp"
 
+#include "api/pairing.hpp"
 #include "api/peer_channel.hpp"
 #include "net/secrets.hpp"
+#include "protocol/limits.hpp"
 #include "protocol/messages.hpp"
 #include "tasks/ownership_news.hpp"
 
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
+#include <charconv>
+
 namespace understudy::api {
 namespace {
 
 net::HttpResponse refusal(const Error& error) {
     net::HttpResponse response;
-    response.status = protocol::http_status_of(error.kind());
+    response.status = net::status_of(error.kind());
     response.body = protocol::encode_error_reply(error);
     return response;
 }
@@ -24,16 +28,35 @@ Result<std::string> encoded(Result<T> result, Encode encode) {
     return encode(*result);
 }
 
+// Before any of the body is taken in: only an offer may be large, and nobody may leave open how
+// much will come.
+Result<> check_length(const net::HttpRequest& request) {
+    if (request.headers.find("Transfer-Encoding") != nullptr)
+        return fail(ErrorKind::invalid, "a body without a Content-Length is not taken");
+    const auto* text = request.headers.find("Content-Length");
+    auto route = protocol::parse_route(request.method, request.target);
+    if (text == nullptr || !route) return {};
+    std::uint64_t length = 0;
+    const auto read = std::from_chars(text->data(), text->data() + text->size(), length);
+    if (read.ec != std::errc{} || length > protocol::body_limit(route->call))
+        return fail(ErrorKind::invalid, "the body is too large for this call");
+    return {};
+}
+
 net::HttpServer::Options options_for(
     std::function<Result<model::Peer>(const net::HttpRequest&)> peer_of) {
     net::HttpServer::Options options;
+    options.body_limit = protocol::kMaxOfferBody;
     options.log = [](const std::string& line) { spdlog::info("peers' port: {}", line); };
     options.admit = [peer_of = std::move(peer_of)](
                         const net::HttpRequest& request) -> std::optional<net::HttpResponse> {
-        if (request.path == protocol::kPairPath) return std::nullopt;
-        auto peer = peer_of(request);
-        if (peer) return std::nullopt;
-        return refusal(peer.error());
+        if (request.path != protocol::kPairPath) {
+            auto peer = peer_of(request);
+            if (!peer) return refusal(peer.error());
+        }
+        auto fits = check_length(request);
+        if (!fits) return refusal(fits.error());
+        return std::nullopt;
     };
     return options;
 }
@@ -76,8 +99,6 @@ Result<model::Peer> PeerServer::peer_of(const net::HttpRequest& request) {
 net::HttpResponse PeerServer::handle(const net::HttpRequest& request) {
     auto route = protocol::parse_route(request.method, request.target);
     if (!route) return refusal(route.error());
-    if (request.body.size() > protocol::body_limit(route->call))
-        return refusal(Error(ErrorKind::invalid, "the body is too large for this call"));
     if (route->call == protocol::Call::channel) {
         // Joined here already, so that a refusal can still be an ordinary answer.
         auto receiver = join(request, *route);
@@ -146,19 +167,12 @@ Result<std::string> PeerServer::pair(const net::HttpRequest& request) {
     auto fingerprint = net::fingerprint(asked->certificate_pem);
     if (!fingerprint || *fingerprint != request.peer_fingerprint)
         return fail(ErrorKind::refused, "the certificate is not that of this connection");
-    if (asked->cluster.id == site_.cluster.id)
-        return fail(ErrorKind::refused, "a cluster cannot be its own peer");
     auto peers = site_.catalog.peers();
     if (!peers) return std::unexpected(std::move(peers.error()));
+    UNDERSTUDY_TRY(check_new_peer(site_.cluster, *peers, asked->cluster, *fingerprint));
     model::Peer peer;
-    for (const auto& known : *peers) {
-        if (known.id == asked->cluster.id)
-            peer = known;
-        else if (known.name == asked->cluster.name)
-            return fail(Error(ErrorKind::refused, fmt::format("'{}' has another peer named '{}'",
-                                                              site_.cluster.name, known.name))
-                            .advising("Peers need different names."));
-    }
+    for (const auto& known : *peers)
+        if (known.id == asked->cluster.id) peer = known;
     auto taken = site_.catalog.take_invite(net::sha256_hex(asked->secret), site_.clock.now());
     if (!taken) return std::unexpected(std::move(taken.error()));
     if (!*taken)

@@ -1,5 +1,6 @@
 #include "base/error.hpp"
 #include "base/ids.hpp"
+#include "base/shell_word.hpp"
 #include "base/units.hpp"
 
 #include <gtest/gtest.h>
@@ -40,6 +41,15 @@ TEST(Error, a_full_disk_is_no_space_and_a_dead_link_is_unavailable) {
     EXPECT_EQ(errno_error(ENOSPC, "write").kind(), ErrorKind::no_space);
     EXPECT_EQ(errno_error(ECONNRESET, "read").kind(), ErrorKind::unavailable);
     EXPECT_EQ(errno_error(ENOENT, "open").kind(), ErrorKind::not_found);
+}
+
+TEST(ShellWord, leaves_plain_names_and_disarms_all_others) {
+    EXPECT_EQ(shell_word("web-1.lan@nightly"), "web-1.lan@nightly");
+    EXPECT_EQ(shell_word("Müller"), "Müller");
+    EXPECT_EQ(shell_word(""), "''");
+    EXPECT_EQ(shell_word("a b"), "'a b'");
+    EXPECT_EQ(shell_word("$(rm -rf /) 'x"), R"('$(rm -rf /) '\''x')");
+    EXPECT_EQ(shell_word("~root"), "'~root'");
 }
 
 TEST(Ids, text_and_bytes_agree_both_ways) {

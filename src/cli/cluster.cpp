@@ -46,7 +46,8 @@ void render_status(const Context& context, const json& answer) {
     facts.add("understudyd", text_at(answer, "version"));
     facts.add("Hypervisor", hypervisor_text(at(answer, "hypervisor")));
     facts.add("Peers' port", text_at(answer, "listen_peers"));
-    facts.add("API port", text_at(answer, "listen_api"));
+    facts.add("API port", find_text(answer, "listen_api") == "" ? "off (no listen_api)"
+                                                                : text_at(answer, "listen_api"));
     facts.add("VMs", number_at(answer, "vms"));
     facts.add("Replicas", number_at(answer, "replicas"));
     facts.add("Peers", number_at(answer, "peers"));

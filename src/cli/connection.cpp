@@ -55,6 +55,10 @@ public:
         if (!call.body.empty()) headers.add("Content-Type", "application/json");
         auto response = client_.request(call.method, call.path, call.body, headers, call.patience);
         if (!response) return fail(std::move(response.error()));
+        if (response->status == 401 && token_.empty())
+            return fail(
+                Error(ErrorKind::unavailable,
+                      error_in(*response, json::parse(response->body, nullptr, false)).text()));
         if (response->status == 401)
             return fail(
                 Error(ErrorKind::unavailable, fmt::format("{} does not accept the token", where_))

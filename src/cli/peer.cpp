@@ -139,8 +139,12 @@ Result<Exit> peer_remove(Context& context, const Arguments& arguments) {
         if (!peer) return fail(std::move(peer.error()));
         const auto loss = fmt::format(
             "The pairing with {} ends: nothing is sent to it or received from it any more, and its "
-            "maps are forgotten. Pairing again needs a new invite.",
-            escape(text_at(at(*peer, "peer"), "name")));
+            "maps are forgotten. Pairing again needs a new invite.{}",
+            escape(text_at(at(*peer, "peer"), "name")),
+            arguments.has("force") ? " With --force unfinished transfers from it are removed too, "
+                                     "and bases for it are no longer held: the next send may have "
+                                     "to be a full one."
+                                   : "");
         UNDERSTUDY_TRY(confirm(context, loss, "Remove this peer?"));
     }
     if (arguments.has("force")) path += "?force=1";
@@ -268,10 +272,12 @@ std::vector<CommandSpec> peer_commands() {
          peer_info},
         {"peer remove",
          "End the pairing with a peer",
-         "Refused while replicas of it are here or VMs of this cluster are sent to it.",
+         "Refused while replicas of it are here, VMs of this cluster are sent to it, or a transfer "
+         "is "
+         "not over. Replicas and snapshots stay in any case.",
          "understudy peer remove dr",
          {kPeer},
-         {{"--force", "", "also while replicas or sends depend on it"}},
+         {{"--force", "", "also then; unfinished transfers from it are removed"}},
          peer_remove},
         {"peer map",
          "Say which network and pool here stand for a peer's",

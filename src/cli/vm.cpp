@@ -103,7 +103,9 @@ void render_vm(const Context& context, const json& answer) {
         return at(vm, key).is_array() ? list_at(vm, key) : list_at(answer, key);
     };
     if (!part("disks").empty()) out << "\n" << disk_table(part("disks"));
-    if (part("replications").empty())
+    if (find_text(at(vm, "ownership"), "phase") == "replica")
+        out << "\nA replica: `understudy replica info` tells more about it.\n";
+    else if (part("replications").empty())
         out << "\nNo peer holds a copy of this VM.\n";
     else
         out << "\n" << replication_table(part("replications"), now);

@@ -1,12 +1,15 @@
 #include "daemon/front_door.hpp"
 
+#include "api/cluster_status.hpp"
 #include "base/version.hpp"
 #include "catalog/open_catalog.hpp"
+#include "net/durable_file.hpp"
 #include "net/secrets.hpp"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
-#include <sys/stat.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 #include <filesystem>
@@ -43,6 +46,12 @@ net::HttpResponse json_response(int status, const nlohmann::json& body) {
     return response;
 }
 
+net::HttpResponse unknown_caller(const Error& error) {
+    auto response = api::error_response(error);
+    response.status = 401;
+    return response;
+}
+
 bool trusted(const net::HttpRequest& request) {
     if (!request.unix_peer) return false;
     // The socket's mode lets the owner and its group in; the kernel tells who it really is.
@@ -69,6 +78,7 @@ void FrontDoor::close() {
 
 Result<> FrontDoor::open() {
     UNDERSTUDY_TRY(make_private_dir(config_.state_dir));
+    UNDERSTUDY_TRY(lock_state());
     auto catalog = catalog::open_catalog({"sqlite", config_.state_dir + "/catalog.db"});
     if (!catalog) return fail(std::move(catalog.error()).during("open the catalog"));
     catalog_ = std::move(*catalog);
@@ -78,17 +88,27 @@ Result<> FrontDoor::open() {
     auto cluster = catalog_->find_cluster();
     if (!cluster) return std::unexpected(std::move(cluster.error()));
     if (*cluster)
-        UNDERSTUDY_TRY(open_house());
+        UNDERSTUDY_TRY(open_house(**cluster));
     else
         spdlog::warn("no cluster yet: `understudy cluster init NAME` makes one");
     UNDERSTUDY_TRY(listen_unix());
     return config_.listen_api.empty() ? Result<>{} : listen_https();
 }
 
-Result<> FrontDoor::open_house() {
-    auto cluster = catalog_->find_cluster();
-    if (!cluster) return std::unexpected(std::move(cluster.error()));
-    auto house = House::open(config_, **cluster, catalog_, identity_, clock_);
+// Two daemons on one directory would take each other's tasks for leftovers of a crash.
+Result<> FrontDoor::lock_state() {
+    const auto path = config_.state_dir + "/lock";
+    lock_.reset(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+    if (!lock_) return fail(errno_error(errno, "open " + path));
+    if (flock(lock_.get(), LOCK_EX | LOCK_NB) == 0) return {};
+    if (errno != EWOULDBLOCK) return fail(errno_error(errno, "lock " + path));
+    return fail(Error(ErrorKind::conflict,
+                      fmt::format("another understudyd is running on {}", config_.state_dir))
+                    .advising("Stop it first, or give this one a state_dir of its own."));
+}
+
+Result<> FrontDoor::open_house(const model::Cluster& cluster) {
+    auto house = House::open(config_, cluster, catalog_, identity_, clock_);
     if (!house) return std::unexpected(std::move(house.error()));
     house_ = std::move(*house);
     return {};
@@ -104,8 +124,8 @@ Result<> FrontDoor::listen_unix() {
     return unix_server_.start(
         std::move(*listener), std::nullopt, [this](const net::HttpRequest& request) {
             if (!trusted(request))
-                return api::error_response(Error(ErrorKind::refused, "not allowed on this socket")
-                                               .advising("Run as root or as understudyd's user."));
+                return unknown_caller(Error(ErrorKind::refused, "not allowed on this socket")
+                                          .advising("Run as root or as understudyd's user."));
             return handle(request);
         });
 }
@@ -117,14 +137,7 @@ Result<std::string> FrontDoor::token() {
     if (std::ifstream file(path); file && std::getline(file, text) && text.size() >= 32)
         return text;
     text = net::random_secret();
-    const auto temporary = path + ".new";
-    const auto before = umask(0077);
-    std::ofstream file(temporary, std::ios::trunc);
-    umask(before);
-    file << text << '\n';
-    file.close();
-    if (!file || rename(temporary.c_str(), path.c_str()) != 0)
-        return fail(errno_error(errno, "write " + path));
+    UNDERSTUDY_TRY(net::replace_file(config_.state_dir, "api-token", text + "\n", 0600));
     return text;
 }
 
@@ -142,11 +155,9 @@ Result<> FrontDoor::listen_https() {
         [this, wanted = "Bearer " + *secret](const net::HttpRequest& request) {
             const auto* shown = request.headers.find("Authorization");
             if (shown == nullptr || !net::constant_time_equal(*shown, wanted)) {
-                auto response = api::error_response(
+                return unknown_caller(
                     Error(ErrorKind::refused, "the API token is missing or wrong")
                         .advising("It is in the file api-token in understudyd's state directory."));
-                response.status = 401;
-                return response;
             }
             return handle(request);
         });
@@ -160,21 +171,19 @@ net::HttpResponse FrontDoor::handle(const net::HttpRequest& request) {
     return before_init(request);
 }
 
+net::HttpResponse FrontDoor::status_before_init() const {
+    api::ClusterStatus status;
+    status.version = base::version();
+    status.node = config_.node;
+    status.hypervisor_uri = config_.hypervisor;
+    status.listen_peers = config_.advertise;
+    status.listen_api = config_.listen_api;
+    return json_response(200, api::status_json(status));
+}
+
 net::HttpResponse FrontDoor::before_init(const net::HttpRequest& request) {
     const bool about_cluster = request.path == "/v1/cluster";
-    if (about_cluster && request.method == "GET")
-        return json_response(
-            200, {{"cluster", nullptr},
-                  {"version", std::string(base::version())},
-                  {"node", config_.node},
-                  {"hypervisor", {{"uri", config_.hypervisor}, {"ok", false}, {"error", ""}}},
-                  {"pools", nlohmann::json::array()},
-                  {"peers", 0},
-                  {"vms", 0},
-                  {"replicas", 0},
-                  {"tasks_running", 0},
-                  {"listen_peers", ""},
-                  {"listen_api", config_.listen_api}});
+    if (about_cluster && request.method == "GET") return status_before_init();
     if (!about_cluster || request.method != "POST")
         return api::error_response(Error(ErrorKind::refused, "this node is in no cluster yet")
                                        .advising("Make one: `understudy cluster init NAME`."));
@@ -194,8 +203,13 @@ Result<> FrontDoor::init_cluster(const std::string& name) {
     if (house_) return {};
     auto known = catalog_->find_cluster();
     if (!known) return std::unexpected(std::move(known.error()));
-    if (!*known) UNDERSTUDY_TRY(catalog_->save_cluster({random_.id<ClusterId>(), name}));
-    return open_house();
+    // The house first: a hypervisor, pool or port that is missing then leaves nothing behind.
+    const auto cluster = *known ? **known : model::Cluster{random_.id<ClusterId>(), name};
+    UNDERSTUDY_TRY(open_house(cluster));
+    if (*known) return {};
+    auto saved = catalog_->save_cluster(cluster);
+    if (!saved) house_.reset();
+    return saved;
 }
 
 }  // namespace understudy::daemon

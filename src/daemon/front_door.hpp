@@ -20,17 +20,20 @@ public:
     void close();
 
 private:
-    Result<> open_house();
+    Result<> lock_state();
+    Result<> open_house(const model::Cluster& cluster);
     Result<> listen_unix();
     Result<> listen_https();
     Result<std::string> token();
     net::HttpResponse handle(const net::HttpRequest& request);
+    net::HttpResponse status_before_init() const;
     net::HttpResponse before_init(const net::HttpRequest& request);
     Result<> init_cluster(const std::string& name);
 
     Config config_;
     SystemClock clock_;
     SystemRandom random_;
+    net::Fd lock_;  // held for as long as this process lives
     std::shared_ptr<ports::Catalog> catalog_;
     net::Identity identity_;
     net::HttpServer unix_server_;

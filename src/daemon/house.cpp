@@ -48,9 +48,9 @@ Result<std::unique_ptr<House>> House::open(const Config& config, const model::Cl
     std::unique_ptr<House> house(
         new House(config, cluster, std::move(catalog), std::move(*hypervisor), identity, clock));
     UNDERSTUDY_TRY(house->open_pools());
-    house->operators_ = std::make_unique<api::Operators>(
-        api::OperatorsContext{house->site_, identity, config.advertise, config.listen_api,
-                              config.hypervisor, [h = house.get()] { return h->capabilities(); }});
+    house->operators_ = std::make_unique<api::Operators>(api::OperatorsContext{
+        house->site_, house->receiving_, identity, config.advertise, config.listen_api,
+        config.hypervisor, [h = house.get()] { return h->capabilities(); }});
     UNDERSTUDY_TRY(house->runner_.recover());
     UNDERSTUDY_TRY(house->listen(identity));
     for (std::size_t i = 0; i < config.workers; ++i)

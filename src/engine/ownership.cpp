@@ -1,5 +1,7 @@
 #include "engine/ownership.hpp"
 
+#include "base/shell_word.hpp"
+
 #include <fmt/format.h>
 
 namespace understudy::engine {
@@ -68,7 +70,7 @@ Result<> may_start(const Ownership& here, const ClusterId& self, const std::stri
                                           vm_name, owner_name, here.epoch))
                             .advising(fmt::format("If '{0}' is lost, take it over with "
                                                   "`understudy replica promote {1}`.",
-                                                  owner_name, vm_name)));
+                                                  owner_name, base::shell_word(vm_name))));
     }
 }
 

@@ -67,8 +67,8 @@ Result<> parse_target(std::string_view target, HttpRequest& into);
 std::string_view reason_phrase(int status);
 // What an answer with this status means to the one who asked (404 → not_found …).
 ErrorKind kind_of_status(int status);
-// The status that tells of an error of this kind; kind_of_status(status_of(k)) == k but for
-// cancelled.
+// The status that tells of an error of this kind, in both APIs; kind_of_status(status_of(k)) == k
+// but for cancelled. The kind that a body states counts more than its status.
 int status_of(ErrorKind kind);
 
 }  // namespace understudy::net

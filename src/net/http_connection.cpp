@@ -77,7 +77,7 @@ HttpResponse HttpService::respond(const HttpRequest& request) const {
         HttpResponse response = handler(request);
         if (response.status != 101) return response;
         if (wants_frames(request) && upgrade) return response;
-        if (wants_frames(request)) return plain_answer(501, "this server offers no upgrade");
+        if (wants_frames(request)) return error_answer(501, "this server offers no upgrade");
         problem = "the handler switched protocols unasked";
     } catch (const std::exception& error) {
         problem = error.what();
@@ -86,7 +86,7 @@ HttpResponse HttpService::respond(const HttpRequest& request) const {
     }
     log(fmt::format("{} {} from {}: {}", request.method, request.path, request.peer_address,
                     problem));
-    return plain_answer(500, "a defect of Understudy; the daemon's log has more");
+    return error_answer(500, "a defect of Understudy; the daemon's log has more");
 }
 
 void HttpService::run_upgrade(ConnectionState& state, const HttpRequest& request,
@@ -144,7 +144,7 @@ void HttpService::turn_away(Fd socket) const {
     auto stream = open(std::move(socket));
     if (!stream) return;
     stream->set_timeouts(kLinger, kLinger);
-    HttpResponse full = plain_answer(503, "all connections of this server are taken");
+    HttpResponse full = error_answer(503, "all connections of this server are taken");
     full.headers.add("Retry-After", "1");
     if (write_response(*stream, full, false, false)) linger(*stream);
 }

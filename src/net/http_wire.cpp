@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <array>
+#include <nlohmann/json.hpp>
 
 namespace understudy::net {
 namespace {
@@ -78,11 +79,11 @@ Headers headers_of(const Fields& fields) {
 
 HttpResponse answer_to(const error_code& problem) {
     if (problem == http::error::header_limit)
-        return plain_answer(
+        return error_answer(
             431, fmt::format("the request's header is over {} KiB", kMaxHttpHeader / 1024));
     if (problem == http::error::body_limit || problem == http::error::buffer_overflow)
-        return plain_answer(413, "the request's body is too large");
-    return plain_answer(400, "this is not an HTTP/1.1 request: " + problem.message());
+        return error_answer(413, "the request's body is too large");
+    return error_answer(400, "this is not an HTTP/1.1 request: " + problem.message());
 }
 
 // Names and values that would end a header line early must not get into one.
@@ -133,14 +134,22 @@ bool has_request(HttpInput& input, Duration idle) {
 
 NoRequest no_request(const Result<Step>& step, const error_code& problem) {
     if (!step || *step == Step::ended) return {std::nullopt};
-    if (*step == Step::timed_out) return {plain_answer(408, "the request did not arrive in time")};
+    if (*step == Step::timed_out) return {error_answer(408, "the request did not arrive in time")};
     return {answer_to(problem)};
 }
 
 }  // namespace
 
-HttpResponse plain_answer(int status, std::string_view text) {
-    return {status, "text/plain; charset=utf-8", std::string(text) + "\n", {}};
+HttpResponse error_answer(int status, std::string_view text) {
+    const nlohmann::json body{{"error",
+                               {{"kind", std::string(base::to_string(kind_of_status(status)))},
+                                {"text", std::string(text)},
+                                {"kept", ""},
+                                {"advice", ""}}}};
+    HttpResponse response;
+    response.status = status;
+    response.body = body.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+    return response;
 }
 
 std::expected<ReceivedRequest, NoRequest> read_request(HttpInput& input,
@@ -156,7 +165,7 @@ std::expected<ReceivedRequest, NoRequest> read_request(HttpInput& input,
     bool arrived = step && (*step == Step::header_done || *step == Step::message_done);
     if (!arrived) return std::unexpected(no_request(step, problem));
     auto request = request_of(parser, input.stream);
-    if (!request) return std::unexpected(NoRequest{plain_answer(400, request.error().text())});
+    if (!request) return std::unexpected(NoRequest{error_answer(400, request.error().text())});
     if (check) {
         if (auto answer = check(*request)) return std::unexpected(NoRequest{std::move(answer)});
     }

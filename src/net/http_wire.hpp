@@ -43,7 +43,8 @@ std::expected<ReceivedRequest, NoRequest> read_request(HttpInput& input,
                                                        const RequestLimits& limits,
                                                        const HeaderCheck& check);
 
-HttpResponse plain_answer(int status, std::string_view text);
+// An error in the JSON form that both APIs use, so that whoever asks needs to read only one.
+HttpResponse error_answer(int status, std::string_view text);
 
 // `head_only`: the answer to a HEAD request, without the body but with its length.
 Result<> write_response(Stream& stream, const HttpResponse& response, bool keep_alive,

@@ -67,6 +67,5 @@ Result<std::vector<model::ReadinessIssue>> decode_commit_reply(std::string_view 
 std::string encode_error_reply(const Error&);
 // The peer's error; if the body is no such thing (a proxy's page), an error that says so.
 Error decode_error_reply(std::string_view body, int http_status);
-int http_status_of(ErrorKind kind);
 
 }  // namespace understudy::protocol

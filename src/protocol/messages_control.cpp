@@ -2,9 +2,6 @@
 #include "protocol/messages.hpp"
 #include "protocol/text.hpp"
 
-#include <array>
-#include <utility>
-
 namespace understudy::protocol {
 
 using detail::decoded;
@@ -129,24 +126,6 @@ Error decode_error_reply(std::string_view body, int http_status) {
     return Error(http_status >= 500 ? ErrorKind::unavailable : ErrorKind::invalid,
                  fmt::format("the peer answered HTTP {} without saying why", http_status))
         .advising("Check that the address is that of an understudyd (peers' port, 7373).");
-}
-
-int http_status_of(ErrorKind kind) {
-    constexpr std::array<std::pair<ErrorKind, int>, 10> kStatuses{{
-        {ErrorKind::unavailable, 503},
-        {ErrorKind::conflict, 409},
-        {ErrorKind::unsupported, 501},
-        {ErrorKind::invalid, 400},
-        {ErrorKind::not_found, 404},
-        {ErrorKind::refused, 403},
-        {ErrorKind::no_space, 507},
-        {ErrorKind::corrupt, 422},
-        {ErrorKind::cancelled, 503},
-        {ErrorKind::internal, 500},
-    }};
-    for (const auto& [known, status] : kStatuses)
-        if (known == kind) return status;
-    return 500;
 }
 
 }  // namespace understudy::protocol

@@ -201,7 +201,6 @@ TEST(Messages, an_error_reply_keeps_what_the_operator_needs) {
     const auto strange = decode_error_reply("<html>502</html>", 502);
     EXPECT_EQ(strange.kind(), ErrorKind::unavailable);
     EXPECT_THAT(strange.text(), HasSubstr("HTTP 502"));
-    EXPECT_EQ(http_status_of(ErrorKind::no_space), 507);
 }
 
 TEST(Paths, what_is_built_is_understood) {

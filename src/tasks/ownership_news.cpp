@@ -12,6 +12,17 @@
 namespace understudy::tasks {
 namespace {
 
+Result<> pause_superseded(Site& site, const model::Vm& vm, const std::string& owner) {
+    auto presence = presence_of(site, vm.id);
+    if (!presence) return std::unexpected(std::move(presence.error()));
+    if (*presence != Presence::running) return {};
+    spdlog::error("VM '{}' runs here, but '{}' owns it now: it is paused, its writes are kept",
+                  vm.name, owner);
+    return site.hypervisor.pause(vm.id);
+}
+
+}  // namespace
+
 Result<bool> shared_with(Site& site, const model::Vm& vm, const ClusterId& peer) {
     if (vm.ownership.owner == peer) return true;
     auto sent = site.catalog.replications(vm.id);
@@ -25,17 +36,6 @@ Result<bool> shared_with(Site& site, const model::Vm& vm, const ClusterId& peer)
         return hold.kind == model::HoldKind::base && hold.detail == peer.text();
     });
 }
-
-Result<> pause_superseded(Site& site, const model::Vm& vm, const std::string& owner) {
-    auto presence = presence_of(site, vm.id);
-    if (!presence) return std::unexpected(std::move(presence.error()));
-    if (*presence != Presence::running) return {};
-    spdlog::error("VM '{}' runs here, but '{}' owns it now: it is paused, its writes are kept",
-                  vm.name, owner);
-    return site.hypervisor.pause(vm.id);
-}
-
-}  // namespace
 
 Result<std::vector<ports::OwnershipNote>> ownership_notes_for(Site& site, const ClusterId& peer) {
     auto vms = site.catalog.vms();

@@ -10,6 +10,9 @@ namespace understudy::tasks {
 // to it, by either side's doing).
 Result<std::vector<ports::OwnershipNote>> ownership_notes_for(Site& site, const ClusterId& peer);
 
+// Whether a VM is the business of a peer too: owned there, sent there, or once received from there.
+Result<bool> shared_with(Site& site, const model::Vm& vm, const ClusterId& peer);
+
 // Takes in what a peer says. It is believed only about VMs that the two share, and only where it
 // claims a VM for itself. A VM found running here after it was superseded is paused at once: its
 // writes are kept, and it does not run twice.

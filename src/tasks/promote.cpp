@@ -1,3 +1,4 @@
+#include "base/shell_word.hpp"
 #include "engine/ownership.hpp"
 #include "engine/send_plan.hpp"
 #include "tasks/arguments.hpp"
@@ -115,7 +116,7 @@ Result<> start(Work& work) {
                             .keeping("the VM, defined here on the chosen snapshot")
                             .advising(fmt::format("Mend what is named above, then "
                                                   "`understudy vm start {}`.",
-                                                  vm->name)));
+                                                  base::shell_word(vm->name))));
     }
     auto& result = work.result();
     result["vm"] = vm->name;

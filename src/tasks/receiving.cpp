@@ -2,6 +2,7 @@
 
 #include "engine/ownership.hpp"
 #include "engine/send_plan.hpp"
+#include "tasks/ownership_news.hpp"
 #include "tasks/volumes.hpp"
 
 #include <fmt/format.h>
@@ -16,6 +17,9 @@ Result<ports::PeerVm> Receiving::look_up(const ClusterId& from, const VmId& id) 
     if (!vm) return std::unexpected(std::move(vm.error()));
     ports::PeerVm answer;
     if (!*vm) return answer;
+    auto shared = shared_with(site_, **vm, from);
+    if (!shared) return std::unexpected(std::move(shared.error()));
+    if (!*shared) return answer;
     answer.known = true;
     answer.ownership = (*vm)->ownership;
     if ((*vm)->ownership.owner != from) return answer;  // its snapshots are no business of theirs
@@ -34,6 +38,7 @@ Result<model::TransferOffer> Receiving::offer(const ClusterId& from,
     if (*vm) here = (*vm)->ownership;
     UNDERSTUDY_TRY(
         engine::may_receive(here, request.ownership, site_.cluster.id, from, request.vm_name));
+    UNDERSTUDY_TRY(check_rights(from, *vm, request));
     auto there = site_.catalog.find_snapshot(request.snapshot.id);
     if (!there) return std::unexpected(std::move(there.error()));
     model::TransferOffer answer;
@@ -59,6 +64,82 @@ Result<model::TransferOffer> Receiving::offer(const ClusterId& from,
     return answer;
 }
 
+namespace {
+
+std::unexpected<Error> foreign_volume(const model::SnapshotDisk& disk) {
+    return fail(
+        Error(ErrorKind::refused,
+              fmt::format("the volume of disk '{}' belongs to another VM here", disk.target))
+            .advising("Release the VM and take a fresh snapshot: it gets new volumes."));
+}
+
+bool any_of_volumes(const std::vector<model::SnapshotDisk>& disks, const VolumeId& volume) {
+    return std::any_of(disks.begin(), disks.end(),
+                       [&](const auto& disk) { return disk.volume == volume; });
+}
+
+}  // namespace
+
+// Nothing of another peer's VM or transfer, and no other VM's volume, may be touched, whatever ids
+// and epochs are claimed.
+Result<> Receiving::check_rights(const ClusterId& from, const std::optional<model::Vm>& here,
+                                 const model::TransferRequest& request) {
+    if (here) {
+        auto shared = shared_with(site_, *here, from);
+        if (!shared) return std::unexpected(std::move(shared.error()));
+        if (!*shared)
+            return fail(
+                Error(ErrorKind::refused,
+                      fmt::format("VM '{}' is here already and has nothing to do with '{}'",
+                                  request.vm_name, cluster_name(site_, from)))
+                    .advising("If it was taken over there, remove the replica that is here first: "
+                              "`understudy replica remove`."));
+    }
+    const auto& disks = request.snapshot.disks;
+    auto transfers = site_.catalog.transfers();
+    if (!transfers) return std::unexpected(std::move(transfers.error()));
+    for (const auto& other : *transfers) {
+        if (other.request.vm == request.vm && other.source != from)
+            return fail(
+                Error(ErrorKind::refused,
+                      fmt::format("another peer is sending VM '{}' here", request.vm_name))
+                    .advising("One cluster owns a VM. If that peer is gone, remove it from the "
+                              "peers here."));
+        if (other.request.vm == request.vm) continue;
+        for (const auto& disk : disks)
+            if (any_of_volumes(other.request.snapshot.disks, disk.volume))
+                return foreign_volume(disk);
+    }
+    auto vms = site_.catalog.vms();
+    if (!vms) return std::unexpected(std::move(vms.error()));
+    for (const auto& vm : *vms) {
+        if (vm.id == request.vm) continue;
+        auto snapshots = site_.catalog.snapshots(vm.id);
+        if (!snapshots) return std::unexpected(std::move(snapshots.error()));
+        for (const auto& disk : disks) {
+            for (const auto& own : vm.disks)
+                if (own.volume == disk.volume) return foreign_volume(disk);
+            for (const auto& snapshot : *snapshots)
+                if (any_of_volumes(snapshot.disks, disk.volume)) return foreign_volume(disk);
+        }
+    }
+    return {};
+}
+
+Result<> Receiving::give_up(const model::Transfer& transfer) {
+    {
+        const auto running = session(transfer.id);
+        const std::lock_guard busy(running->busy);
+        end_attempt(*running);
+        auto still = site_.catalog.transfer(transfer.id);
+        if (!still && still.error().kind() != ErrorKind::not_found)
+            return std::unexpected(std::move(still.error()));
+        if (still) UNDERSTUDY_TRY(discard(*still));
+    }
+    drop_session(transfer.id);
+    return {};
+}
+
 Result<> Receiving::give_up_others(const model::TransferRequest& request) {
     auto all = site_.catalog.transfers();
     if (!all) return std::unexpected(std::move(all.error()));
@@ -66,12 +147,17 @@ Result<> Receiving::give_up_others(const model::TransferRequest& request) {
         if (other.request.vm != request.vm) continue;
         if (other.request.snapshot.id == request.snapshot.id && other.request.base == request.base)
             continue;
-        const auto running = session(other.id);
-        const std::lock_guard busy(running->busy);
-        end_attempt(*running);
-        UNDERSTUDY_TRY(discard(other));
-        forget(other.id);
+        UNDERSTUDY_TRY(give_up(other));
     }
+    return {};
+}
+
+Result<> Receiving::forget(const ClusterId& from) {
+    const std::lock_guard lock(offers_);
+    auto all = site_.catalog.transfers();
+    if (!all) return std::unexpected(std::move(all.error()));
+    for (const auto& transfer : *all)
+        if (transfer.source == from) UNDERSTUDY_TRY(give_up(transfer));
     return {};
 }
 
@@ -153,7 +239,8 @@ std::shared_ptr<Receiving::Session> Receiving::session(const TransferId& id) {
     return found;
 }
 
-void Receiving::forget(const TransferId& id) {
+// A call that still holds the session finds its transfer gone.
+void Receiving::drop_session(const TransferId& id) {
     const std::lock_guard lock(mutex_);
     sessions_.erase(id);
 }
@@ -269,6 +356,8 @@ Result<std::vector<model::ReadinessIssue>> Receiving::commit(const ClusterId& fr
     if (!transfer) return std::unexpected(std::move(transfer.error()));
     const auto running = session(id);
     const std::lock_guard busy(running->busy);
+    transfer = transfer_of(from, id);  // again: it may have ended while this call waited
+    if (!transfer) return std::unexpected(std::move(transfer.error()));
     if (!running->receiver || running->attempt != attempt)
         return fail(ErrorKind::conflict, "this attempt of the transfer is over");
     UNDERSTUDY_TRY(running->receiver->finish(totals));
@@ -279,7 +368,7 @@ Result<std::vector<model::ReadinessIssue>> Receiving::commit(const ClusterId& fr
         if (!published) return fail(std::move(published.error()).during("publish a disk"));
     }
     UNDERSTUDY_TRY(publish(*transfer));
-    forget(id);
+    drop_session(id);
     return readiness(from, transfer->request.definition, transfer->request.snapshot.disks);
 }
 
@@ -334,14 +423,7 @@ Result<> Receiving::abandon(const ClusterId& from, const TransferId& id) {
     auto transfer = transfer_of(from, id);
     if (!transfer && transfer.error().kind() == ErrorKind::conflict) return {};
     if (!transfer) return std::unexpected(std::move(transfer.error()));
-    const auto running = session(id);
-    const std::lock_guard busy(running->busy);
-    end_attempt(*running);
-    auto published = site_.catalog.find_snapshot(transfer->request.snapshot.id);
-    if (!published) return std::unexpected(std::move(published.error()));
-    if (!*published) UNDERSTUDY_TRY(discard(*transfer));
-    forget(id);
-    return {};
+    return give_up(*transfer);
 }
 
 void Receiving::stop() {

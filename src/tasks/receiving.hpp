@@ -11,11 +11,12 @@ namespace understudy::tasks {
 
 // The target's side of sends: what the peers' API calls. Thread-safe. Every call is idempotent, and
 // whatever a crash leaves is taken up by the peer's next offer. A peer reaches only VMs that it
-// owns by what both sides know.
+// owns by what both sides know, its own transfers and its own VMs' volumes.
 class Receiving {
 public:
     explicit Receiving(Site& site) : site_(site) {}
 
+    // A VM that is none of the peer's business is answered like one that is not here.
     Result<ports::PeerVm> look_up(const ClusterId& from, const VmId& vm);
 
     // Begins or goes on with a transfer; whatever attempt was running for it is over. Unfinished
@@ -32,6 +33,9 @@ public:
                                                       std::uint64_t attempt, const model::Totals&);
     Result<> abandon(const ClusterId& from, const TransferId&);
 
+    // Ends and removes every unfinished transfer of a peer; for the end of a pairing.
+    Result<> forget(const ClusterId& from);
+
     // Makes what came durable and ends all attempts; for a clean stop.
     void stop();
 
@@ -43,7 +47,7 @@ private:
     };
 
     std::shared_ptr<Session> session(const TransferId&);
-    void forget(const TransferId&);
+    void drop_session(const TransferId&);
     void end_attempt(Session&);
     Result<model::Transfer> transfer_of(const ClusterId& from, const TransferId&);
     Result<model::Transfer> new_transfer(const ClusterId& from, const model::TransferRequest&);
@@ -54,6 +58,9 @@ private:
     Result<std::shared_ptr<mover::Receiver>> open_receiver(const model::Transfer&);
     Result<> publish(const model::Transfer&);
     Result<> discard(const model::Transfer&);
+    Result<> check_rights(const ClusterId& from, const std::optional<model::Vm>& here,
+                          const model::TransferRequest&);
+    Result<> give_up(const model::Transfer&);
     Result<> give_up_others(const model::TransferRequest&);
     std::vector<model::ReadinessIssue> readiness(const ClusterId& from, const model::Definition&,
                                                  const std::vector<model::SnapshotDisk>&);

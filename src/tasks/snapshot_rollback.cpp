@@ -1,3 +1,4 @@
+#include "base/shell_word.hpp"
 #include "engine/ownership.hpp"
 #include "tasks/arguments.hpp"
 #include "tasks/kinds.hpp"
@@ -23,7 +24,7 @@ Result<> check(Work& work) {
         return fail(Error(ErrorKind::refused, fmt::format("VM '{}' is running", vm->name))
                         .keeping("everything as it was")
                         .advising(fmt::format("Shut it down first: `understudy vm shutdown {}`.",
-                                              vm->name)));
+                                              base::shell_word(vm->name))));
     return {};
 }
 

@@ -22,11 +22,11 @@ usage() {
 }
 
 xml() { # text that is safe in element content and in quoted attributes
-    local text=${1//&/&amp;}
-    text=${text//</&lt;}
-    text=${text//>/&gt;}
-    text=${text//\"/&quot;}
-    printf '%s' "${text//\'/&apos;}"
+    local text=${1//'&'/'&amp;'} # quoted: a bare & would stand for what was found
+    text=${text//'<'/'&lt;'}
+    text=${text//'>'/'&gt;'}
+    text=${text//'"'/'&quot;'}
+    printf '%s' "${text//"'"/'&apos;'}"
 }
 
 name='' image='' uuid='' memory=128 serial='' talk='' cmdline='' agent='' bridge=''

@@ -1,3 +1,4 @@
+#include "base/shell_word.hpp"
 #include "hypervisor/libvirt/adapt_steps.hpp"
 #include "hypervisor/libvirt/xml.hpp"
 
@@ -49,10 +50,10 @@ void connect(const Adapting& work, pugi::xml_node interface, const std::string& 
                        ? fmt::format("network {} is mapped to {}, which is not here; see `virsh "
                                      "net-list --all`, or map it to another with `understudy peer "
                                      "map PEER network {}=HERE`",
-                                     there, here, there)
+                                     there, here, base::shell_word(there))
                        : fmt::format("there is no network {} here; say which one to use with "
                                      "`understudy peer map PEER network {}=HERE`",
-                                     there, there));
+                                     there, base::shell_word(there)));
         return;
     }
     const auto type = attribute_of(interface, "type");
