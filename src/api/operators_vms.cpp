@@ -1,6 +1,5 @@
 #include "api/operators_calls.hpp"
 #include "api/views.hpp"
-#include "engine/ownership.hpp"
 #include "tasks/ownership_news.hpp"
 #include "tasks/volumes.hpp"
 
@@ -14,28 +13,6 @@ using nlohmann::json;
 constexpr std::uint64_t kShutdownLimit = 120'000;
 constexpr Duration kLookEvery{200};
 constexpr std::uint64_t kLongestShutdown = 24ULL * 3600 * 1000;
-
-// Before a VM with a replica starts, the peers are asked, so that one promoted elsewhere while this
-// cluster was away does not run twice. A peer that does not answer cannot object.
-Result<> check_start(const Asked& asked, const VmId& id) {
-    auto& site = asked.site();
-    auto known = site.catalog.find_vm(id);
-    if (!known) return std::unexpected(std::move(known.error()));
-    if (!*known) return {};
-    auto sent = site.catalog.replications(id);
-    if (!sent) return std::unexpected(std::move(sent.error()));
-    for (const auto& replication : *sent) {
-        auto link = site.peers.to(replication.peer);
-        if (!link) continue;
-        auto there = (*link)->look_up(id);
-        if (there && there->known)
-            UNDERSTUDY_TRY(tasks::hear_ownership(site, replication.peer, {{id, there->ownership}}));
-    }
-    auto now = site.catalog.vm(id);
-    if (!now) return std::unexpected(std::move(now.error()));
-    return engine::may_start(now->ownership, site.cluster.id, now->name,
-                             tasks::cluster_name(site, now->ownership.owner));
-}
 
 // A running task may be switching or merging the VM's layers.
 Result<> check_idle(tasks::Site& site, const VmId& id) {
@@ -91,7 +68,7 @@ Result<Reply> change_state(const Asked& asked, const VmId& id) {
     const auto& verb = asked.path[2];
     if (verb == "start") {
         UNDERSTUDY_TRY(check_idle(asked.site(), id));
-        UNDERSTUDY_TRY(check_start(asked, id));
+        UNDERSTUDY_TRY(tasks::check_start(asked.site(), id));
         UNDERSTUDY_TRY(hypervisor.start(id));
     } else if (verb == "shutdown") {
         auto limit = number_field(asked.body, "limit_ms", kShutdownLimit);

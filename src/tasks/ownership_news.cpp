@@ -86,4 +86,23 @@ Result<> contact_peer(Site& site, const ClusterId& peer, const model::Capabiliti
     return site.catalog.touch_peer(peer, site.clock.now(), *theirs);
 }
 
+Result<> check_start(Site& site, const VmId& id) {
+    auto known = site.catalog.find_vm(id);
+    if (!known) return std::unexpected(std::move(known.error()));
+    if (!*known) return {};
+    auto sent = site.catalog.replications(id);
+    if (!sent) return std::unexpected(std::move(sent.error()));
+    for (const auto& replication : *sent) {
+        auto link = site.peers.to(replication.peer);
+        if (!link) continue;
+        auto there = (*link)->look_up(id);
+        if (there && there->known)
+            UNDERSTUDY_TRY(hear_ownership(site, replication.peer, {{id, there->ownership}}));
+    }
+    auto now = site.catalog.vm(id);
+    if (!now) return std::unexpected(std::move(now.error()));
+    return engine::may_start(now->ownership, site.cluster.id, now->name,
+                             cluster_name(site, now->ownership.owner));
+}
+
 }  // namespace understudy::tasks

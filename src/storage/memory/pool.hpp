@@ -43,6 +43,9 @@ public:
     void set_capacity(ByteSize total);  // no_space once that much is in use; unlimited at first
     // What the pool holds for a volume, one line per layer, for comparing before and after.
     std::vector<std::string> traces(const VolumeId&);
+    std::vector<VolumeId> volumes();
+    // Those of its layers that are being received or prepared.
+    std::vector<std::string> unfinished(const VolumeId&);
 
     const std::string& name() const override;
     ports::StorageFeatures features() const override;

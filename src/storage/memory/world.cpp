@@ -199,4 +199,22 @@ std::vector<std::string> MemoryPool::traces(const VolumeId& id) {
     return lines;
 }
 
+std::vector<VolumeId> MemoryPool::volumes() {
+    const std::lock_guard lock(state_->mutex);
+    std::vector<VolumeId> ids;
+    for (const auto& [id, volume] : state_->volumes) ids.push_back(id);
+    return ids;
+}
+
+std::vector<std::string> MemoryPool::unfinished(const VolumeId& id) {
+    const std::lock_guard lock(state_->mutex);
+    std::vector<std::string> lines;
+    const auto found = state_->volumes.find(id);
+    if (found == state_->volumes.end()) return lines;
+    for (const auto& layer : found->second.layers)
+        if (layer.role == Role::incoming || layer.role == Role::prepared)
+            lines.push_back(layer.location);
+    return lines;
+}
+
 }  // namespace understudy::memory

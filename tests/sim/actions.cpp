@@ -1,0 +1,411 @@
+#include "actions.hpp"
+
+#include "model/json.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <stdexcept>
+
+namespace understudy::sim {
+namespace {
+
+template <class T>
+T got(Result<T> result) {
+    if (!result) throw std::runtime_error(result.error().text());
+    return std::move(*result);
+}
+
+}  // namespace
+
+void Actions::set_stage() {
+    auto& chance = world_.chance();
+    auto& weather = world_.weather;
+    const auto rough = [&](std::uint64_t low, std::uint64_t high) {
+        return chance.one_in(3) ? 0 : static_cast<unsigned>(chance.between(low, high));
+    };
+    weather.dies = rough(100, 1500);
+    weather.call_fails = rough(100, 2000);
+    weather.message_lost = rough(4, 40);
+    weather.message_repeated = rough(4, 30);
+    weather.frame_lost = rough(20, 200);
+    weather.frame_damaged = rough(30, 300);
+    weather.frame_repeated = rough(20, 200);
+    weather.meanwhile = rough(30, 300);
+    const auto vms = chance.between(1, 2);
+    for (std::uint64_t i = 1; i <= vms; ++i) {
+        std::vector<ByteSize> disks;
+        for (auto n = chance.between(1, 2); n > 0; --n)
+            disks.emplace_back(Image::kSector * chance.between(64, 1200));
+        auto& home = chance.one_in(5) ? world_.b() : world_.a();
+        const auto vm = home.create_vm(fmt::format("vm{}", i), disks);
+        world_.say(home, fmt::format("vm{} runs with {} disks", i, disks.size()));
+        for (const auto& disk : home.hypervisor().disks(vm)) {
+            const auto sectors = disk.size.count() / Image::kSector;
+            for (int n = 0; n < 4; ++n) {
+                const auto at = chance.below(sectors);
+                home.write(vm, disk.target, at, std::min(sectors - at, chance.between(1, 60)),
+                           world_.next_stamp());
+            }
+        }
+    }
+}
+
+void Actions::some_action() {
+    struct Choice {
+        unsigned weight;
+        void (Actions::*act)();
+    };
+    static const Choice kChoices[] = {{30, &Actions::run_tasks},
+                                      {14, &Actions::guest_writes},
+                                      {5, &Actions::guest_trims},
+                                      {2, &Actions::disk_grows},
+                                      {2, &Actions::disk_comes_or_goes},
+                                      {9, &Actions::take_snapshot},
+                                      {4, &Actions::remove_snapshots},
+                                      {2, &Actions::roll_back},
+                                      {10, &Actions::send},
+                                      {3, &Actions::cancel_or_retry},
+                                      {1, &Actions::promote},
+                                      {1, &Actions::remove_replica},
+                                      {1, &Actions::release},
+                                      {2, &Actions::start_or_stop},
+                                      {2, &Actions::exchange},
+                                      {2, &Actions::line_changes},
+                                      {2, &Actions::room_changes},
+                                      {2, &Actions::daemon_ends},
+                                      {6, &Actions::daemon_starts},
+                                      {4, &Actions::time_passes}};
+    unsigned all = 0;
+    for (const auto& choice : kChoices) all += choice.weight;
+    auto at = world_.chance().below(all);
+    for (const auto& choice : kChoices) {
+        if (at < choice.weight) return (this->*choice.act)();
+        at -= choice.weight;
+    }
+}
+
+void Actions::small_action() {
+    using Act = void (Actions::*)();
+    static const std::vector<Act> kActs{&Actions::guest_writes,    &Actions::guest_writes,
+                                        &Actions::guest_trims,     &Actions::run_tasks,
+                                        &Actions::cancel_or_retry, &Actions::exchange,
+                                        &Actions::line_changes,    &Actions::room_changes,
+                                        &Actions::daemon_ends,     &Actions::start_or_stop};
+    (this->*world_.chance().pick(kActs))();
+}
+
+std::vector<Actions::Seen> Actions::machines() {
+    std::vector<Seen> all;
+    for (auto& cluster : world_.clusters())
+        for (const auto& vm : got(cluster->hypervisor().list()))
+            all.push_back({cluster.get(), vm.id, vm.name});
+    return all;
+}
+
+std::vector<Actions::Seen> Actions::known(model::Phase phase) {
+    std::vector<Seen> all;
+    for (auto& cluster : world_.clusters())
+        for (const auto& vm : got(cluster->catalog().vms()))
+            if (vm.ownership.phase == phase) all.push_back({cluster.get(), vm.id, vm.name});
+    return all;
+}
+
+Cluster& Actions::any_cluster() {
+    return *world_.chance().pick(world_.clusters());
+}
+
+void Actions::run_tasks() {
+    any_cluster().run_one();
+}
+
+void Actions::guest_writes() {
+    auto& chance = world_.chance();
+    const auto all = machines();
+    if (all.empty()) return;
+    const auto& on = chance.pick(all);
+    const auto disks = on.cluster->hypervisor().disks(on.vm);
+    if (disks.empty()) return;
+    const auto& disk = chance.pick(disks);
+    const auto sectors =
+        on.cluster->hypervisor().images(on.vm)[disk.target].size().count() / Image::kSector;
+    const auto at = chance.below(sectors);
+    const auto count =
+        std::min(sectors - at, chance.one_in(3) ? chance.between(8, 80) : chance.between(1, 8));
+    if (on.cluster->write(on.vm, disk.target, at, count, world_.next_stamp()))
+        world_.say(*on.cluster, fmt::format("{} writes {} sectors at {} of {}", on.name, count, at,
+                                            disk.target));
+}
+
+void Actions::guest_trims() {
+    auto& chance = world_.chance();
+    const auto all = machines();
+    if (all.empty()) return;
+    const auto& on = chance.pick(all);
+    const auto disks = on.cluster->hypervisor().disks(on.vm);
+    if (disks.empty()) return;
+    const auto& disk = chance.pick(disks);
+    const auto sectors =
+        on.cluster->hypervisor().images(on.vm)[disk.target].size().count() / Image::kSector;
+    const auto at = chance.below(sectors);
+    const auto count = std::min(sectors - at, chance.between(1, 200));
+    if (on.cluster->trim(on.vm, disk.target, at, count))
+        world_.say(*on.cluster,
+                   fmt::format("{} trims {} sectors at {} of {}", on.name, count, at, disk.target));
+}
+
+void Actions::disk_grows() {
+    auto& chance = world_.chance();
+    const auto all = machines();
+    if (all.empty()) return;
+    const auto& on = chance.pick(all);
+    const auto disks = on.cluster->hypervisor().disks(on.vm);
+    if (disks.empty() || on.cluster->busy()) return;
+    const auto& disk = chance.pick(disks);
+    const auto size = on.cluster->hypervisor().images(on.vm)[disk.target].size() +
+                      ByteSize(Image::kSector * chance.between(1, 64));
+    if (on.cluster->grow(on.vm, disk.target, size))
+        world_.say(*on.cluster,
+                   fmt::format("{} of {} grows to {}", disk.target, on.name, size.count()));
+}
+
+void Actions::disk_comes_or_goes() {
+    auto& chance = world_.chance();
+    const auto all = machines();
+    if (all.empty()) return;
+    const auto& on = chance.pick(all);
+    if (on.cluster->busy()) return;
+    const auto disks = on.cluster->hypervisor().disks(on.vm);
+    if (disks.size() > 1 && chance.one_in(2)) {
+        const auto target = chance.pick(disks).target;
+        world_.say(*on.cluster, fmt::format("{} of {} is unplugged", target, on.name));
+        on.cluster->unplug(on.vm, target);
+        return;
+    }
+    if (disks.size() > 3) return;
+    for (char letter = 'a';; ++letter) {
+        const auto target = fmt::format("vd{}", letter);
+        if (std::ranges::any_of(disks, [&](const auto& d) { return d.target == target; })) continue;
+        world_.say(*on.cluster, fmt::format("{} gets {}", on.name, target));
+        on.cluster->plug(on.vm, target, ByteSize(Image::kSector * chance.between(64, 400)));
+        return;
+    }
+}
+
+void Actions::take_snapshot() {
+    const auto all = machines();
+    if (all.empty()) return;
+    const auto& on = world_.chance().pick(all);
+    const auto known = got(on.cluster->catalog().find_vm(on.vm));
+    if (known && known->ownership.phase != model::Phase::owned) return;
+    queue_snapshot(on);
+}
+
+std::optional<TaskId> Actions::queue_snapshot(const Seen& on) {
+    const auto name = fmt::format("s{}", ++snapshots_);
+    return on.cluster->queue(
+        "snapshot_create", on.vm, fmt::format("snapshot {}@{}", on.name, name),
+        {{"snapshot", world_.chance().id<SnapshotId>().text()}, {"name", name}, {"freeze", true}});
+}
+
+void Actions::remove_snapshots() {
+    auto& cluster = any_cluster();
+    const auto vms = got(cluster.catalog().vms());
+    if (vms.empty()) return;
+    const auto& vm = world_.chance().pick(vms);
+    auto ids = nlohmann::json::array();
+    std::string names;
+    for (const auto& snapshot : got(cluster.catalog().snapshots(vm.id)))
+        if (world_.chance().one_in(2)) {
+            ids.push_back(snapshot.id.text());
+            names += " " + snapshot.name;
+        }
+    if (!ids.empty())
+        cluster.queue("snapshot_remove", vm.id, fmt::format("remove {}@{}", vm.name, names),
+                      {{"snapshots", ids}});
+}
+
+void Actions::roll_back() {
+    const auto owned = known(model::Phase::owned);
+    if (owned.empty()) return;
+    const auto& on = world_.chance().pick(owned);
+    const auto snapshots = got(on.cluster->catalog().snapshots(on.vm));
+    if (snapshots.empty() || !on.cluster->alive() || on.cluster->busy()) return;
+    const auto& snapshot = world_.chance().pick(snapshots);
+    world_.say(*on.cluster, on.name + " is stopped");
+    if (!on.cluster->hypervisor().stop(on.vm)) return;
+    on.cluster->queue("snapshot_rollback", on.vm,
+                      fmt::format("rollback {} to {}", on.name, snapshot.name),
+                      {{"snapshot", snapshot.id.text()}});
+}
+
+std::optional<TaskId> Actions::queue_send(Cluster& from, const model::Vm& vm,
+                                          const model::Snapshot& snapshot, bool full,
+                                          const SnapshotId& base) {
+    nlohmann::json arguments{
+        {"snapshot", snapshot.id.text()}, {"peer", world_.other(from).id().text()}, {"full", full}};
+    // Without threads a rate limit throttles nothing; it chooses the codec.
+    if (world_.chance().one_in(2))
+        arguments["rate_bytes"] = world_.chance().one_in(2) ? 10'000'000 : 500'000'000;
+    if (!base.is_nil()) arguments["base"] = base.text();
+    return from.queue("send", vm.id,
+                      fmt::format("send {}@{}{}{}", vm.name, snapshot.name, full ? " --full" : "",
+                                  base.is_nil() ? "" : " --base"),
+                      std::move(arguments));
+}
+
+void Actions::send() {
+    const auto owned = known(model::Phase::owned);
+    if (owned.empty()) return;
+    auto& chance = world_.chance();
+    const auto& on = chance.pick(owned);
+    const auto snapshots = got(on.cluster->catalog().snapshots(on.vm));
+    if (snapshots.empty()) return;
+    const auto& snapshot = chance.one_in(3) ? chance.pick(snapshots) : snapshots.back();
+    const bool full = chance.one_in(8);
+    SnapshotId base;
+    if (!full && chance.one_in(8)) base = chance.pick(snapshots).id;
+    queue_send(*on.cluster, got(on.cluster->catalog().vm(on.vm)), snapshot, full, base);
+}
+
+void Actions::cancel_or_retry() {
+    auto& cluster = any_cluster();
+    const auto tasks = got(cluster.catalog().tasks({}));
+    if (tasks.empty() || !cluster.alive()) return;
+    const auto& task = world_.chance().pick(tasks);
+    const auto now = world_.clock().now();
+    if (!task.ended_already()) {
+        if (!cluster.catalog().request_cancel(task.id, now)) return;
+        world_.say(cluster, "cancel: " + task.title);
+    } else if (task.state != model::TaskState::succeeded) {
+        if (!cluster.catalog().retry_task(task.id, now)) return;
+        world_.say(cluster, "retry: " + task.title);
+    }
+}
+
+void Actions::promote() {
+    const auto replicas = known(model::Phase::replica);
+    if (replicas.empty()) return;
+    auto& chance = world_.chance();
+    const auto& on = chance.pick(replicas);
+    const auto snapshots = got(on.cluster->catalog().snapshots(on.vm));
+    if (snapshots.empty()) return;
+    const auto& snapshot = chance.one_in(3) ? chance.pick(snapshots) : snapshots.back();
+    if (chance.one_in(2)) {
+        world_.connected = false;
+        world_.say("the line is cut");
+    }
+    on.cluster->queue("promote", on.vm, fmt::format("promote {}@{}", on.name, snapshot.name),
+                      {{"snapshot", snapshot.id.text()},
+                       {"start", !chance.one_in(4)},
+                       {"owner_may_answer", chance.one_in(2)}});
+}
+
+void Actions::remove_replica() {
+    const auto replicas = known(model::Phase::replica);
+    if (replicas.empty()) return;
+    const auto& on = world_.chance().pick(replicas);
+    on.cluster->queue("replica_remove", on.vm, "remove replica " + on.name, {});
+}
+
+void Actions::release() {
+    const auto owned = known(model::Phase::owned);
+    if (owned.empty() || !world_.chance().one_in(3)) return;
+    const auto& on = world_.chance().pick(owned);
+    on.cluster->queue("release", on.vm, "release " + on.name, {});
+}
+
+void Actions::start_or_stop() {
+    const auto all = machines();
+    if (all.empty()) return;
+    const auto& on = world_.chance().pick(all);
+    if (on.cluster->hypervisor().runs(on.vm)) {
+        world_.say(*on.cluster, on.name + " is stopped");
+        if (auto stopped = on.cluster->hypervisor().stop(on.vm); !stopped)
+            throw std::runtime_error(stopped.error().text());
+        return;
+    }
+    for (const auto& task : got(on.cluster->catalog().tasks({on.vm, true, 10})))
+        if (task.state == model::TaskState::running && task.kind != "send") return;
+    auto started = on.cluster->start_vm(on.vm);
+    world_.say(*on.cluster,
+               fmt::format("start {}: {}", on.name, started ? "done" : started.error().text()));
+}
+
+void Actions::exchange() {
+    auto& cluster = any_cluster();
+    auto done = cluster.contact(world_.other(cluster));
+    world_.say(cluster, done ? "asks its peer" : "asks its peer: " + done.error().text());
+}
+
+void Actions::line_changes() {
+    world_.connected = !world_.connected;
+    world_.say(world_.connected ? "the line stands" : "the line is cut");
+}
+
+void Actions::room_changes() {
+    auto& cluster = any_cluster();
+    if (world_.chance().one_in(2)) {
+        const auto capacity = got(cluster.pool().capacity());
+        const auto used = capacity.total - capacity.free;
+        const auto spare = world_.chance().between(0, 40) * 4096;
+        cluster.pool().set_capacity(used + ByteSize(spare));
+        world_.say(cluster, fmt::format("its pool has {} bytes left", spare));
+    } else {
+        cluster.pool().set_capacity(base::GiB(1));
+        world_.say(cluster, "its pool has room");
+    }
+}
+
+void Actions::daemon_ends() {
+    auto& cluster = any_cluster();
+    if (!cluster.alive()) return;
+    if (world_.chance().one_in(4)) return cluster.lose_power();
+    world_.say(cluster, "the daemon is killed");
+    cluster.kill();
+}
+
+void Actions::daemon_starts() {
+    for (auto& cluster : world_.clusters()) cluster->start();
+}
+
+void Actions::time_passes() {
+    for (auto& cluster : world_.clusters())
+        if (cluster->busy()) return;
+    world_.clock().sleep(Duration(world_.chance().between(1, 300'000)));
+}
+
+void Actions::send_everything() {
+    for (const auto& on : known(model::Phase::owned)) {
+        const auto all = machines();
+        if (std::ranges::none_of(all, [&](const Seen& seen) {
+                return seen.cluster == on.cluster && seen.vm == on.vm;
+            }))
+            continue;  // promoted, and never defined: that promote failed and waits for a retry
+        if (!succeeds(*on.cluster, queue_snapshot(on))) continue;
+        const auto vm = got(on.cluster->catalog().vm(on.vm));
+        const auto newest = got(on.cluster->catalog().snapshots(on.vm)).back();
+        const auto sent = queue_send(*on.cluster, vm, newest, false, {});
+        on.cluster->run_all();
+        // Nothing in common any more: the operator is told to send it whole.
+        if (on.cluster->task(*sent).error_kind == "unsupported")
+            succeeds(*on.cluster, queue_send(*on.cluster, vm, newest, true, {}));
+        else
+            succeeds(*on.cluster, sent);
+    }
+}
+
+bool Actions::succeeds(Cluster& cluster, const std::optional<TaskId>& id) {
+    if (!id) {
+        world_.broken(fmt::format("promise 5: {} has no daemon any more", cluster.name()));
+        return false;
+    }
+    cluster.run_all();
+    const auto task = cluster.task(*id);
+    if (task.state == model::TaskState::succeeded) return true;
+    world_.broken(fmt::format("promise 5: with nothing wrong any more, '{}' is {}: {}", task.title,
+                              model::to_string(task.state), task.error));
+    return false;
+}
+
+}  // namespace understudy::sim

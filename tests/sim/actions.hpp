@@ -1,0 +1,59 @@
+#pragma once
+
+#include "world.hpp"
+
+namespace understudy::sim {
+
+// What operators, guests and misfortune do, each by chance. Whatever an operator's tool would
+// refuse at once is not done.
+class Actions {
+public:
+    explicit Actions(World& world) : world_(world) {}
+
+    void set_stage();        // VMs that run
+    void some_action();      // one of all
+    void small_action();     // one that may happen between two calls of a daemon
+    void send_everything();  // a new snapshot of each VM, from its owner to the other cluster
+
+private:
+    struct Seen {
+        Cluster* cluster;
+        VmId vm;
+        std::string name;
+    };
+    std::vector<Seen> machines();                 // that some hypervisor knows
+    std::vector<Seen> known(model::Phase phase);  // that some catalog has in that phase
+    Cluster& any_cluster();
+
+    void run_tasks();
+    void guest_writes();
+    void guest_trims();
+    void disk_grows();
+    void disk_comes_or_goes();
+    void take_snapshot();
+    void remove_snapshots();
+    void roll_back();
+    void send();
+    void cancel_or_retry();
+    void promote();
+    void remove_replica();
+    void release();
+    void start_or_stop();
+    void exchange();
+    void line_changes();
+    void room_changes();
+    void daemon_ends();
+    void daemon_starts();
+    void time_passes();
+
+    std::optional<TaskId> queue_snapshot(const Seen& on);
+    std::optional<TaskId> queue_send(Cluster& from, const model::Vm& vm,
+                                     const model::Snapshot& snapshot, bool full,
+                                     const SnapshotId& base);
+    bool succeeds(Cluster& cluster, const std::optional<TaskId>& id);  // else a promise is broken
+
+    World& world_;
+    unsigned snapshots_ = 0;
+};
+
+}  // namespace understudy::sim

@@ -1,0 +1,88 @@
+#include "play.hpp"
+
+#include "actions.hpp"
+#include "checks.hpp"
+
+#include <fmt/format.h>
+
+#include <stdexcept>
+
+namespace understudy::sim {
+namespace {
+
+constexpr unsigned kActions = 70;
+constexpr unsigned kRounds = 40;  // of what settling may take; each failed attempt waits a while
+
+template <class T>
+T got(Result<T> result) {
+    if (!result) throw std::runtime_error(result.error().text());
+    return std::move(*result);
+}
+
+bool all_tasks_ended(World& world) {
+    for (auto& cluster : world.clusters())
+        if (!got(cluster->catalog().tasks({std::nullopt, true, 1})).empty()) return false;
+    return true;
+}
+
+// What an operator does about a task that failed half-way: its text says so.
+void retry_failed(World& world) {
+    for (auto& cluster : world.clusters())
+        for (const auto& task : got(cluster->catalog().tasks({})))
+            if (task.state == model::TaskState::failed && task.memo.size() > 2 &&
+                task.kind != "send") {
+                world.say(*cluster, "retry: " + task.title);
+                if (auto queued = cluster->catalog().retry_task(task.id, world.clock().now());
+                    !queued)
+                    throw std::runtime_error(queued.error().text());
+            }
+}
+
+void run_until_idle(World& world) {
+    for (unsigned round = 0; round < kRounds && !all_tasks_ended(world); ++round) {
+        for (auto& cluster : world.clusters()) cluster->run_all();
+        check_promises(world);
+        if (!world.broken_promises().empty()) return;
+        world.clock().sleep(Duration(300'000));
+    }
+}
+
+}  // namespace
+
+void settle(World& world) {
+    world.say("nothing goes wrong any more");
+    world.weather = {};
+    world.meanwhile = nullptr;
+    world.connected = true;
+    for (auto& cluster : world.clusters()) {
+        cluster->pool().set_capacity(base::GiB(1));
+        cluster->start();
+    }
+    // Each hears of what the other did while it was away.
+    for (int round = 0; round < 2; ++round)
+        for (auto& cluster : world.clusters())
+            if (auto told = cluster->contact(world.other(*cluster)); !told)
+                world.broken("promise 5: the peers do not talk: " + told.error().text());
+    run_until_idle(world);
+    retry_failed(world);
+    run_until_idle(world);
+}
+
+Outcome play(std::uint64_t seed, Trace::Loud loud) {
+    World world(seed, loud);
+    Actions actions(world);
+    actions.set_stage();
+    world.meanwhile = [&] { actions.small_action(); };
+    const auto& broken = world.broken_promises();
+    for (unsigned i = 0; i < kActions && broken.empty(); ++i) {
+        actions.some_action();
+        check_promises(world);
+    }
+    if (broken.empty()) settle(world);
+    if (broken.empty()) actions.send_everything();
+    if (broken.empty()) check_promises(world);
+    if (broken.empty()) check_settled(world);
+    return {broken, world.trace().hash(), world.trace().calls()};
+}
+
+}  // namespace understudy::sim

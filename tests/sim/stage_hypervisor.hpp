@@ -1,0 +1,51 @@
+#pragma once
+
+#include "fated_pool.hpp"
+#include "hypervisor/memory/hypervisor.hpp"
+#include "image.hpp"
+
+#include <functional>
+#include <map>
+#include <string>
+
+namespace understudy::sim {
+
+// What each disk of one VM holds, by target.
+using Images = std::map<std::string, Image>;
+
+// What every snapshot that was ever taken must hold, whoever has it.
+using Recorded = std::map<SnapshotId, Images>;
+
+// A hypervisor that knows what its guests wrote: the disks that a VM must find, whatever layers
+// they are made of, and what they held at the moment of each snapshot.
+class StageHypervisor final : public memory::MemoryHypervisor {
+public:
+    StageHypervisor(memory::WorldHooks hooks, Locations& locations, Recorded& recorded)
+        : MemoryHypervisor(with_moment(std::move(hooks))),
+          locations_(locations),
+          recorded_(recorded) {}
+
+    Images& images(const VmId& vm) { return images_[vm]; }
+    std::function<void(const VmId&)> on_start;  // told before a VM starts
+
+    Result<model::Consistency> snapshot(const VmId&, const std::vector<ports::DiskSwitch>&,
+                                        Duration freeze_limit) override;
+    Result<> set_disks(const VmId&, const std::vector<ports::DiskSwitch>&) override;
+    Result<> define(const std::string& domain_xml) override;
+    Result<> start(const VmId&) override;
+
+private:
+    class Redefinition;
+
+    memory::WorldHooks with_moment(memory::WorldHooks hooks);
+    void begin_moment(const VmId&, const std::vector<ports::DiskSwitch>&);
+    void record(const VmId&);
+
+    Locations& locations_;
+    Recorded& recorded_;
+    std::map<VmId, Images> images_;
+    SnapshotId moment_;  // nil: none is being taken
+    std::vector<std::string> moment_targets_;
+};
+
+}  // namespace understudy::sim
