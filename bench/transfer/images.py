@@ -1,0 +1,132 @@
+"""The disk image that is sent, its changed version, and both again as qcow2.
+
+Made once and kept; the same files on the same machine give the same image.
+"""
+import json
+import os
+import random
+import shutil
+import subprocess
+from pathlib import Path
+
+BLOCK = 64 * 1024
+VIRTUAL = 4 << 30
+TREE_BYTES = 1100 << 20      # of /usr: programs, libraries, documents
+RANDOM_BYTES = 384 << 20     # what no compression shrinks
+CHANGED_SHARE = 0.02         # of all 64 KiB blocks of the disk
+BITMAP = "since-base"
+
+
+class Failed(Exception):
+    """Something outside did not do what it should; its text is for whoever runs the bench."""
+
+
+def run(*words, **options):
+    """What it says is shown only when it fails."""
+    done = subprocess.run([str(word) for word in words], text=True, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, **options)
+    if done.returncode:
+        raise Failed(f"{' '.join(str(word) for word in words)}: {done.stdout}")
+    return done.stdout
+
+
+def lay_out_tree(into):
+    """Files of /usr in order of their names until there are enough."""
+    total = 0
+    for folder, folders, names in os.walk("/usr"):
+        folders.sort()
+        for name in sorted(names):
+            path = Path(folder, name)
+            if path.is_symlink() or not path.is_file():
+                continue
+            total += path.stat().st_size
+            if total > TREE_BYTES:
+                return
+            target = into / path.relative_to("/")
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, target)
+
+
+def random_file(path, size):
+    """Always the same bytes: a cipher's stream over nothing."""
+    key = ["-K", "00" * 16, "-iv", "00" * 16]
+    with open(path, "wb") as out:
+        cipher = subprocess.Popen(
+            ["openssl", "enc", "-aes-128-ctr", *key, "-in", "/dev/zero"],
+            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        left = size
+        while left:
+            piece = cipher.stdout.read(min(left, 1 << 20))
+            out.write(piece)
+            left -= len(piece)
+        cipher.stdout.close()
+        cipher.wait()
+
+
+def changed_blocks(base):
+    """(offset, bytes): half of them random, half what another place of the disk holds."""
+    dice = random.Random(2026)
+    count = round(VIRTUAL / BLOCK * CHANGED_SHARE)
+    with open(base, "rb") as image:
+        for number, block in enumerate(sorted(dice.sample(range(VIRTUAL // BLOCK), count))):
+            content = b""
+            if number % 2:
+                image.seek(dice.randrange(VIRTUAL // BLOCK) * BLOCK)
+                content = image.read(BLOCK)
+            yield block * BLOCK, content if any(content) else dice.randbytes(BLOCK)
+
+
+class Images:
+    """base.raw base.qcow2 changed.raw changed.qcow2 (with the bitmap of what changed)."""
+
+    def __init__(self, folder):
+        self.folder = Path(folder)
+        self.base = {"raw": self.folder / "base.raw", "qcow2": self.folder / "base.qcow2"}
+        self.changed = {"raw": self.folder / "changed.raw", "qcow2": self.folder / "changed.qcow2"}
+        if not (self.folder / "complete").exists():
+            self.make()
+
+    def make(self):
+        shutil.rmtree(self.folder, ignore_errors=True)
+        tree = self.folder / "tree"
+        tree.mkdir(parents=True)
+        lay_out_tree(tree)
+        random_file(tree / "random", RANDOM_BYTES)
+        raw = self.base["raw"]
+        run("mke2fs", "-q", "-t", "ext4", "-E", "root_owner=0:0", "-d", tree, raw,
+            f"{VIRTUAL >> 10}k", env={**os.environ, "PATH": os.environ["PATH"] + ":/sbin"})
+        shutil.rmtree(tree)
+        run("qemu-img", "convert", "-f", "raw", "-O", "qcow2", raw, self.base["qcow2"])
+        for kind in ("raw", "qcow2"):
+            run("cp", "--sparse=always", self.base[kind], self.changed[kind])
+        with open(self.changed["raw"], "r+b") as image:
+            for offset, content in changed_blocks(raw):
+                image.seek(offset)
+                image.write(content)
+        run("qemu-img", "bitmap", "--add", self.changed["qcow2"], BITMAP)
+        self.write_changes(self.changed["qcow2"])
+        run("sync", "-f", self.folder)
+        (self.folder / "complete").touch()
+
+    def write_changes(self, qcow2):
+        """As a guest would have: through QEMU, into the file's top layer."""
+        pieces = self.folder / "pieces"
+        pieces.mkdir(exist_ok=True)
+        commands = []
+        for offset, content in changed_blocks(self.base["raw"]):
+            piece = pieces / str(offset)
+            piece.write_bytes(content)
+            commands.append(f"write -q -s {piece} {offset} {len(content)}")
+        run("qemu-io", "-f", "qcow2", qcow2, input="\n".join(commands))
+        shutil.rmtree(pieces)
+
+    def allocated(self, path):
+        mapped = run("qemu-img", "map", "--output=json", "-f", path.suffix[1:], path)
+        return sum(part["length"] for part in json.loads(mapped) if part["data"])
+
+    def warm(self):
+        """Into the page cache: what is compared is not this machine's disk."""
+        for path in (*self.base.values(), *self.changed.values()):
+            with open(path, "rb") as image:
+                while image.read(4 << 20):
+                    pass
