@@ -55,7 +55,8 @@ public:
     virtual Result<model::Definition> definition(const SnapshotId&) = 0;
     // Makes a snapshot exist: its row, definition, the VM's record (its disks, and its ownership
     // when the VM is new), the given holds, and the end of the transfer that brought it with what
-    // that held, all at once. Repeating it for a published id changes nothing. conflict: the name is taken.
+    // that held, all at once. Repeating it for a published id changes nothing. conflict: the
+    // name is taken.
     virtual Result<> publish_snapshot(const model::Vm&, const model::Snapshot&,
                                       const model::Definition&, const std::vector<model::Hold>&,
                                       std::optional<TransferId> ends) = 0;
