@@ -145,7 +145,7 @@ Result<> SqlCatalog::publish_snapshot(const model::Vm& vm, const model::Snapshot
         upsert_vm(*db_, vm, false);
         insert_snapshot(*db_, snapshot, definition);
         for (const model::Hold& hold : holds) UNDERSTUDY_TRY(place_hold(*db_, hold));
-        if (ends) db_->run("DELETE FROM transfers WHERE id = :id", {*ends});
+        if (ends) end_transfer(*db_, *ends);
         return {};
     });
 }

@@ -95,9 +95,6 @@ Result<model::Transfer> Receiving::new_transfer(const ClusterId& from,
     made.request.snapshot.disks = std::move(*placed);
     made.created = made.updated = site_.clock.now();
     UNDERSTUDY_TRY(site_.catalog.add_transfer(made));
-    if (request.base)
-        UNDERSTUDY_TRY(
-            site_.catalog.add_hold({*request.base, model::HoldKind::transfer, made.id.text()}));
     return made;
 }
 
@@ -297,9 +294,8 @@ Result<> Receiving::publish(const model::Transfer& transfer) {
         if (!parent) return std::unexpected(std::move(parent.error()));
         if (!*parent) snapshot.parent = request.base;
     }
-    UNDERSTUDY_TRY(
-        site_.catalog.publish_snapshot(vm, snapshot, request.definition, {}, transfer.id));
-    return site_.catalog.move_base_hold(request.vm, transfer.source, snapshot.id);
+    const model::Hold base{snapshot.id, model::HoldKind::base, transfer.source.text()};
+    return site_.catalog.publish_snapshot(vm, snapshot, request.definition, {base}, transfer.id);
 }
 
 Result<> Receiving::discard(const model::Transfer& transfer) {
@@ -309,9 +305,6 @@ Result<> Receiving::discard(const model::Transfer& transfer) {
         if (!incoming) return std::unexpected(std::move(incoming.error()));
         UNDERSTUDY_TRY((*incoming)->discard());
     }
-    if (transfer.request.base)
-        UNDERSTUDY_TRY(site_.catalog.remove_hold(
-            {*transfer.request.base, model::HoldKind::transfer, transfer.id.text()}));
     return site_.catalog.remove_transfer(transfer.id);
 }
 

@@ -1,6 +1,7 @@
 #include "engine/ownership.hpp"
 #include "tasks/arguments.hpp"
 #include "tasks/kinds.hpp"
+#include "tasks/volumes.hpp"
 
 #include <fmt/format.h>
 
@@ -73,8 +74,56 @@ Result<std::optional<VmDisk>> volume_at(Site& site, const model::Vm& vm,
     return std::nullopt;
 }
 
+std::vector<VmDisk> planned_disks(Work& work) {
+    return work.memo().value("disks", std::vector<VmDisk>{});
+}
+
+std::vector<DiskSwitch> planned_switches(Work& work) {
+    std::vector<DiskSwitch> switches;
+    for (const auto& entry : work.memo().value("switches", nlohmann::json::array()))
+        switches.push_back(
+            {text_in(entry, "target"),
+             {text_in(entry, "type"), text_in(entry, "format"), text_in(entry, "location")}});
+    return switches;
+}
+
+// All disks are switched at once: one that is on its overlay stands for all, also for those that
+// were unplugged since.
+bool is_switched(Work& work, const ports::VmDescription& described) {
+    for (const auto& disk : described.disks)
+        for (const auto& planned : planned_switches(work))
+            if (disk.source.location == planned.source.location) return true;
+    return false;
+}
+
+// Takes overlays away that the VM was not switched to, and volumes that only this task made.
+Result<> undo(Work& work) {
+    auto& site = work.site();
+    const auto vm = id_in<VmId>(work.arguments(), "vm");
+    auto described = site.hypervisor.describe(vm);
+    if (!described && described.error().kind() != ErrorKind::not_found)
+        return std::unexpected(std::move(described.error()));
+    if (described && is_switched(work, *described))
+        return fail(Error(ErrorKind::conflict, "the VM runs on the new overlays already")
+                        .advising(fmt::format("`understudy task retry {}` completes it.",
+                                              work.task().id.text())));
+    for (const auto& disk : planned_disks(work)) {
+        auto pool = site.pool(disk.pool);
+        if (!pool) continue;
+        auto undone = (*pool)->cancel_snapshot(disk.volume,
+                                               id_in<SnapshotId>(work.arguments(), "snapshot"));
+        if (!undone && undone.error().kind() != ErrorKind::not_found)
+            return fail(std::move(undone.error()).during(disk.target));
+    }
+    UNDERSTUDY_TRY(forget_unused(site, vm, planned_disks(work)));
+    work.memo().erase("switches");
+    work.memo().erase("disks");
+    return work.save_memo();
+}
+
 Result<> plan(Work& work) {
     auto& site = work.site();
+    UNDERSTUDY_TRY(undo(work));  // of an earlier plan that the world has changed under
     auto subject = subject_of(work);
     if (!subject) return std::unexpected(std::move(subject.error()));
     UNDERSTUDY_TRY(check_disks(subject->described));
@@ -89,11 +138,8 @@ Result<> plan(Work& work) {
         disks.push_back(std::move(planned));
     }
     work.memo()["disks"] = disks;
+    work.memo()["former"] = subject->vm.disks;
     return {};
-}
-
-std::vector<VmDisk> planned_disks(Work& work) {
-    return work.memo().value("disks", std::vector<VmDisk>{});
 }
 
 Result<const ports::DiskDescription*> disk_now(const ports::VmDescription& described,
@@ -151,13 +197,23 @@ Result<> overlay(Work& work) {
     return {};
 }
 
-std::vector<DiskSwitch> planned_switches(Work& work) {
-    std::vector<DiskSwitch> switches;
+// A disk may have grown since its overlay was made: the VM would find it shrunk. Then the overlays
+// are made again; none is in use yet.
+Result<> renew_overlays(Work& work, const ports::VmDescription& described) {
+    bool grown = false;
     for (const auto& entry : work.memo().value("switches", nlohmann::json::array()))
-        switches.push_back(
-            {text_in(entry, "target"),
-             {text_in(entry, "type"), text_in(entry, "format"), text_in(entry, "location")}});
-    return switches;
+        for (const auto& disk : described.disks)
+            grown = grown || (disk.target == text_in(entry, "target") &&
+                              disk.size.count() != number_in(entry, "size"));
+    if (!grown) return {};
+    const auto snapshot = id_in<SnapshotId>(work.arguments(), "snapshot");
+    for (const auto& disk : planned_disks(work)) {
+        auto pool = work.site().pool(disk.pool);
+        if (!pool) return std::unexpected(std::move(pool.error()));
+        auto cancelled = (*pool)->cancel_snapshot(disk.volume, snapshot);
+        if (!cancelled) return fail(std::move(cancelled.error()).during(disk.target));
+    }
+    return overlay(work);
 }
 
 Result<> moment(Work& work) {
@@ -166,7 +222,14 @@ Result<> moment(Work& work) {
     auto described = site.hypervisor.describe(id);
     if (!described) return std::unexpected(std::move(described.error()));
     auto consistency = model::Consistency::crash;
-    if (described->summary.state == ports::VmState::stopped) {
+    if (!is_switched(work, *described)) {
+        UNDERSTUDY_TRY(renew_overlays(work, *described));
+        work.memo()["domain_xml"] = described->domain_xml;
+        UNDERSTUDY_TRY(work.save_memo());
+    }
+    if (is_switched(work, *described)) {
+        work.log("the VM is on the new overlays already");
+    } else if (described->summary.state == ports::VmState::stopped) {
         UNDERSTUDY_TRY(site.hypervisor.set_disks(id, planned_switches(work)));
     } else {
         const auto limit =
@@ -229,7 +292,7 @@ Result<> publish(Work& work) {
         auto vm = subject->vm;
         vm.disks = planned_disks(work);
         vm.head_parent = id;
-        const model::Definition definition{subject->described.domain_xml, std::move(*nvram)};
+        const model::Definition definition{text_in(work.memo(), "domain_xml"), std::move(*nvram)};
         UNDERSTUDY_TRY(site.catalog.publish_snapshot(vm, *made, definition, {}, std::nullopt));
     }
     auto made = site.catalog.snapshot(id);
@@ -238,30 +301,17 @@ Result<> publish(Work& work) {
     return {};
 }
 
-// Only overlays that the VM was not switched to are taken away; after the moment the task stays
-// resumable instead, because the overlay then holds the guest's newest writes.
+// The volumes of disks that were unplugged since the last snapshot may have no snapshot left.
+Result<> let_go(Work& work) {
+    return forget_unused(work.site(), id_in<VmId>(work.arguments(), "vm"),
+                         work.memo().value("former", std::vector<VmDisk>{}));
+}
+
+// After the moment the task stays resumable instead of being undone, because the overlays then
+// hold the guest's newest writes.
 Result<> take_back(Work& work) {
-    auto& site = work.site();
     if (work.memo().contains("consistency")) return {};
-    auto described = site.hypervisor.describe(id_in<VmId>(work.arguments(), "vm"));
-    if (!described && described.error().kind() != ErrorKind::not_found)
-        return std::unexpected(std::move(described.error()));
-    const auto id = id_in<SnapshotId>(work.arguments(), "snapshot");
-    const auto switches = planned_switches(work);
-    for (const auto& disk : described ? described->disks : std::vector<ports::DiskDescription>{})
-        for (const auto& planned : switches)
-            if (disk.source.location == planned.source.location)
-                return fail(Error(ErrorKind::conflict,
-                                  fmt::format("{} runs on the new overlay already", disk.target))
-                                .advising(fmt::format("`understudy task retry {}` completes it.",
-                                                      work.task().id.text())));
-    for (const auto& disk : planned_disks(work)) {
-        auto pool = site.pool(disk.pool);
-        if (!pool) continue;
-        auto undone = (*pool)->cancel_snapshot(disk.volume, id);
-        if (!undone && undone.error().kind() != ErrorKind::not_found)
-            return fail(std::move(undone.error()).during(disk.target));
-    }
+    UNDERSTUDY_TRY(undo(work));
     work.begin_again();
     return {};
 }
@@ -275,7 +325,8 @@ Kind snapshot_create() {
                  {"overlay", overlay},
                  {"moment", moment},
                  {"commit", commit, true},
-                 {"publish", publish, true}},
+                 {"publish", publish, true},
+                 {"let_go", let_go, true}},
                 take_back,
                 true};
 }

@@ -13,9 +13,15 @@ enum class Presence { undefined, stopped, running };
 Result<Presence> presence_of(Site& site, const VmId& vm);
 
 // Takes one snapshot, already unlisted in the catalog, out of its volumes: live under a running
-// VM, offline otherwise. Idempotent.
+// VM, offline otherwise and for a disk that the VM no longer has. Volumes that nothing needs after
+// that are forgotten. Idempotent.
 Result<> remove_from_volumes(Work& work, const VmId& vm,
                              const std::vector<model::SnapshotDisk>& disks, const SnapshotId& id);
+
+// Forgets those of the VM's volumes that no snapshot, no transfer and the VM itself do not refer to
+// any more: of a disk that was unplugged, or whose first snapshot failed. One with a head stays a
+// disk, with all that its guest wrote; what was received for a replica goes.
+Result<> forget_unused(Site& site, const VmId& vm, const std::vector<model::VmDisk>& disks);
 
 // Writable heads on a snapshot, one per disk.
 Result<std::vector<ports::DiskSwitch>> activate_disks(Site& site,
