@@ -66,11 +66,29 @@ Result<> Receiving::give_up_others(const model::TransferRequest& request) {
         if (other.request.vm != request.vm) continue;
         if (other.request.snapshot.id == request.snapshot.id && other.request.base == request.base)
             continue;
-        const auto running = session(other.id);
-        const std::lock_guard busy(running->busy);
-        end_attempt(*running);
-        UNDERSTUDY_TRY(discard(other));
-        forget(other.id);
+        UNDERSTUDY_TRY(give_up(other));
+    }
+    return {};
+}
+
+Result<> Receiving::give_up(const model::Transfer& transfer) {
+    const auto running = session(transfer.id);
+    const std::lock_guard busy(running->busy);
+    end_attempt(*running);
+    UNDERSTUDY_TRY(discard(transfer));
+    forget(transfer.id);
+    return {};
+}
+
+Result<> Receiving::give_up_older_than(TimePoint last_heard) {
+    const std::lock_guard lock(offers_);
+    auto all = site_.catalog.transfers();
+    if (!all) return std::unexpected(std::move(all.error()));
+    for (const auto& transfer : *all) {
+        if (transfer.updated >= last_heard) continue;
+        spdlog::warn("'{}@{}' came no further for a long time: what was received is removed",
+                     transfer.request.vm_name, transfer.request.snapshot.name);
+        UNDERSTUDY_TRY(give_up(transfer));
     }
     return {};
 }

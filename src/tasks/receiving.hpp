@@ -32,6 +32,10 @@ public:
                                                       std::uint64_t attempt, const model::Totals&);
     Result<> abandon(const ClusterId& from, const TransferId&);
 
+    // Gives up transfers of which nothing has come since then: their source may never come back
+    // to them (it released the VM, or is no peer any more).
+    Result<> give_up_older_than(TimePoint last_heard);
+
     // Makes what came durable and ends all attempts; for a clean stop.
     void stop();
 
@@ -55,6 +59,7 @@ private:
     Result<> publish(const model::Transfer&);
     Result<> discard(const model::Transfer&);
     Result<> give_up_others(const model::TransferRequest&);
+    Result<> give_up(const model::Transfer&);
     std::vector<model::ReadinessIssue> readiness(const ClusterId& from, const model::Definition&,
                                                  const std::vector<model::SnapshotDisk>&);
 

@@ -60,20 +60,6 @@ Result<Subject> subject_of(Work& work) {
     return subject;
 }
 
-// The volume of the VM whose head is at this source, or nothing when the disk is new here.
-Result<std::optional<VmDisk>> volume_at(Site& site, const model::Vm& vm,
-                                        const ports::DiskSource& source) {
-    for (const auto& disk : vm.disks) {
-        auto pool = site.pool(disk.pool);
-        if (!pool) return std::unexpected(std::move(pool.error()));
-        auto head = (*pool)->head(disk.volume);
-        if (!head && head.error().kind() == ErrorKind::not_found) continue;
-        if (!head) return std::unexpected(std::move(head.error()));
-        if (*head && (*head)->location == source.location) return disk;
-    }
-    return std::nullopt;
-}
-
 std::vector<VmDisk> planned_disks(Work& work) {
     return work.memo().value("disks", std::vector<VmDisk>{});
 }
@@ -127,11 +113,13 @@ Result<> plan(Work& work) {
     auto subject = subject_of(work);
     if (!subject) return std::unexpected(std::move(subject.error()));
     UNDERSTUDY_TRY(check_disks(subject->described));
+    auto known = known_disks(site, subject->vm.id);
+    if (!known) return std::unexpected(std::move(known.error()));
     std::vector<VmDisk> disks;
     for (const auto& disk : subject->described.disks) {
-        auto known = volume_at(site, subject->vm, disk.source);
-        if (!known) return std::unexpected(std::move(known.error()).during(disk.target));
-        auto planned = known->value_or(
+        auto volume = volume_at(site, *known, disk.source);
+        if (!volume) return std::unexpected(std::move(volume.error()).during(disk.target));
+        auto planned = volume->value_or(
             VmDisk{disk.target, site.random.id<VolumeId>(), site.settings.default_pool});
         planned.target = disk.target;
         UNDERSTUDY_TRY(site.pool(planned.pool));
@@ -182,6 +170,8 @@ Result<> overlay(Work& work) {
         if (!now) return std::unexpected(std::move(now.error()));
         auto pool = site.pool(disk.pool);
         if (!pool) return std::unexpected(std::move(pool.error()));
+        // One of an earlier attempt may be of another size.
+        UNDERSTUDY_TRY((*pool)->cancel_snapshot(disk.volume, snapshot));
         auto head = (*pool)->prepare_snapshot(disk.volume, snapshot, (*now)->size);
         if (!head)
             return std::unexpected(std::move(head.error()).during("overlay for " + disk.target));
@@ -197,23 +187,26 @@ Result<> overlay(Work& work) {
     return {};
 }
 
-// A disk may have grown since its overlay was made: the VM would find it shrunk. Then the overlays
-// are made again; none is in use yet.
-Result<> renew_overlays(Work& work, const ports::VmDescription& described) {
-    bool grown = false;
-    for (const auto& entry : work.memo().value("switches", nlohmann::json::array()))
-        for (const auto& disk : described.disks)
-            grown = grown || (disk.target == text_in(entry, "target") &&
-                              disk.size.count() != number_in(entry, "size"));
-    if (!grown) return {};
-    const auto snapshot = id_in<SnapshotId>(work.arguments(), "snapshot");
-    for (const auto& disk : planned_disks(work)) {
-        auto pool = work.site().pool(disk.pool);
-        if (!pool) return std::unexpected(std::move(pool.error()));
-        auto cancelled = (*pool)->cancel_snapshot(disk.volume, snapshot);
-        if (!cancelled) return fail(std::move(cancelled.error()).during(disk.target));
+// The world may have changed since the overlays were made: disks come and go, and grow (the VM would
+// find them shrunk). conflict: plan again; no overlay is in use yet.
+Result<> check_plan(Work& work, const ports::VmDescription& described) {
+    const auto changed = [](const std::string& what) {
+        return fail(ErrorKind::conflict, what + " since the snapshot was planned");
+    };
+    const auto disks = planned_disks(work);
+    if (disks.size() != described.disks.size()) return changed("the VM's disks have changed");
+    for (const auto& entry : work.memo().value("switches", nlohmann::json::array())) {
+        const auto target = text_in(entry, "target");
+        auto now = disk_now(described, target);
+        if (!now) return std::unexpected(std::move(now.error()));
+        if ((*now)->size.count() != number_in(entry, "size"))
+            return changed(target + " has another size");
+        auto volume = volume_at(work.site(), disks, (*now)->source);
+        if (!volume) return std::unexpected(std::move(volume.error()));
+        if (!*volume || (*volume)->target != target)
+            return changed(target + " is on another layer");
     }
-    return overlay(work);
+    return {};
 }
 
 Result<> moment(Work& work) {
@@ -223,7 +216,7 @@ Result<> moment(Work& work) {
     if (!described) return std::unexpected(std::move(described.error()));
     auto consistency = model::Consistency::crash;
     if (!is_switched(work, *described)) {
-        UNDERSTUDY_TRY(renew_overlays(work, *described));
+        UNDERSTUDY_TRY(check_plan(work, *described));
         work.memo()["domain_xml"] = described->domain_xml;
         UNDERSTUDY_TRY(work.save_memo());
     }

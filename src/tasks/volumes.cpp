@@ -19,6 +19,77 @@ Result<std::optional<ports::VmDescription>> described_vm(Site& site, const VmId&
     return std::unexpected(std::move(described.error()));
 }
 
+// Whether one of the VM's volumes has its head there.
+Result<bool> is_a_head(Site& site, const std::vector<model::VmDisk>& disks,
+                       const ports::DiskSource& source) {
+    auto found = volume_at(site, disks, source);
+    if (!found) return std::unexpected(std::move(found.error()));
+    return found->has_value();
+}
+
+}  // namespace
+
+Result<std::vector<model::VmDisk>> known_disks(Site& site, const VmId& id) {
+    std::vector<model::VmDisk> known;
+    auto vm = site.catalog.find_vm(id);
+    if (!vm) return std::unexpected(std::move(vm.error()));
+    if (*vm) known = (*vm)->disks;
+    auto snapshots = site.catalog.snapshots(id);
+    if (!snapshots) return std::unexpected(std::move(snapshots.error()));
+    std::set<VolumeId> seen;
+    for (const auto& disk : known) seen.insert(disk.volume);
+    for (const auto& snapshot : *snapshots)
+        for (const auto& disk : snapshot.disks)
+            if (seen.insert(disk.volume).second)
+                known.push_back({disk.target, disk.volume, disk.pool});
+    return known;
+}
+
+Result<std::optional<model::VmDisk>> volume_at(Site& site, const std::vector<model::VmDisk>& disks,
+                                               const ports::DiskSource& source) {
+    for (const auto& disk : disks) {
+        auto pool = site.pool(disk.pool);
+        if (!pool) return std::unexpected(std::move(pool.error()));
+        auto head = (*pool)->head(disk.volume);
+        if (!head && head.error().kind() == ErrorKind::not_found) continue;
+        if (!head) return std::unexpected(std::move(head.error()));
+        if (*head && (*head)->location == source.location) return disk;
+    }
+    return std::nullopt;
+}
+
+Result<std::optional<ports::DiskDescription>> attached_disk(
+    Site& site, const ports::VmDescription& described, const model::VmDisk& disk) {
+    auto pool = site.pool(disk.pool);
+    if (!pool) return std::unexpected(std::move(pool.error()));
+    auto head = (*pool)->head(disk.volume);
+    if (!head) return std::unexpected(std::move(head.error()));
+    if (!*head) return std::nullopt;
+    const bool runs = described.summary.state != ports::VmState::stopped;
+    for (const auto& defined : described.disks) {
+        const bool on_head = defined.source.location == (*head)->location;
+        if (on_head && runs) return defined;  // a merge that is planned can go on
+        if (!on_head && defined.target != disk.target) continue;
+        auto settled =
+            (*pool)->adopt(disk.volume, {described.summary.name, disk.target}, defined.source);
+        if (settled) return defined;
+        if (settled.error().kind() != ErrorKind::conflict)
+            return std::unexpected(std::move(settled.error()));
+        auto known = known_disks(site, described.summary.id);
+        if (!known) return std::unexpected(std::move(known.error()));
+        auto other = is_a_head(site, *known, defined.source);
+        if (!other) return std::unexpected(std::move(other.error()));
+        if (!*other)
+            return fail(Error(ErrorKind::conflict,
+                              fmt::format("{} is on {}, which belongs to no snapshot yet",
+                                          defined.target, defined.source.location))
+                            .advising("Let the snapshot that is being taken end, or take one."));
+    }
+    return std::nullopt;
+}
+
+namespace {
+
 Result<> remove_live(Work& work, const VmId& vm, const std::string& target, const VolumeId& volume,
                      ports::StoragePool& pool, const SnapshotId& id) {
     // One merge at a time, until none is left: earlier removals may have had to wait.
@@ -32,29 +103,6 @@ Result<> remove_live(Work& work, const VmId& vm, const std::string& target, cons
         UNDERSTUDY_TRY(pool.finish_removal(volume, id));
     }
     return pool.finish_removal(volume, id);
-}
-
-// The disk of the VM that is on this volume, or nothing: it may have been unplugged, and another
-// one may have taken its place. A live merge that was cut off is settled by what the VM is
-// defined with.
-Result<std::optional<ports::DiskDescription>> attached_disk(
-    const std::optional<ports::VmDescription>& described, const model::SnapshotDisk& disk,
-    ports::StoragePool& pool) {
-    auto head = pool.head(disk.volume);
-    if (!head) return std::unexpected(std::move(head.error()));
-    if (!*head || !described) return std::nullopt;
-    const bool runs = described->summary.state != ports::VmState::stopped;
-    for (const auto& defined : described->disks) {
-        const bool on_head = defined.source.location == (*head)->location;
-        if (on_head && runs) return defined;  // a merge that is planned can go on
-        if (!on_head && defined.target != disk.target) continue;
-        auto settled =
-            pool.adopt(disk.volume, {described->summary.name, disk.target}, defined.source);
-        if (settled) return defined;
-        if (settled.error().kind() != ErrorKind::conflict)
-            return std::unexpected(std::move(settled.error()));
-    }
-    return std::nullopt;
 }
 
 constexpr const char* kFollow = "follow";
@@ -98,12 +146,16 @@ Result<> remove_from_volume(Work& work, const VmId& vm,
     auto known = (*pool)->knows(disk.volume);
     if (!known) return std::unexpected(std::move(known.error()));
     if (!*known) return {};
-    auto attached = attached_disk(described, disk, **pool);
-    if (!attached) return std::unexpected(std::move(attached.error()));
-    if (!*attached) return (*pool)->remove_snapshot(disk.volume, id);
+    std::optional<ports::DiskDescription> attached;
+    if (described) {
+        auto found = attached_disk(work.site(), *described, {disk.target, disk.volume, disk.pool});
+        if (!found) return std::unexpected(std::move(found.error()));
+        attached = std::move(*found);
+    }
+    if (!attached) return (*pool)->remove_snapshot(disk.volume, id);
     if (described->summary.state != ports::VmState::stopped)
-        return remove_live(work, vm, (*attached)->target, disk.volume, **pool, id);
-    UNDERSTUDY_TRY(remember_disk(work, disk.volume, **attached));
+        return remove_live(work, vm, attached->target, disk.volume, **pool, id);
+    UNDERSTUDY_TRY(remember_disk(work, disk.volume, *attached));
     return (*pool)->remove_snapshot(disk.volume, id);
 }
 
@@ -142,14 +194,9 @@ Result<> remove_from_volumes(Work& work, const VmId& vm,
 
 Result<> forget_unused(Site& site, const VmId& id, const std::vector<model::VmDisk>& disks) {
     std::set<VolumeId> used;
-    auto vm = site.catalog.find_vm(id);
-    if (!vm) return std::unexpected(std::move(vm.error()));
-    if (*vm)
-        for (const auto& disk : (*vm)->disks) used.insert(disk.volume);
-    auto snapshots = site.catalog.snapshots(id);
-    if (!snapshots) return std::unexpected(std::move(snapshots.error()));
-    for (const auto& snapshot : *snapshots)
-        for (const auto& disk : snapshot.disks) used.insert(disk.volume);
+    auto known = known_disks(site, id);
+    if (!known) return std::unexpected(std::move(known.error()));
+    for (const auto& disk : *known) used.insert(disk.volume);
     auto transfers = site.catalog.transfers();
     if (!transfers) return std::unexpected(std::move(transfers.error()));
     for (const auto& transfer : *transfers)

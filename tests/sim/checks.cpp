@@ -154,7 +154,14 @@ void check_pool(World& world, Cluster& cluster) {
         for (const auto& snapshot : got(cluster.catalog().snapshots(vm.id)))
             for (const auto& disk : snapshot.disks) wanted[disk.volume].insert(snapshot.id);
     }
+    // A VM that was superseded here is still defined, on the writes that nobody else has.
+    std::set<std::string> defined;
+    for (const auto& vm : got(cluster.hypervisor().list()))
+        for (const auto& disk : cluster.hypervisor().disks(vm.id))
+            defined.insert(disk.source.location);
     for (const auto& volume : cluster.pool().volumes()) {
+        const auto head = got(cluster.pool().head(volume));
+        if (head && defined.contains(head->location)) continue;
         const auto known = wanted.find(volume);
         if (known == wanted.end()) {
             world.broken(fmt::format("promise 5: pool of {} keeps {}, which nothing refers to",
