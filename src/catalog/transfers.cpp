@@ -43,6 +43,11 @@ std::unexpected<Error> no_transfer(const TransferId& id) {
 
 }  // namespace
 
+void end_transfer(Database& db, const TransferId& id) {
+    db.run("DELETE FROM transfers WHERE id = :id", {id});
+    db.run("DELETE FROM holds WHERE kind = 'transfer' AND detail = :id", {id});
+}
+
 Result<> SqlCatalog::add_transfer(const model::Transfer& transfer) {
     const model::TransferRequest& request = transfer.request;
     const std::string request_json = model::dump_json(request);
@@ -64,7 +69,11 @@ Result<> SqlCatalog::add_transfer(const model::Transfer& transfer) {
             {transfer.id, transfer.source, request.vm, request.snapshot.id, request_json,
              request.definition.domain_xml, nvram, transfer.durable.disk, transfer.durable.offset,
              transfer.received, transfer.created, transfer.updated});
-        return {};
+        const bool base_is_here =
+            request.base &&
+            db_->exists({"SELECT 1 FROM snapshots WHERE id = :id", "n"}, {*request.base});
+        if (!base_is_here) return {};
+        return place_hold(*db_, {*request.base, model::HoldKind::transfer, transfer.id.text()});
     });
 }
 

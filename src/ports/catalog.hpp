@@ -72,6 +72,7 @@ public:
     virtual Result<> save_replication(const model::Replication&) = 0;  // moves the base hold too
     virtual Result<std::vector<model::Replication>> replications(std::optional<VmId>) = 0;
 
+    // Also holds the transfer's base, when that is here, until the transfer ends.
     virtual Result<> add_transfer(const model::Transfer&) = 0;
     virtual Result<model::Transfer> transfer(const TransferId&) = 0;
     virtual Result<std::optional<model::Transfer>> find_transfer(const VmId&,

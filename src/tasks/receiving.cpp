@@ -152,6 +152,19 @@ Result<> Receiving::give_up_others(const model::TransferRequest& request) {
     return {};
 }
 
+Result<> Receiving::give_up_older_than(TimePoint last_heard) {
+    const std::lock_guard lock(offers_);
+    auto all = site_.catalog.transfers();
+    if (!all) return std::unexpected(std::move(all.error()));
+    for (const auto& transfer : *all) {
+        if (transfer.updated >= last_heard) continue;
+        spdlog::warn("'{}@{}' came no further for a long time: what was received is removed",
+                     transfer.request.vm_name, transfer.request.snapshot.name);
+        UNDERSTUDY_TRY(give_up(transfer));
+    }
+    return {};
+}
+
 Result<> Receiving::forget(const ClusterId& from) {
     const std::lock_guard lock(offers_);
     auto all = site_.catalog.transfers();
@@ -181,9 +194,6 @@ Result<model::Transfer> Receiving::new_transfer(const ClusterId& from,
     made.request.snapshot.disks = std::move(*placed);
     made.created = made.updated = site_.clock.now();
     UNDERSTUDY_TRY(site_.catalog.add_transfer(made));
-    if (request.base)
-        UNDERSTUDY_TRY(
-            site_.catalog.add_hold({*request.base, model::HoldKind::transfer, made.id.text()}));
     return made;
 }
 

@@ -36,6 +36,10 @@ public:
     // Ends and removes every unfinished transfer of a peer; for the end of a pairing.
     Result<> forget(const ClusterId& from);
 
+    // Gives up transfers of which nothing has come since then: their source may never come back
+    // to them (it released the VM, or is no peer any more).
+    Result<> give_up_older_than(TimePoint last_heard);
+
     // Makes what came durable and ends all attempts; for a clean stop.
     void stop();
 

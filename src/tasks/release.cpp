@@ -31,14 +31,40 @@ Result<> let_go_of_peers(Work& work) {
     return {};
 }
 
+// The VM's writes must be where they are about to be merged.
+Result<> check_heads(Work& work) {
+    auto& site = work.site();
+    const auto id = id_in<VmId>(work.arguments(), "vm");
+    auto described = site.hypervisor.describe(id);
+    if (!described && described.error().kind() == ErrorKind::not_found) return {};
+    if (!described) return std::unexpected(std::move(described.error()));
+    auto disks = known_disks(site, id);
+    if (!disks) return std::unexpected(std::move(disks.error()));
+    for (const auto& disk : *disks) {
+        auto attached = attached_disk(site, *described, disk);
+        if (!attached && attached.error().kind() != ErrorKind::not_found)
+            return std::unexpected(std::move(attached.error()));
+    }
+    return {};
+}
+
 Result<> merge_all(Work& work) {
     auto& catalog = work.site().catalog;
     const auto id = id_in<VmId>(work.arguments(), "vm");
+    auto vm = catalog.find_vm(id);
+    if (!vm) return std::unexpected(std::move(vm.error()));
+    if (!*vm) return {};  // an earlier attempt got as far as the last line of `forget`
+    // Between two attempts other tasks of this VM may have run.
+    UNDERSTUDY_TRY(let_go_of_peers(work));
+    UNDERSTUDY_TRY(check_heads(work));
     auto snapshots = catalog.snapshots(id);
     if (!snapshots) return std::unexpected(std::move(snapshots.error()));
     if (work.memo().contains("merging")) {
         const auto interrupted = work.memo().at("merging").get<model::Snapshot>();
-        UNDERSTUDY_TRY(remove_from_volumes(work, id, interrupted.disks, interrupted.id));
+        auto listed = catalog.find_snapshot(interrupted.id);
+        if (!listed) return std::unexpected(std::move(listed.error()));
+        if (!*listed)
+            UNDERSTUDY_TRY(remove_from_volumes(work, id, interrupted.disks, interrupted.id));
     }
     for (const auto& snapshot : *snapshots) {
         UNDERSTUDY_TRY(work.checkpoint());
@@ -53,6 +79,7 @@ Result<> merge_all(Work& work) {
 
 Result<> forget(Work& work) {
     auto& site = work.site();
+    UNDERSTUDY_TRY(merge_all(work));  // what was taken since an earlier attempt
     const auto vm = work.memo().at("vm").get<model::Vm>();
     auto files = nlohmann::json::array();
     for (const auto& disk : vm.disks) {

@@ -1,10 +1,10 @@
 #include "engine/ownership.hpp"
 #include "tasks/arguments.hpp"
 #include "tasks/kinds.hpp"
+#include "tasks/volumes.hpp"
 
 #include <fmt/format.h>
 
-#include <set>
 
 // The order, and what a crash leaves: `plan` records which volumes the disks are, before any is
 // made; `adopt` makes them; `overlay` makes the future heads, which nothing uses yet; `moment`
@@ -59,57 +59,74 @@ Result<Subject> subject_of(Work& work) {
     return subject;
 }
 
-// The disks that the VM has, and those that it had: one that was taken away may come back.
-Result<std::vector<VmDisk>> disks_of_all_times(Site& site, const model::Vm& vm) {
-    auto disks = vm.disks;
-    auto snapshots = site.catalog.snapshots(vm.id);
-    if (!snapshots) return std::unexpected(std::move(snapshots.error()));
-    std::set<VolumeId> seen;
-    for (const auto& disk : disks) seen.insert(disk.volume);
-    for (const auto& snapshot : *snapshots)
-        for (const auto& disk : snapshot.disks)
-            if (seen.insert(disk.volume).second)
-                disks.push_back({disk.target, disk.volume, disk.pool});
-    return disks;
+std::vector<VmDisk> planned_disks(Work& work) {
+    return work.memo().value("disks", std::vector<VmDisk>{});
 }
 
-// The one whose head is at this source, or nothing when the disk is new here.
-Result<std::optional<VmDisk>> disk_at(Site& site, const std::vector<VmDisk>& disks,
-                                      const ports::DiskSource& source) {
-    for (const auto& disk : disks) {
+std::vector<DiskSwitch> planned_switches(Work& work) {
+    std::vector<DiskSwitch> switches;
+    for (const auto& entry : work.memo().value("switches", nlohmann::json::array()))
+        switches.push_back(
+            {text_in(entry, "target"),
+             {text_in(entry, "type"), text_in(entry, "format"), text_in(entry, "location")}});
+    return switches;
+}
+
+// All disks are switched at once: one that is on its overlay stands for all, also for those that
+// were unplugged since.
+bool is_switched(Work& work, const ports::VmDescription& described) {
+    for (const auto& disk : described.disks)
+        for (const auto& planned : planned_switches(work))
+            if (disk.source.location == planned.source.location) return true;
+    return false;
+}
+
+// Takes overlays away that the VM was not switched to, and volumes that only this task made.
+Result<> undo(Work& work) {
+    auto& site = work.site();
+    const auto vm = id_in<VmId>(work.arguments(), "vm");
+    auto described = site.hypervisor.describe(vm);
+    if (!described && described.error().kind() != ErrorKind::not_found)
+        return std::unexpected(std::move(described.error()));
+    if (described && is_switched(work, *described))
+        return fail(Error(ErrorKind::conflict, "the VM runs on the new overlays already")
+                        .advising(fmt::format("`understudy task retry {}` completes it.",
+                                              work.task().id.text())));
+    for (const auto& disk : planned_disks(work)) {
         auto pool = site.pool(disk.pool);
-        if (!pool) return std::unexpected(std::move(pool.error()));
-        auto head = (*pool)->head(disk.volume);
-        if (!head && head.error().kind() == ErrorKind::not_found) continue;
-        if (!head) return std::unexpected(std::move(head.error()));
-        if (*head && (*head)->location == source.location) return disk;
+        if (!pool) continue;
+        auto undone = (*pool)->cancel_snapshot(disk.volume,
+                                               id_in<SnapshotId>(work.arguments(), "snapshot"));
+        if (!undone && undone.error().kind() != ErrorKind::not_found)
+            return fail(std::move(undone.error()).during(disk.target));
     }
-    return std::nullopt;
+    UNDERSTUDY_TRY(forget_unused(site, vm, planned_disks(work)));
+    work.memo().erase("switches");
+    work.memo().erase("disks");
+    return work.save_memo();
 }
 
 Result<> plan(Work& work) {
     auto& site = work.site();
+    UNDERSTUDY_TRY(undo(work));  // of an earlier plan that the world has changed under
     auto subject = subject_of(work);
     if (!subject) return std::unexpected(std::move(subject.error()));
     UNDERSTUDY_TRY(check_disks(subject->described));
-    auto candidates = disks_of_all_times(site, subject->vm);
-    if (!candidates) return std::unexpected(std::move(candidates.error()));
+    auto known = known_disks(site, subject->vm.id);
+    if (!known) return std::unexpected(std::move(known.error()));
     std::vector<VmDisk> disks;
     for (const auto& disk : subject->described.disks) {
-        auto known = disk_at(site, *candidates, disk.source);
-        if (!known) return std::unexpected(std::move(known.error()).during(disk.target));
-        auto planned = known->value_or(
+        auto volume = volume_at(site, *known, disk.source);
+        if (!volume) return std::unexpected(std::move(volume.error()).during(disk.target));
+        auto planned = volume->value_or(
             VmDisk{disk.target, site.random.id<VolumeId>(), site.settings.default_pool});
         planned.target = disk.target;
         UNDERSTUDY_TRY(site.pool(planned.pool));
         disks.push_back(std::move(planned));
     }
     work.memo()["disks"] = disks;
+    work.memo()["former"] = subject->vm.disks;
     return {};
-}
-
-std::vector<VmDisk> planned_disks(Work& work) {
-    return work.memo().value("disks", std::vector<VmDisk>{});
 }
 
 Result<const ports::DiskDescription*> disk_now(const ports::VmDescription& described,
@@ -152,6 +169,8 @@ Result<> overlay(Work& work) {
         if (!now) return std::unexpected(std::move(now.error()));
         auto pool = site.pool(disk.pool);
         if (!pool) return std::unexpected(std::move(pool.error()));
+        // One of an earlier attempt may be of another size.
+        UNDERSTUDY_TRY((*pool)->cancel_snapshot(disk.volume, snapshot));
         auto head = (*pool)->prepare_snapshot(disk.volume, snapshot, (*now)->size);
         if (!head)
             return std::unexpected(std::move(head.error()).during("overlay for " + disk.target));
@@ -167,13 +186,26 @@ Result<> overlay(Work& work) {
     return {};
 }
 
-std::vector<DiskSwitch> planned_switches(Work& work) {
-    std::vector<DiskSwitch> switches;
-    for (const auto& entry : work.memo().value("switches", nlohmann::json::array()))
-        switches.push_back(
-            {text_in(entry, "target"),
-             {text_in(entry, "type"), text_in(entry, "format"), text_in(entry, "location")}});
-    return switches;
+// The world may have changed since the overlays were made: disks come and go, and grow (the VM would
+// find them shrunk). conflict: plan again; no overlay is in use yet.
+Result<> check_plan(Work& work, const ports::VmDescription& described) {
+    const auto changed = [](const std::string& what) {
+        return fail(ErrorKind::conflict, what + " since the snapshot was planned");
+    };
+    const auto disks = planned_disks(work);
+    if (disks.size() != described.disks.size()) return changed("the VM's disks have changed");
+    for (const auto& entry : work.memo().value("switches", nlohmann::json::array())) {
+        const auto target = text_in(entry, "target");
+        auto now = disk_now(described, target);
+        if (!now) return std::unexpected(std::move(now.error()));
+        if ((*now)->size.count() != number_in(entry, "size"))
+            return changed(target + " has another size");
+        auto volume = volume_at(work.site(), disks, (*now)->source);
+        if (!volume) return std::unexpected(std::move(volume.error()));
+        if (!*volume || (*volume)->target != target)
+            return changed(target + " is on another layer");
+    }
+    return {};
 }
 
 Result<> moment(Work& work) {
@@ -182,7 +214,14 @@ Result<> moment(Work& work) {
     auto described = site.hypervisor.describe(id);
     if (!described) return std::unexpected(std::move(described.error()));
     auto consistency = model::Consistency::crash;
-    if (described->summary.state == ports::VmState::stopped) {
+    if (!is_switched(work, *described)) {
+        UNDERSTUDY_TRY(check_plan(work, *described));
+        work.memo()["domain_xml"] = described->domain_xml;
+        UNDERSTUDY_TRY(work.save_memo());
+    }
+    if (is_switched(work, *described)) {
+        work.log("the VM is on the new overlays already");
+    } else if (described->summary.state == ports::VmState::stopped) {
         UNDERSTUDY_TRY(site.hypervisor.set_disks(id, planned_switches(work)));
     } else {
         const auto limit =
@@ -245,7 +284,7 @@ Result<> publish(Work& work) {
         auto vm = subject->vm;
         vm.disks = planned_disks(work);
         vm.head_parent = id;
-        const model::Definition definition{subject->described.domain_xml, std::move(*nvram)};
+        const model::Definition definition{text_in(work.memo(), "domain_xml"), std::move(*nvram)};
         UNDERSTUDY_TRY(site.catalog.publish_snapshot(vm, *made, definition, {}, std::nullopt));
     }
     auto made = site.catalog.snapshot(id);
@@ -254,30 +293,17 @@ Result<> publish(Work& work) {
     return {};
 }
 
-// Only overlays that the VM was not switched to are taken away; after the moment the task stays
-// resumable instead, because the overlay then holds the guest's newest writes.
+// The volumes of disks that were unplugged since the last snapshot may have no snapshot left.
+Result<> let_go(Work& work) {
+    return forget_unused(work.site(), id_in<VmId>(work.arguments(), "vm"),
+                         work.memo().value("former", std::vector<VmDisk>{}));
+}
+
+// After the moment the task stays resumable instead of being undone, because the overlays then
+// hold the guest's newest writes.
 Result<> take_back(Work& work) {
-    auto& site = work.site();
     if (work.memo().contains("consistency")) return {};
-    auto described = site.hypervisor.describe(id_in<VmId>(work.arguments(), "vm"));
-    if (!described && described.error().kind() != ErrorKind::not_found)
-        return std::unexpected(std::move(described.error()));
-    const auto id = id_in<SnapshotId>(work.arguments(), "snapshot");
-    const auto switches = planned_switches(work);
-    for (const auto& disk : described ? described->disks : std::vector<ports::DiskDescription>{})
-        for (const auto& planned : switches)
-            if (disk.source.location == planned.source.location)
-                return fail(Error(ErrorKind::conflict,
-                                  fmt::format("{} runs on the new overlay already", disk.target))
-                                .advising(fmt::format("`understudy task retry {}` completes it.",
-                                                      work.task().id.text())));
-    for (const auto& disk : planned_disks(work)) {
-        auto pool = site.pool(disk.pool);
-        if (!pool) continue;
-        auto undone = (*pool)->cancel_snapshot(disk.volume, id);
-        if (!undone && undone.error().kind() != ErrorKind::not_found)
-            return fail(std::move(undone.error()).during(disk.target));
-    }
+    UNDERSTUDY_TRY(undo(work));
     work.begin_again();
     return {};
 }
@@ -291,7 +317,8 @@ Kind snapshot_create() {
                  {"overlay", overlay},
                  {"moment", moment},
                  {"commit", commit, true},
-                 {"publish", publish, true}},
+                 {"publish", publish, true},
+                 {"let_go", let_go, true}},
                 take_back,
                 true};
 }

@@ -1,74 +1,186 @@
 #include "tasks/volumes.hpp"
 
 #include "engine/send_plan.hpp"
+#include "tasks/arguments.hpp"
 
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <set>
 
 namespace understudy::tasks {
 namespace {
 
-Result<> remove_live(Work& work, const VmId& vm, const model::SnapshotDisk& disk,
-                     ports::StoragePool& pool, const SnapshotId& id) {
-    // One merge at a time, until none is left: earlier removals may have had to wait.
-    while (true) {
-        auto merge = pool.plan_removal(disk.volume, id);
-        if (!merge) return std::unexpected(std::move(merge.error()));
-        if (!*merge) break;
-        work.log(fmt::format("{}: merging a layer while the VM runs", disk.target));
-        UNDERSTUDY_TRY(work.site().hypervisor.merge(vm, disk.target, **merge,
-                                                    [&work] { return work.interrupted(); }));
-        UNDERSTUDY_TRY(pool.finish_removal(disk.volume, id));
-    }
-    return pool.finish_removal(disk.volume, id);
+// Nothing: libvirt does not have the VM here.
+Result<std::optional<ports::VmDescription>> described_vm(Site& site, const VmId& vm) {
+    auto described = site.hypervisor.describe(vm);
+    if (described) return std::move(*described);
+    if (described.error().kind() == ErrorKind::not_found) return std::nullopt;
+    return std::unexpected(std::move(described.error()));
+}
+
+// Whether one of the VM's volumes has its head there.
+Result<bool> is_a_head(Site& site, const std::vector<model::VmDisk>& disks,
+                       const ports::DiskSource& source) {
+    auto found = volume_at(site, disks, source);
+    if (!found) return std::unexpected(std::move(found.error()));
+    return found->has_value();
 }
 
 }  // namespace
 
-namespace {
+Result<std::vector<model::VmDisk>> known_disks(Site& site, const VmId& id) {
+    std::vector<model::VmDisk> known;
+    auto vm = site.catalog.find_vm(id);
+    if (!vm) return std::unexpected(std::move(vm.error()));
+    if (*vm) known = (*vm)->disks;
+    auto snapshots = site.catalog.snapshots(id);
+    if (!snapshots) return std::unexpected(std::move(snapshots.error()));
+    std::set<VolumeId> seen;
+    for (const auto& disk : known) seen.insert(disk.volume);
+    for (const auto& snapshot : *snapshots)
+        for (const auto& disk : snapshot.disks)
+            if (seen.insert(disk.volume).second)
+                known.push_back({disk.target, disk.volume, disk.pool});
+    return known;
+}
 
-// A merge may have moved the head to another file: a stopped VM's definition must follow it.
-Result<> follow_heads(Site& site, const VmId& vm, const std::vector<model::SnapshotDisk>& disks) {
-    auto described = site.hypervisor.describe(vm);
-    if (!described) return std::unexpected(std::move(described.error()));
-    std::vector<ports::DiskSwitch> switches;
+Result<std::optional<model::VmDisk>> volume_at(Site& site, const std::vector<model::VmDisk>& disks,
+                                               const ports::DiskSource& source) {
     for (const auto& disk : disks) {
         auto pool = site.pool(disk.pool);
         if (!pool) return std::unexpected(std::move(pool.error()));
         auto head = (*pool)->head(disk.volume);
-        if (!head || !*head) continue;
-        for (const auto& defined : described->disks)
-            if (defined.target == disk.target && defined.source.location != (*head)->location)
-                switches.push_back({disk.target, **head});
+        if (!head && head.error().kind() == ErrorKind::not_found) continue;
+        if (!head) return std::unexpected(std::move(head.error()));
+        if (*head && (*head)->location == source.location) return disk;
     }
-    return switches.empty() ? Result<>{} : site.hypervisor.set_disks(vm, switches);
+    return std::nullopt;
+}
+
+Result<std::optional<ports::DiskDescription>> attached_disk(
+    Site& site, const ports::VmDescription& described, const model::VmDisk& disk) {
+    auto pool = site.pool(disk.pool);
+    if (!pool) return std::unexpected(std::move(pool.error()));
+    auto head = (*pool)->head(disk.volume);
+    if (!head) return std::unexpected(std::move(head.error()));
+    if (!*head) return std::nullopt;
+    const bool runs = described.summary.state != ports::VmState::stopped;
+    for (const auto& defined : described.disks) {
+        const bool on_head = defined.source.location == (*head)->location;
+        if (on_head && runs) return defined;  // a merge that is planned can go on
+        if (!on_head && defined.target != disk.target) continue;
+        auto settled =
+            (*pool)->adopt(disk.volume, {described.summary.name, disk.target}, defined.source);
+        if (settled) return defined;
+        if (settled.error().kind() != ErrorKind::conflict)
+            return std::unexpected(std::move(settled.error()));
+        auto known = known_disks(site, described.summary.id);
+        if (!known) return std::unexpected(std::move(known.error()));
+        auto other = is_a_head(site, *known, defined.source);
+        if (!other) return std::unexpected(std::move(other.error()));
+        if (!*other)
+            return fail(Error(ErrorKind::conflict,
+                              fmt::format("{} is on {}, which belongs to no snapshot yet",
+                                          defined.target, defined.source.location))
+                            .advising("Let the snapshot that is being taken end, or take one."));
+    }
+    return std::nullopt;
+}
+
+namespace {
+
+Result<> remove_live(Work& work, const VmId& vm, const std::string& target, const VolumeId& volume,
+                     ports::StoragePool& pool, const SnapshotId& id) {
+    // One merge at a time, until none is left: earlier removals may have had to wait.
+    while (true) {
+        auto merge = pool.plan_removal(volume, id);
+        if (!merge) return std::unexpected(std::move(merge.error()));
+        if (!*merge) break;
+        work.log(fmt::format("{}: merging a layer while the VM runs", target));
+        UNDERSTUDY_TRY(work.site().hypervisor.merge(vm, target, **merge,
+                                                    [&work] { return work.interrupted(); }));
+        UNDERSTUDY_TRY(pool.finish_removal(volume, id));
+    }
+    return pool.finish_removal(volume, id);
+}
+
+constexpr const char* kFollow = "follow";
+
+// A stopped VM's disk that may soon be on another file is remembered as it is now, because only
+// then its definition may be changed to follow.
+Result<> remember_disk(Work& work, const VolumeId& volume, const ports::DiskDescription& defined) {
+    work.memo()[kFollow][volume.text()] = {{"target", defined.target},
+                                           {"from", defined.source.location}};
+    return work.save_memo();
+}
+
+Result<> follow_heads(Work& work, const VmId& vm, const std::vector<model::SnapshotDisk>& disks) {
+    const auto remembered = work.memo().value(kFollow, nlohmann::json::object());
+    auto described = described_vm(work.site(), vm);
+    if (!described) return std::unexpected(std::move(described.error()));
+    std::vector<ports::DiskSwitch> switches;
+    for (const auto& disk : disks) {
+        const auto known = remembered.find(disk.volume.text());
+        if (known == remembered.end() || !*described) continue;
+        auto pool = work.site().pool(disk.pool);
+        if (!pool) return std::unexpected(std::move(pool.error()));
+        auto head = (*pool)->head(disk.volume);
+        if (!head || !*head) continue;
+        for (const auto& defined : (*described)->disks)
+            if (defined.target == text_in(*known, "target") &&
+                defined.source.location == text_in(*known, "from") &&
+                defined.source.location != (*head)->location)
+                switches.push_back({defined.target, **head});
+    }
+    if (!switches.empty()) UNDERSTUDY_TRY(work.site().hypervisor.set_disks(vm, switches));
+    work.memo().erase(kFollow);
+    return work.save_memo();
+}
+
+Result<> remove_from_volume(Work& work, const VmId& vm,
+                            const std::optional<ports::VmDescription>& described,
+                            const model::SnapshotDisk& disk, const SnapshotId& id) {
+    auto pool = work.site().pool(disk.pool);
+    if (!pool) return std::unexpected(std::move(pool.error()));
+    auto known = (*pool)->knows(disk.volume);
+    if (!known) return std::unexpected(std::move(known.error()));
+    if (!*known) return {};
+    std::optional<ports::DiskDescription> attached;
+    if (described) {
+        auto found = attached_disk(work.site(), *described, {disk.target, disk.volume, disk.pool});
+        if (!found) return std::unexpected(std::move(found.error()));
+        attached = std::move(*found);
+    }
+    if (!attached) return (*pool)->remove_snapshot(disk.volume, id);
+    if (described->summary.state != ports::VmState::stopped)
+        return remove_live(work, vm, attached->target, disk.volume, **pool, id);
+    UNDERSTUDY_TRY(remember_disk(work, disk.volume, *attached));
+    return (*pool)->remove_snapshot(disk.volume, id);
 }
 
 }  // namespace
 
 Result<Presence> presence_of(Site& site, const VmId& vm) {
-    auto described = site.hypervisor.describe(vm);
-    if (!described) {
-        if (described.error().kind() == ErrorKind::not_found) return Presence::undefined;
-        return std::unexpected(std::move(described.error()));
-    }
-    return described->summary.state == ports::VmState::stopped ? Presence::stopped
-                                                               : Presence::running;
+    auto described = described_vm(site, vm);
+    if (!described) return std::unexpected(std::move(described.error()));
+    if (!*described) return Presence::undefined;
+    return (*described)->summary.state == ports::VmState::stopped ? Presence::stopped
+                                                                  : Presence::running;
 }
 
 Result<> remove_from_volumes(Work& work, const VmId& vm,
                              const std::vector<model::SnapshotDisk>& disks, const SnapshotId& id) {
-    auto presence = presence_of(work.site(), vm);
-    if (!presence) return std::unexpected(std::move(presence.error()));
+    auto described = described_vm(work.site(), vm);
+    if (!described) return std::unexpected(std::move(described.error()));
+    // First what an earlier attempt had moved.
+    if (*described && (*described)->summary.state == ports::VmState::stopped) {
+        UNDERSTUDY_TRY(follow_heads(work, vm, disks));
+        described = described_vm(work.site(), vm);
+        if (!described) return std::unexpected(std::move(described.error()));
+    }
     for (const auto& disk : disks) {
-        auto pool = work.site().pool(disk.pool);
-        if (!pool) return std::unexpected(std::move(pool.error()));
-        auto known = (*pool)->knows(disk.volume);
-        if (!known) return std::unexpected(std::move(known.error()));
-        if (!*known) continue;
-        auto removed = *presence == Presence::running ? remove_live(work, vm, disk, **pool, id)
-                                                      : (*pool)->remove_snapshot(disk.volume, id);
+        auto removed = remove_from_volume(work, vm, *described, disk, id);
         if (!removed && removed.error().kind() != ErrorKind::not_found)
             return fail(std::move(removed.error())
                             .during("merge " + disk.target)
@@ -76,7 +188,29 @@ Result<> remove_from_volumes(Work& work, const VmId& vm,
                             .advising(fmt::format("`understudy task retry {}` goes on.",
                                                   work.task().id.text())));
     }
-    return *presence == Presence::stopped ? follow_heads(work.site(), vm, disks) : Result<>{};
+    if (work.memo().contains(kFollow)) UNDERSTUDY_TRY(follow_heads(work, vm, disks));
+    return forget_unused(work.site(), vm, vm_disks(disks));
+}
+
+Result<> forget_unused(Site& site, const VmId& id, const std::vector<model::VmDisk>& disks) {
+    std::set<VolumeId> used;
+    auto known = known_disks(site, id);
+    if (!known) return std::unexpected(std::move(known.error()));
+    for (const auto& disk : *known) used.insert(disk.volume);
+    auto transfers = site.catalog.transfers();
+    if (!transfers) return std::unexpected(std::move(transfers.error()));
+    for (const auto& transfer : *transfers)
+        for (const auto& disk : transfer.request.snapshot.disks) used.insert(disk.volume);
+    for (const auto& disk : disks) {
+        if (used.contains(disk.volume)) continue;
+        auto pool = site.pool(disk.pool);
+        if (!pool) return std::unexpected(std::move(pool.error()));
+        auto head = (*pool)->head(disk.volume);
+        if (!head && head.error().kind() == ErrorKind::not_found) continue;
+        if (!head) return std::unexpected(std::move(head.error()));
+        UNDERSTUDY_TRY((*pool)->forget(disk.volume, !head->has_value()));
+    }
+    return {};
 }
 
 Result<std::vector<ports::DiskSwitch>> activate_disks(Site& site,

@@ -2,6 +2,7 @@
 
 #include "tasks/work.hpp"
 
+#include <optional>
 #include <vector>
 
 namespace understudy::tasks {
@@ -12,10 +13,30 @@ namespace understudy::tasks {
 enum class Presence { undefined, stopped, running };
 Result<Presence> presence_of(Site& site, const VmId& vm);
 
+// All volumes that the VM's record and its snapshots here refer to, each once.
+Result<std::vector<model::VmDisk>> known_disks(Site& site, const VmId& vm);
+
+// Which of these volumes has its head there, or nothing.
+Result<std::optional<model::VmDisk>> volume_at(Site& site, const std::vector<model::VmDisk>& disks,
+                                               const ports::DiskSource& source);
+
+// The disk of the VM that is on this volume's head, or nothing: it may have been unplugged, and
+// another one may have taken its place. A live merge that was cut off is settled by what the VM is
+// defined with. conflict: the VM is on a layer that no pool has recorded, by a snapshot that was
+// cut off half-way; nothing under it may be touched.
+Result<std::optional<ports::DiskDescription>> attached_disk(
+    Site& site, const ports::VmDescription& described, const model::VmDisk& disk);
+
 // Takes one snapshot, already unlisted in the catalog, out of its volumes: live under a running
-// VM, offline otherwise. Idempotent.
+// VM, offline otherwise and for a disk that the VM no longer has. Volumes that nothing needs after
+// that are forgotten. Idempotent.
 Result<> remove_from_volumes(Work& work, const VmId& vm,
                              const std::vector<model::SnapshotDisk>& disks, const SnapshotId& id);
+
+// Forgets those of the VM's volumes that no snapshot, no transfer and the VM itself do not refer to
+// any more: of a disk that was unplugged, or whose first snapshot failed. One with a head stays a
+// disk, with all that its guest wrote; what was received for a replica goes.
+Result<> forget_unused(Site& site, const VmId& vm, const std::vector<model::VmDisk>& disks);
 
 // Writable heads on a snapshot, one per disk.
 Result<std::vector<ports::DiskSwitch>> activate_disks(Site& site,

@@ -38,6 +38,25 @@ void retry_failed(World& world) {
             }
 }
 
+// Each hears of what the other did while it was away.
+void exchange_news(World& world) {
+    for (int round = 0; round < 2; ++round)
+        for (auto& cluster : world.clusters())
+            if (auto told = cluster->contact(world.other(*cluster)); !told)
+                world.broken("promise 5: the peers do not talk: " + told.error().text());
+}
+
+// What nobody comes back to goes in the end.
+void wait_long(World& world) {
+    world.clock().sleep(std::chrono::hours(1000));
+    for (auto& cluster : world.clusters()) {
+        auto gone = cluster->operate([&](Daemon& here) {
+            return here.receiving.give_up_older_than(world.clock().now() - std::chrono::hours(1));
+        });
+        if (!gone) world.broken("promise 5: an old transfer stays: " + gone.error().text());
+    }
+}
+
 void run_until_idle(World& world) {
     for (unsigned round = 0; round < kRounds && !all_tasks_ended(world); ++round) {
         for (auto& cluster : world.clusters()) cluster->run_all();
@@ -58,14 +77,9 @@ void settle(World& world) {
         cluster->pool().set_capacity(base::GiB(1));
         cluster->start();
     }
-    // Each hears of what the other did while it was away.
-    for (int round = 0; round < 2; ++round)
-        for (auto& cluster : world.clusters())
-            if (auto told = cluster->contact(world.other(*cluster)); !told)
-                world.broken("promise 5: the peers do not talk: " + told.error().text());
+    exchange_news(world);
     run_until_idle(world);
-    retry_failed(world);
-    run_until_idle(world);
+    exchange_news(world);
 }
 
 Outcome play(std::uint64_t seed, Trace::Loud loud) {
@@ -80,6 +94,9 @@ Outcome play(std::uint64_t seed, Trace::Loud loud) {
     }
     if (broken.empty()) settle(world);
     if (broken.empty()) actions.send_everything();
+    if (broken.empty()) retry_failed(world);
+    if (broken.empty()) run_until_idle(world);
+    if (broken.empty()) wait_long(world);
     if (broken.empty()) check_promises(world);
     if (broken.empty()) check_settled(world);
     return {broken, world.trace().hash(), world.trace().calls()};

@@ -1,22 +1,29 @@
 // sim_replay SEED [--calls]: one run of the simulation, told line by line.
+// sim_replay FIRST LAST: many, of which only the failed ones are named.
 #include "play.hpp"
 
 #include <fmt/format.h>
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
 
-#include <cstring>
+#include <cstdio>
+#include <optional>
+#include <span>
 #include <string>
+#include <string_view>
+#include <vector>
 
-int main(int count, char** words) {
-    using namespace understudy::sim;
+namespace understudy::sim {
+namespace {
+
+std::optional<std::uint64_t> number(const std::string& word) {
     char* end = nullptr;
-    const auto seed = count > 1 ? std::strtoull(words[1], &end, 10) : 0;
-    if (end == nullptr || end == words[1] || *end != '\0') {
-        fmt::print(stderr, "usage: sim_replay SEED [--calls]\n");
-        return 2;
-    }
-    const bool calls = count > 2 && std::strcmp(words[2], "--calls") == 0;
+    const auto value = std::strtoull(word.c_str(), &end, 10);
+    if (word.empty() || *end != '\0') return std::nullopt;
+    return value;
+}
+
+int replay(std::uint64_t seed, bool calls) {
     // What the daemons log stands between the events that led to it.
     spdlog::set_default_logger(spdlog::stdout_logger_st("daemon"));
     spdlog::set_pattern("               log %v");
@@ -26,4 +33,31 @@ int main(int count, char** words) {
     for (const auto& broken : outcome.broken) fmt::print("BROKEN {}\n", broken);
     if (outcome.broken.empty()) fmt::print("all promises were kept\n");
     return outcome.broken.empty() ? 0 : 1;
+}
+
+int replay_all(std::uint64_t first, std::uint64_t last) {
+    spdlog::set_level(spdlog::level::off);
+    std::uint64_t failed = 0;
+    for (auto seed = first; seed <= last; ++seed) {
+        const auto outcome = play(seed);
+        if (!outcome.broken.empty()) ++failed;
+        for (const auto& broken : outcome.broken) fmt::print("seed {}: {}\n", seed, broken);
+        std::fflush(stdout);
+    }
+    fmt::print("{} of {} seeds broke a promise\n", failed, last - first + 1);
+    return failed == 0 ? 0 : 1;
+}
+
+}  // namespace
+}  // namespace understudy::sim
+
+int main(int count, char** values) {
+    const std::vector<std::string> words(values + 1, values + count);
+    const auto first = words.empty() ? std::nullopt : understudy::sim::number(words[0]);
+    const bool calls = words.size() == 2 && words[1] == "--calls";
+    const auto last = words.size() == 2 ? understudy::sim::number(words[1]) : std::nullopt;
+    if (first && (words.size() == 1 || calls)) return understudy::sim::replay(*first, calls);
+    if (first && last) return understudy::sim::replay_all(*first, *last);
+    fmt::print(stderr, "usage: sim_replay SEED [--calls]\n       sim_replay FIRST LAST\n");
+    return 2;
 }

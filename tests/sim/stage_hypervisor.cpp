@@ -36,16 +36,36 @@ void StageHypervisor::record(const VmId& vm) {
     recorded_[moment_] = std::move(held);
 }
 
+// A location that the VM was switched to is no future head any more, whatever the VM is switched to
+// later. Also when the call ends in Killed.
+class StageHypervisor::Switch {
+public:
+    Switch(StageHypervisor& host, const VmId& vm, const std::vector<ports::DiskSwitch>& switches)
+        : host_(host), vm_(vm) {
+        host.begin_moment(vm, switches);
+    }
+    ~Switch() {
+        for (const auto& disk : host_.disks(vm_))
+            host_.locations_.prepared.erase(disk.source.location);
+    }
+    Switch(const Switch&) = delete;
+    Switch& operator=(const Switch&) = delete;
+
+private:
+    StageHypervisor& host_;
+    VmId vm_;
+};
+
 Result<model::Consistency> StageHypervisor::snapshot(const VmId& vm,
                                                      const std::vector<ports::DiskSwitch>& switches,
                                                      Duration freeze_limit) {
-    begin_moment(vm, switches);
+    const Switch settles(*this, vm, switches);
     return MemoryHypervisor::snapshot(vm, switches, freeze_limit);
 }
 
 Result<> StageHypervisor::set_disks(const VmId& vm,
                                     const std::vector<ports::DiskSwitch>& switches) {
-    begin_moment(vm, switches);
+    const Switch settles(*this, vm, switches);
     return MemoryHypervisor::set_disks(vm, switches);
 }
 

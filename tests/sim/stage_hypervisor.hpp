@@ -36,6 +36,7 @@ public:
 
 private:
     class Redefinition;
+    class Switch;
 
     memory::WorldHooks with_moment(memory::WorldHooks hooks);
     void begin_moment(const VmId&, const std::vector<ports::DiskSwitch>&);

@@ -78,5 +78,25 @@ TEST_P(CatalogTransfers, end_with_what_they_held) {
     }
 }
 
+TEST_P(CatalogTransfers, hold_their_base_from_their_beginning_to_their_end) {
+    const auto base = publish_new(catalog(), "web1", "nightly");
+    const auto of_base = [&](const std::string& name) {
+        auto made = some_transfer(base.vm, some_snapshot(base.vm, name, 5));
+        made.request.base = base.snapshot.id;
+        return made;
+    };
+    const auto abandoned = of_base("later");
+    must(catalog().add_transfer(abandoned));
+    EXPECT_EQ(kind_of(catalog().remove_snapshot(base.snapshot.id)), "refused");
+    must(catalog().remove_transfer(abandoned.id));
+    EXPECT_TRUE(must(catalog().holds(base.vm.id)).empty());
+    const auto whole = of_base("newest");
+    must(catalog().add_transfer(whole));
+    must(catalog().publish_snapshot(base.vm, whole.request.snapshot, whole.request.definition, {},
+                                    whole.id));
+    EXPECT_TRUE(must(catalog().holds(base.vm.id)).empty());
+    EXPECT_EQ(kind_of(catalog().remove_snapshot(base.snapshot.id)), "ok");
+}
+
 }  // namespace
 }  // namespace understudy::test
