@@ -1,8 +1,9 @@
 # One library per folder. A room's .cpp files are its library; its *_test.cpp files are its test.
-# The dependencies named here are its only allowed edges (tools/tidy checks includes against them).
+# The dependencies named here are its only allowed edges (tools/tidy checks includes against them);
+# those behind TEST_DEPS are for its *_test files alone.
 
 function(understudy_room folder)
-  cmake_parse_arguments(ARG "" "" "DEPS;LIBS" ${ARGN})
+  cmake_parse_arguments(ARG "" "" "DEPS;LIBS;TEST_DEPS" ${ARGN})
   string(REPLACE "/" "_" name ${folder})
   file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/${folder}/*.cpp)
   set(tests ${sources})
@@ -24,6 +25,10 @@ function(understudy_room folder)
   if(tests)
     add_executable(test_${name} ${tests})
     target_link_libraries(test_${name} us_${name} GTest::gmock GTest::gtest_main)
+    foreach(dep ${ARG_TEST_DEPS})
+      string(REPLACE "/" "_" dep_name ${dep})
+      target_link_libraries(test_${name} us_${dep_name})
+    endforeach()
     add_test(NAME unit_${name} COMMAND test_${name})
     set_tests_properties(unit_${name} PROPERTIES TIMEOUT 300 LABELS unit)
   endif()

@@ -71,6 +71,16 @@ class Rules(unittest.TestCase):
         self.finds([], {"src/base/a.cpp": '// #include "storage/qcow2/b.hpp"\n#include <b.hpp>\n'})
         self.finds(["folder-readme", "include-edge"], {"src/new/a.cpp": ""})
 
+    def test_a_rooms_tests_may_use_more_than_the_room(self):
+        rooms = ("understudy_room(base LIBS fmt)\n"
+                 "understudy_room(model DEPS base\n  LIBS x TEST_DEPS storage/qcow2)\n"
+                 "understudy_room(storage/qcow2 DEPS base)\n")
+        include = '#include "storage/qcow2/b.hpp"\n'
+        self.finds([], {"src/CMakeLists.txt": rooms, "src/storage/qcow2/b.hpp": "",
+                        "src/model/a_test.cpp": include})
+        self.finds("include-edge", {"src/CMakeLists.txt": rooms, "src/storage/qcow2/b.hpp": "",
+                                    "src/model/a.cpp": include})
+
     def test_nothing_goes_in_circles(self):
         self.finds(["room-cycle", "room-cycle"], {
             "src/CMakeLists.txt": "understudy_room(base DEPS model)\n"

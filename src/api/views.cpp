@@ -262,7 +262,10 @@ Result<json> promotion_view(tasks::Site& site, const model::Vm& vm,
         contact = base::format_time(*peer->last_contact);
     auto adapted =
         tasks::rehearse(site, vm.ownership.owner, definition->domain_xml, snapshot.disks);
-    if (!adapted) return fail(std::move(adapted.error()).during("adapt the definition"));
+    // One definition that this host cannot make sense of hides no other replica.
+    if (!adapted)
+        adapted = ports::Adapted{
+            {}, {}, {}, {{model::Severity::blocks, "definition", adapted.error().text()}}};
     auto changes = json::array();
     for (const auto& change : adapted->changes)
         if (!change.starts_with("disk ")) changes.push_back(change);  // their places come later

@@ -1,9 +1,12 @@
 #include "daemon/config.hpp"
 
-#include <fmt/format.h>
+#include "net/socket.hpp"
+
+#include <fmt/ranges.h>
 #include <unistd.h>
 
 #include <toml++/toml.h>
+#include <algorithm>
 #include <array>
 #include <filesystem>
 #include <functional>
@@ -15,6 +18,9 @@ namespace {
 
 using Setter = std::function<Result<>(const toml::node&)>;
 using Setters = std::map<std::string, Setter, std::less<>>;
+
+// Errors of a table name their own line already.
+Result<> apply(const toml::table& table, const Setters& setters, const std::string& where);
 
 Setter text(std::string& into) {
     return [&into](const toml::node& node) -> Result<> {
@@ -35,23 +41,56 @@ Setter whole(std::size_t& into, std::int64_t least, std::int64_t most) {
     };
 }
 
-Setter duration(Duration& into) {
+Setter absolute_path(std::string& into) {
     return [&into](const toml::node& node) -> Result<> {
+        const auto value = node.value<std::string>();
+        if (!value || !std::filesystem::path(*value).is_absolute())
+            return fail(ErrorKind::invalid, "must be an absolute path");
+        into = *value;
+        return {};
+    };
+}
+
+enum class Empty { wrong, allowed };
+
+Setter endpoint(std::string& into, std::uint16_t default_port, Empty empty = Empty::wrong) {
+    return [&into, default_port, empty](const toml::node& node) -> Result<> {
+        const auto value = node.value<std::string>();
+        if (!value) return fail(ErrorKind::invalid, "must be a text such as \"0.0.0.0:7373\"");
+        if (!value->empty() || empty == Empty::wrong) {
+            auto parsed = net::parse_endpoint(*value, default_port);
+            if (!parsed) return std::unexpected(std::move(parsed.error()));
+        }
+        into = *value;
+        return {};
+    };
+}
+
+Setter duration(Duration& into, Duration least, Duration most) {
+    return [&into, least, most](const toml::node& node) -> Result<> {
         const auto value = node.value<std::string>();
         if (!value) return fail(ErrorKind::invalid, "must be a text such as \"30s\"");
         auto parsed = base::parse_duration(*value);
         if (!parsed) return std::unexpected(std::move(parsed.error()));
+        if (*parsed < least || *parsed > most)
+            return fail(ErrorKind::invalid,
+                        fmt::format("must be from {} to {}", base::format_duration(least),
+                                    base::format_duration(most)));
         into = *parsed;
         return {};
     };
 }
 
-Setter size(ByteSize& into) {
-    return [&into](const toml::node& node) -> Result<> {
+Setter size(ByteSize& into, ByteSize least, ByteSize most) {
+    return [&into, least, most](const toml::node& node) -> Result<> {
         const auto value = node.value<std::string>();
         if (!value) return fail(ErrorKind::invalid, "must be a text such as \"64MiB\"");
         auto parsed = base::parse_size(*value);
         if (!parsed) return std::unexpected(std::move(parsed.error()));
+        if (*parsed < least || *parsed > most)
+            return fail(ErrorKind::invalid,
+                        fmt::format("must be from {} to {}", base::format_size(least),
+                                    base::format_size(most)));
         into = *parsed;
         return {};
     };
@@ -65,6 +104,7 @@ Result<> apply(const toml::table& table, const Setters& setters, const std::stri
             return fail(ErrorKind::invalid,
                         fmt::format("line {}: unknown field '{}{}'", line, where, key.str()));
         auto applied = found->second(node);
+        if (!applied && node.is_table()) return applied;
         if (!applied)
             return fail(std::move(applied.error())
                             .during(fmt::format("line {}: '{}{}'", line, where, key.str())));
@@ -72,24 +112,27 @@ Result<> apply(const toml::table& table, const Setters& setters, const std::stri
     return {};
 }
 
-Result<PoolConfig> pool_of(const std::string& name, const toml::node& node) {
-    const auto* table = node.as_table();
-    if (table == nullptr) return fail(ErrorKind::invalid, "must be a table [pools.NAME]");
+Setter one_of(std::string& into, std::vector<std::string> words) {
+    return [&into, words = std::move(words)](const toml::node& node) -> Result<> {
+        const auto value = node.value<std::string>();
+        if (!value || std::ranges::find(words, *value) == words.end())
+            return fail(ErrorKind::invalid,
+                        fmt::format("must be \"{}\"", fmt::join(words, "\" or \"")));
+        into = *value;
+        return {};
+    };
+}
+
+Result<PoolConfig> pool_of(const std::string& name, const toml::table& table,
+                           const std::string& where) {
     PoolConfig pool;
     pool.name = name;
-    UNDERSTUDY_TRY(apply(*table,
-                         {{"driver", text(pool.driver)},
-                          {"path", text(pool.path)},
-                          {"full_format", text(pool.full_format)}},
+    UNDERSTUDY_TRY(apply(table,
+                         {{"driver", one_of(pool.driver, {"qcow2"})},
+                          {"path", absolute_path(pool.path)},
+                          {"full_format", one_of(pool.full_format, {"qcow2", "raw"})}},
                          fmt::format("pools.{}.", name)));
-    if (pool.driver != "qcow2")
-        return fail(ErrorKind::invalid,
-                    fmt::format("pool '{}': no driver '{}' (there is: qcow2)", name, pool.driver));
-    if (pool.full_format != "qcow2" && pool.full_format != "raw")
-        return fail(ErrorKind::invalid,
-                    fmt::format("pool '{}': full_format is \"qcow2\" or \"raw\"", name));
-    if (!std::filesystem::path(pool.path).is_absolute())
-        return fail(ErrorKind::invalid, fmt::format("pool '{}' needs an absolute path", name));
+    if (pool.path.empty()) return fail(ErrorKind::invalid, where + ": 'path' is missing");
     return pool;
 }
 
@@ -97,9 +140,19 @@ Setter pools(std::vector<PoolConfig>& into) {
     return [&into](const toml::node& node) -> Result<> {
         const auto* table = node.as_table();
         if (table == nullptr) return fail(ErrorKind::invalid, "must be tables [pools.NAME]");
-        for (const auto& [name, entry] : *table) {
-            auto pool = pool_of(std::string(name.str()), entry);
+        for (const auto& [key, entry] : *table) {
+            const std::string name(key.str());
+            const auto where = fmt::format("line {}: 'pools.{}'", entry.source().begin.line, name);
+            const auto* described = entry.as_table();
+            if (described == nullptr)
+                return fail(ErrorKind::invalid, where + ": must be a table [pools.NAME]");
+            auto pool = pool_of(name, *described, where);
             if (!pool) return std::unexpected(std::move(pool.error()));
+            for (const auto& other : into)
+                if (std::filesystem::path(other.path).lexically_normal() ==
+                    std::filesystem::path(pool->path).lexically_normal())
+                    return fail(ErrorKind::invalid,
+                                fmt::format("{}: has the path of pool '{}'", where, other.name));
             into.push_back(std::move(*pool));
         }
         return {};
@@ -114,6 +167,18 @@ Setter mode(unsigned& into) {
         into = *value == "0600" ? 0600U : 0660U;
         return {};
     };
+}
+
+// What the parser reads as an empty file or tells without a reason.
+Result<> check_readable(const std::string& path) {
+    std::error_code error;
+    if (std::filesystem::is_directory(path, error))
+        return fail(ErrorKind::invalid, path + ": is a directory, not a TOML file");
+    if (access(path.c_str(), R_OK) != 0) {
+        const auto reason = errno_error(errno, "open " + path);
+        return fail(ErrorKind::invalid, reason.what());
+    }
+    return {};
 }
 
 void fill_defaults(Config& config) {
@@ -136,20 +201,23 @@ void fill_defaults(Config& config) {
 Result<Config> load_config(const std::string& path) {
     Config config;
     if (!path.empty()) {
-        const Setters setters{{"state_dir", text(config.state_dir)},
-                              {"socket", text(config.socket)},
-                              {"socket_mode", mode(config.socket_mode)},
-                              {"node", text(config.node)},
-                              {"listen_peers", text(config.listen_peers)},
-                              {"advertise", text(config.advertise)},
-                              {"listen_api", text(config.listen_api)},
-                              {"hypervisor", text(config.hypervisor)},
-                              {"workers", whole(config.workers, 1, 64)},
-                              {"channels", whole(config.channels, 1, 16)},
-                              {"contact_every", duration(config.contact_every)},
-                              {"checkpoint_every", duration(config.checkpoint_every)},
-                              {"checkpoint_bytes", size(config.checkpoint_bytes)},
-                              {"pools", pools(config.pools)}};
+        const Setters setters{
+            {"state_dir", absolute_path(config.state_dir)},
+            {"socket", absolute_path(config.socket)},
+            {"socket_mode", mode(config.socket_mode)},
+            {"node", text(config.node)},
+            {"listen_peers", endpoint(config.listen_peers, 7373)},
+            {"advertise", endpoint(config.advertise, 7373)},
+            {"listen_api", endpoint(config.listen_api, 7370, Empty::allowed)},
+            {"hypervisor", text(config.hypervisor)},
+            {"workers", whole(config.workers, 1, 64)},
+            {"channels", whole(config.channels, 1, 16)},
+            {"contact_every", duration(config.contact_every, Duration(1000), Duration(3'600'000))},
+            {"checkpoint_every",
+             duration(config.checkpoint_every, Duration(10), Duration(600'000))},
+            {"checkpoint_bytes", size(config.checkpoint_bytes, base::MiB(1), base::MiB(1 << 20))},
+            {"pools", pools(config.pools)}};
+        UNDERSTUDY_TRY(check_readable(path));
         try {
             const auto table = toml::parse_file(path);
             auto applied = apply(table, setters, "");

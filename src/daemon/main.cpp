@@ -56,6 +56,9 @@ int main(int argc, char** argv) {
         const std::string_view word = argv[i];
         if ((word == "-c" || word == "--config") && i + 1 < argc) {
             config = argv[++i];
+        } else if (word == "-c" || word == "--config") {
+            fmt::print(stderr, "understudyd: {} needs a file; see understudyd --help\n", word);
+            return 2;
         } else if (word == "--version") {
             fmt::print("understudyd {}\n", understudy::base::version());
             return 0;

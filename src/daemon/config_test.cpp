@@ -1,0 +1,149 @@
+#include "daemon/config.hpp"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+
+namespace understudy::daemon {
+namespace {
+
+using ::testing::HasSubstr;
+
+class ConfigFile : public ::testing::Test {
+protected:
+    ConfigFile() {
+        std::string pattern = std::filesystem::temp_directory_path() / "us-config.XXXXXX";
+        directory_ = mkdtemp(pattern.data());
+        path_ = directory_ / "understudyd.toml";
+    }
+    ~ConfigFile() override { std::filesystem::remove_all(directory_); }
+
+    Result<Config> load(std::string_view text) {
+        std::ofstream(path_) << text;
+        return load_config(path_);
+    }
+
+    std::filesystem::path directory_;
+    std::string path_;
+};
+
+TEST_F(ConfigFile, may_be_missing_altogether) {
+    const auto config = load_config("");
+    ASSERT_TRUE(config);
+    EXPECT_EQ(config->socket, "/run/understudy/understudy.sock");
+    EXPECT_FALSE(config->node.empty());
+    EXPECT_EQ(config->advertise, config->node + ":7373");
+    EXPECT_EQ(config->listen_api, "");
+    ASSERT_EQ(config->pools.size(), 1U);
+    EXPECT_EQ(config->pools.front().path, "/var/lib/understudy/pool");
+}
+
+TEST_F(ConfigFile, says_all_that_it_can_say) {
+    const auto config = load(R"(
+state_dir = "/s"
+socket = "/s/sock"
+socket_mode = "0600"
+node = "n1"
+listen_peers = "[::1]:7000"
+advertise = "site.example"
+listen_api = "127.0.0.1:7001"
+hypervisor = "test:///default"
+workers = 2
+channels = 3
+contact_every = "1m"
+checkpoint_every = "250ms"
+checkpoint_bytes = "64MiB"
+[pools.fast]
+path = "/fast"
+[pools.slow]
+driver = "qcow2"
+path = "/slow"
+full_format = "raw"
+)");
+    ASSERT_TRUE(config) << config.error().text();
+    EXPECT_EQ(config->state_dir, "/s");
+    EXPECT_EQ(config->socket_mode, 0600U);
+    EXPECT_EQ(config->node, "n1");
+    EXPECT_EQ(config->listen_peers, "[::1]:7000");
+    EXPECT_EQ(config->advertise, "site.example");
+    EXPECT_EQ(config->listen_api, "127.0.0.1:7001");
+    EXPECT_EQ(config->workers, 2U);
+    EXPECT_EQ(config->channels, 3U);
+    EXPECT_EQ(config->contact_every, Duration(60'000));
+    EXPECT_EQ(config->checkpoint_every, Duration(250));
+    EXPECT_EQ(config->checkpoint_bytes, base::MiB(64));
+    ASSERT_EQ(config->pools.size(), 2U);
+    EXPECT_EQ(config->pools[1].full_format, "raw");
+}
+
+TEST_F(ConfigFile, without_advertise_is_reached_by_its_host_name_and_the_peers_port) {
+    const auto config = load("node = \"n1\"\nlisten_peers = \"0.0.0.0:7400\"\n");
+    ASSERT_TRUE(config);
+    EXPECT_EQ(config->advertise, "n1:7400");
+}
+
+struct Wrong {
+    const char* text;
+    const char* where;
+    const char* what;
+};
+
+class WrongConfig : public ConfigFile, public ::testing::WithParamInterface<Wrong> {};
+
+TEST_P(WrongConfig, is_refused_with_file_line_and_field) {
+    const auto config = load(GetParam().text);
+    ASSERT_FALSE(config);
+    EXPECT_EQ(config.error().kind(), ErrorKind::invalid);
+    EXPECT_THAT(config.error().text(), HasSubstr(path_));
+    EXPECT_THAT(config.error().text(), HasSubstr(GetParam().where));
+    EXPECT_THAT(config.error().text(), HasSubstr(GetParam().what));
+}
+
+constexpr Wrong kWrong[] = {
+    {"\n\nstate_dri = \"/x\"\n", "line 3", "unknown field 'state_dri'"},
+    {"state_dir = 7\n", "line 1: 'state_dir'", "absolute path"},
+    {"state_dir = \"var\"\n", "line 1: 'state_dir'", "absolute path"},
+    {"socket = \"\"\n", "line 1: 'socket'", "absolute path"},
+    {"socket_mode = \"0666\"\n", "line 1: 'socket_mode'", "0600"},
+    {"node = [1]\n", "line 1: 'node'", "must be a text"},
+    {"listen_peers = \"\"\n", "line 1: 'listen_peers'", "not an address"},
+    {"advertise = \"a:b:c:d\"\n", "line 1: 'advertise'", "not an address"},
+    {"listen_api = \"0.0.0.0:99999\"\n", "line 1: 'listen_api'", "65535"},
+    {"workers = 0\n", "line 1: 'workers'", "from 1 to 64"},
+    {"workers = 2.5\n", "line 1: 'workers'", "from 1 to 64"},
+    {"channels = 9223372036854775807\n", "line 1: 'channels'", "from 1 to 16"},
+    {"contact_every = 5\n", "line 1: 'contact_every'", "text such as"},
+    {"contact_every = \"5\"\n", "line 1: 'contact_every'", "not a duration"},
+    {"contact_every = \"0s\"\n", "line 1: 'contact_every'", "must be from"},
+    {"checkpoint_every = \"1d\"\n", "line 1: 'checkpoint_every'", "must be from"},
+    {"checkpoint_bytes = \"1\"\n", "line 1: 'checkpoint_bytes'", "must be from"},
+    {"checkpoint_bytes = \"lots\"\n", "line 1: 'checkpoint_bytes'", "not a size"},
+    {"pools = 1\n", "line 1: 'pools'", "[pools.NAME]"},
+    {"[pools]\nvms = 1\n", "line 2: 'pools.vms'", "[pools.NAME]"},
+    {"[pools.vms]\n", "line 1: 'pools.vms'", "'path' is missing"},
+    {"[pools.vms]\npath = \"vms\"\n", "line 2: 'pools.vms.path'", "absolute path"},
+    {"[pools.vms]\npath = \"/v\"\ndriver = \"zfs\"\n", "line 3: 'pools.vms.driver'", "\"qcow2\""},
+    {"[pools.vms]\npath = \"/v\"\nfull_format = \"vhd\"\n", "line 3", "\"qcow2\" or \"raw\""},
+    {"[pools.vms]\npath = \"/v\"\nsize = 3\n", "line 3", "unknown field 'pools.vms.size'"},
+    {"[pools.a]\npath = \"/v\"\n[pools.b]\npath = \"/x/../v\"\n", "line 3", "path of pool 'a'"},
+    {"node = \"a\"\nnode = \"b\"\n", "line 2", "node"},
+    {"workers = [1,\n", "line", "array"},
+    {"\xff\xfe\n", "line 1", ""},
+};
+
+INSTANTIATE_TEST_SUITE_P(Table, WrongConfig, ::testing::ValuesIn(kWrong));
+
+TEST_F(ConfigFile, that_cannot_be_read_is_named_with_the_reason) {
+    const auto missing = load_config(directory_ / "nosuch.toml");
+    ASSERT_FALSE(missing);
+    EXPECT_THAT(missing.error().text(), HasSubstr("nosuch.toml: No such file"));
+    const auto folder = load_config(directory_);
+    ASSERT_FALSE(folder);
+    EXPECT_THAT(folder.error().text(), HasSubstr("is a directory"));
+}
+
+}  // namespace
+}  // namespace understudy::daemon
