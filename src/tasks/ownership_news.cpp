@@ -2,12 +2,14 @@
 
 #include "engine/ownership.hpp"
 #include "model/json.hpp"
+#include "tasks/arguments.hpp"
 #include "tasks/volumes.hpp"
 
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
+#include <set>
 
 namespace understudy::tasks {
 namespace {
@@ -21,14 +23,30 @@ Result<> pause_superseded(Site& site, const model::Vm& vm, const std::string& ow
     return site.hypervisor.pause(vm.id);
 }
 
+// The peers that snapshots of the VM were sent to from here, or may have been: a peer that has one
+// says so only in the end, and that reply can be lost.
+Result<std::set<ClusterId>> peers_sent_to(Site& site, const VmId& vm) {
+    std::set<ClusterId> peers;
+    auto sent = site.catalog.replications(vm);
+    if (!sent) return std::unexpected(std::move(sent.error()));
+    for (const auto& replication : *sent) peers.insert(replication.peer);
+    auto tasks = site.catalog.tasks({vm});
+    if (!tasks) return std::unexpected(std::move(tasks.error()));
+    for (const auto& task : *tasks) {
+        if (task.kind != "send") continue;
+        const auto arguments = nlohmann::json::parse(task.arguments, nullptr, false);
+        if (arguments.is_object()) peers.insert(id_in<ClusterId>(arguments, "peer"));
+    }
+    return peers;
+}
+
 }  // namespace
 
 Result<bool> shared_with(Site& site, const model::Vm& vm, const ClusterId& peer) {
     if (vm.ownership.owner == peer) return true;
-    auto sent = site.catalog.replications(vm.id);
+    auto sent = peers_sent_to(site, vm.id);
     if (!sent) return std::unexpected(std::move(sent.error()));
-    if (std::any_of(sent->begin(), sent->end(), [&](const auto& r) { return r.peer == peer; }))
-        return true;
+    if (sent->contains(peer)) return true;
     // A replica that came from the peer and was promoted here: it holds the common base.
     auto holds = site.catalog.holds(vm.id);
     if (!holds) return std::unexpected(std::move(holds.error()));
@@ -90,14 +108,14 @@ Result<> check_start(Site& site, const VmId& id) {
     auto known = site.catalog.find_vm(id);
     if (!known) return std::unexpected(std::move(known.error()));
     if (!*known) return {};
-    auto sent = site.catalog.replications(id);
+    auto sent = peers_sent_to(site, id);
     if (!sent) return std::unexpected(std::move(sent.error()));
-    for (const auto& replication : *sent) {
-        auto link = site.peers.to(replication.peer);
+    for (const auto& peer : *sent) {
+        auto link = site.peers.to(peer);
         if (!link) continue;
         auto there = (*link)->look_up(id);
         if (there && there->known)
-            UNDERSTUDY_TRY(hear_ownership(site, replication.peer, {{id, there->ownership}}));
+            UNDERSTUDY_TRY(hear_ownership(site, peer, {{id, there->ownership}}));
     }
     auto now = site.catalog.vm(id);
     if (!now) return std::unexpected(std::move(now.error()));

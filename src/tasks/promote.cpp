@@ -61,7 +61,18 @@ Result<> check(Work& work) {
     UNDERSTUDY_TRY(engine::check_obstacles(adapted->issues, texts_in(work.arguments(), "accept")));
     work.memo()["before"] = vm->ownership;
     work.memo()["next"] = *next;
-    return {};
+    return hold_for_task(work, snapshot->id);  // until the VM is on it
+}
+
+Result<> let_go(Work& work) {
+    auto vm = vm_of(work);
+    if (!vm && vm.error().kind() == ErrorKind::not_found) return {};
+    if (!vm) return std::unexpected(std::move(vm.error()));
+    const bool owned = work.memo().contains("next") &&
+                       work.memo().at("next").get<model::Ownership>() == vm->ownership;
+    if (owned && vm->head_parent != id_in<SnapshotId>(work.arguments(), "snapshot"))
+        return {};  // `task retry` goes on from it
+    return let_go_for_task(work, id_in<SnapshotId>(work.arguments(), "snapshot"));
 }
 
 Result<> own(Work& work) {
@@ -118,6 +129,7 @@ Result<> start(Work& work) {
                                                   "`understudy vm start {}`.",
                                                   base::shell_word(vm->name))));
     }
+    UNDERSTUDY_TRY(let_go(work));
     auto& result = work.result();
     result["vm"] = vm->name;
     result["snapshot"] = *snapshot;
@@ -133,8 +145,8 @@ Result<> start(Work& work) {
 Kind promote() {
     return Kind{"promote",
                 {{"check", check}, {"own", own}, {"define", define, true}, {"start", start, true}},
-                nullptr,
-                false};
+                let_go,
+                true};
 }
 
 }  // namespace understudy::tasks

@@ -95,8 +95,8 @@ Result<> undo(Work& work) {
     for (const auto& disk : planned_disks(work)) {
         auto pool = site.pool(disk.pool);
         if (!pool) continue;
-        auto undone = (*pool)->cancel_snapshot(disk.volume,
-                                               id_in<SnapshotId>(work.arguments(), "snapshot"));
+        auto undone =
+            (*pool)->cancel_snapshot(disk.volume, id_in<SnapshotId>(work.arguments(), "snapshot"));
         if (!undone && undone.error().kind() != ErrorKind::not_found)
             return fail(std::move(undone.error()).during(disk.target));
     }
@@ -106,17 +106,51 @@ Result<> undo(Work& work) {
     return work.save_memo();
 }
 
+// The volume of this disk, or nothing when it is new here. A live merge that was cut off, and that
+// nobody finished, is settled by where the VM is now.
+Result<std::optional<VmDisk>> settled_volume(Site& site, const std::vector<VmDisk>& known,
+                                             const ports::DiskDescription& disk,
+                                             const std::string& vm_name) {
+    auto at_head = volume_at(site, known, disk.source);
+    if (!at_head) return at_head;
+    for (const auto& candidate : known) {
+        if (*at_head ? candidate != **at_head : candidate.target != disk.target) continue;
+        auto pool = site.pool(candidate.pool);
+        if (!pool) return std::unexpected(std::move(pool.error()));
+        auto there = (*pool)->knows(candidate.volume);
+        if (!there) return std::unexpected(std::move(there.error()));
+        if (!*there) continue;
+        auto settled = (*pool)->adopt(candidate.volume, {vm_name, disk.target}, disk.source);
+        if (settled) return candidate;
+        if (settled.error().kind() != ErrorKind::conflict)
+            return std::unexpected(std::move(settled.error()));
+    }
+    return std::nullopt;
+}
+
+Result<> check_name(Site& site, const VmId& vm, const std::string& name) {
+    auto snapshots = site.catalog.snapshots(vm);
+    if (!snapshots) return std::unexpected(std::move(snapshots.error()));
+    for (const auto& other : *snapshots)
+        if (other.name == name)
+            return fail(
+                Error(ErrorKind::invalid, fmt::format("there is a snapshot '{}' already", name))
+                    .advising("Choose another name."));
+    return {};
+}
+
 Result<> plan(Work& work) {
     auto& site = work.site();
     UNDERSTUDY_TRY(undo(work));  // of an earlier plan that the world has changed under
     auto subject = subject_of(work);
     if (!subject) return std::unexpected(std::move(subject.error()));
     UNDERSTUDY_TRY(check_disks(subject->described));
+    UNDERSTUDY_TRY(check_name(site, subject->vm.id, text_in(work.arguments(), "name")));
     auto known = known_disks(site, subject->vm.id);
     if (!known) return std::unexpected(std::move(known.error()));
     std::vector<VmDisk> disks;
     for (const auto& disk : subject->described.disks) {
-        auto volume = volume_at(site, *known, disk.source);
+        auto volume = settled_volume(site, *known, disk, subject->vm.name);
         if (!volume) return std::unexpected(std::move(volume.error()).during(disk.target));
         auto planned = volume->value_or(
             VmDisk{disk.target, site.random.id<VolumeId>(), site.settings.default_pool});
@@ -186,8 +220,8 @@ Result<> overlay(Work& work) {
     return {};
 }
 
-// The world may have changed since the overlays were made: disks come and go, and grow (the VM would
-// find them shrunk). conflict: plan again; no overlay is in use yet.
+// The world may have changed since the overlays were made: disks come and go, and grow (the VM
+// would find them shrunk). conflict: plan again; no overlay is in use yet.
 Result<> check_plan(Work& work, const ports::VmDescription& described) {
     const auto changed = [](const std::string& what) {
         return fail(ErrorKind::conflict, what + " since the snapshot was planned");
@@ -299,12 +333,24 @@ Result<> let_go(Work& work) {
                          work.memo().value("former", std::vector<VmDisk>{}));
 }
 
-// After the moment the task stays resumable instead of being undone, because the overlays then
-// hold the guest's newest writes.
+// Before the moment everything is undone. After it the overlays hold the guest's newest writes, so
+// that the snapshot is completed instead, whatever the task is called then.
 Result<> take_back(Work& work) {
-    if (work.memo().contains("consistency")) return {};
-    UNDERSTUDY_TRY(undo(work));
-    work.begin_again();
+    if (!work.memo().contains("consistency")) {
+        auto described = work.site().hypervisor.describe(id_in<VmId>(work.arguments(), "vm"));
+        if (!described && described.error().kind() != ErrorKind::not_found)
+            return std::unexpected(std::move(described.error()));
+        if (!described || !is_switched(work, *described)) {
+            UNDERSTUDY_TRY(undo(work));
+            work.begin_again();
+            return {};
+        }
+        work.memo()["consistency"] = std::string(model::to_string(model::Consistency::crash));
+    }
+    UNDERSTUDY_TRY(commit(work));
+    UNDERSTUDY_TRY(publish(work));
+    UNDERSTUDY_TRY(let_go(work));
+    work.log("the moment had passed already: the snapshot is complete");
     return {};
 }
 

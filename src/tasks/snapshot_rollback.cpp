@@ -28,9 +28,22 @@ Result<> check(Work& work) {
     return {};
 }
 
+// Until the VM is on it, the snapshot must stay: the head that was there may be gone.
+Result<> hold(Work& work) {
+    UNDERSTUDY_TRY(check(work));
+    return hold_for_task(work, id_in<SnapshotId>(work.arguments(), "snapshot"));
+}
+
+Result<> let_go(Work& work) {
+    if (work.memo().contains("going")) return {};  // `task retry` needs it
+    return let_go_for_task(work, id_in<SnapshotId>(work.arguments(), "snapshot"));
+}
+
 Result<> go_back(Work& work) {
     auto& site = work.site();
     UNDERSTUDY_TRY(check(work));
+    work.memo()["going"] = true;
+    UNDERSTUDY_TRY(work.save_memo());
     auto vm = site.catalog.vm(id_in<VmId>(work.arguments(), "vm"));
     if (!vm) return std::unexpected(std::move(vm.error()));
     auto snapshot = site.catalog.snapshot(id_in<SnapshotId>(work.arguments(), "snapshot"));
@@ -44,13 +57,14 @@ Result<> go_back(Work& work) {
     vm->head_parent = snapshot->id;
     UNDERSTUDY_TRY(site.catalog.save_vm(*vm));
     work.result()["rolled_back_to"] = snapshot->name;
-    return {};
+    work.memo().erase("going");
+    return let_go(work);
 }
 
 }  // namespace
 
 Kind snapshot_rollback() {
-    return Kind{"snapshot_rollback", {{"check", check}, {"go_back", go_back, true}}};
+    return Kind{"snapshot_rollback", {{"hold", hold}, {"go_back", go_back, true}}, let_go, true};
 }
 
 }  // namespace understudy::tasks

@@ -58,8 +58,9 @@ Result<std::optional<model::VmDisk>> volume_at(Site& site, const std::vector<mod
     return std::nullopt;
 }
 
-Result<std::optional<ports::DiskDescription>> attached_disk(
-    Site& site, const ports::VmDescription& described, const model::VmDisk& disk) {
+Result<std::optional<ports::DiskDescription>> attached_disk(Site& site,
+                                                            const ports::VmDescription& described,
+                                                            const model::VmDisk& disk) {
     auto pool = site.pool(disk.pool);
     if (!pool) return std::unexpected(std::move(pool.error()));
     auto head = (*pool)->head(disk.volume);
@@ -270,6 +271,14 @@ Result<std::vector<std::string>> define_from_snapshot(Work& work, const model::S
     auto defined = site.hypervisor.define(adapted->domain_xml);
     if (!defined) return std::unexpected(std::move(defined.error()).during("define the VM"));
     return std::move(adapted->changes);
+}
+
+Result<> hold_for_task(Work& work, const SnapshotId& id) {
+    return work.site().catalog.add_hold({id, model::HoldKind::transfer, work.task().id.text()});
+}
+
+Result<> let_go_for_task(Work& work, const SnapshotId& id) {
+    return work.site().catalog.remove_hold({id, model::HoldKind::transfer, work.task().id.text()});
 }
 
 std::vector<model::VmDisk> vm_disks(const std::vector<model::SnapshotDisk>& disks) {

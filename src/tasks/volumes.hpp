@@ -24,8 +24,9 @@ Result<std::optional<model::VmDisk>> volume_at(Site& site, const std::vector<mod
 // another one may have taken its place. A live merge that was cut off is settled by what the VM is
 // defined with. conflict: the VM is on a layer that no pool has recorded, by a snapshot that was
 // cut off half-way; nothing under it may be touched.
-Result<std::optional<ports::DiskDescription>> attached_disk(
-    Site& site, const ports::VmDescription& described, const model::VmDisk& disk);
+Result<std::optional<ports::DiskDescription>> attached_disk(Site& site,
+                                                            const ports::VmDescription& described,
+                                                            const model::VmDisk& disk);
 
 // Takes one snapshot, already unlisted in the catalog, out of its volumes: live under a running
 // VM, offline otherwise and for a disk that the VM no longer has. Volumes that nothing needs after
@@ -59,6 +60,10 @@ Result<std::vector<std::string>> define_from_snapshot(Work& work, const model::S
                                                       const std::vector<ports::DiskSwitch>& disks,
                                                       const ClusterId& owner,
                                                       const std::vector<std::string>& accepted);
+
+// Keeps a snapshot for as long as a task needs it; both idempotent.
+Result<> hold_for_task(Work& work, const SnapshotId& id);
+Result<> let_go_for_task(Work& work, const SnapshotId& id);
 
 std::vector<model::VmDisk> vm_disks(const std::vector<model::SnapshotDisk>& disks);
 

@@ -98,7 +98,7 @@ void Actions::small_action() {
 std::vector<Actions::Seen> Actions::machines() {
     std::vector<Seen> all;
     for (auto& cluster : world_.clusters())
-        for (const auto& vm : got(cluster->hypervisor().list()))
+        for (const auto& vm : cluster->machines())
             all.push_back({cluster.get(), vm.id, vm.name});
     return all;
 }
@@ -233,7 +233,7 @@ void Actions::roll_back() {
     if (snapshots.empty() || !on.cluster->alive() || on.cluster->busy()) return;
     const auto& snapshot = world_.chance().pick(snapshots);
     world_.say(*on.cluster, on.name + " is stopped");
-    if (!on.cluster->hypervisor().stop(on.vm)) return;
+    on.cluster->stop_vm(on.vm);
     on.cluster->queue("snapshot_rollback", on.vm,
                       fmt::format("rollback {} to {}", on.name, snapshot.name),
                       {{"snapshot", snapshot.id.text()}});
@@ -312,7 +312,8 @@ void Actions::release() {
     const auto owned = known(model::Phase::owned);
     if (owned.empty() || !world_.chance().one_in(3)) return;
     const auto& on = world_.chance().pick(owned);
-    on.cluster->queue("release", on.vm, "release " + on.name, {});
+    if (on.cluster->queue("release", on.vm, "release " + on.name, {}))
+        world_.released.insert(on.vm);
 }
 
 void Actions::start_or_stop() {
@@ -321,8 +322,7 @@ void Actions::start_or_stop() {
     const auto& on = world_.chance().pick(all);
     if (on.cluster->hypervisor().runs(on.vm)) {
         world_.say(*on.cluster, on.name + " is stopped");
-        if (auto stopped = on.cluster->hypervisor().stop(on.vm); !stopped)
-            throw std::runtime_error(stopped.error().text());
+        on.cluster->stop_vm(on.vm);
         return;
     }
     for (const auto& task : got(on.cluster->catalog().tasks({on.vm, true, 10})))
@@ -383,6 +383,7 @@ void Actions::send_everything() {
             }))
             continue;  // promoted, and never defined: that promote failed and waits for a retry
         if (!succeeds(*on.cluster, queue_snapshot(on))) continue;
+        if (world_.released.contains(on.vm)) continue;
         const auto vm = got(on.cluster->catalog().vm(on.vm));
         const auto newest = got(on.cluster->catalog().snapshots(on.vm)).back();
         const auto sent = queue_send(*on.cluster, vm, newest, false, {});

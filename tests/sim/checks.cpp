@@ -62,11 +62,11 @@ void check_definition(World& world, Cluster& cluster, const model::Snapshot& sna
         defined.insert(disk.target);
     for (const auto& disk : snapshot.disks)
         if (defined.erase(disk.target) == 0)
-            world.broken(fmt::format("promise 1: the definition of {} has no {}", name,
-                                     disk.target));
+            world.broken(
+                fmt::format("promise 1: the definition of {} has no {}", name, disk.target));
     for (const auto& target : defined)
-        world.broken(fmt::format("promise 1: the definition of {} has {}, it has not", name,
-                                 target));
+        world.broken(
+            fmt::format("promise 1: the definition of {} has {}, it has not", name, target));
 }
 
 void check_snapshot(World& world, Cluster& cluster, const model::Vm& vm,
@@ -116,7 +116,7 @@ void check_guest(World& world, Cluster& cluster, const ports::VmSummary& vm, boo
 // Promise 4: while a peer holds snapshots of a VM that it got from here, one of them is here too,
 // so that the next send is incremental.
 void check_base(World& world, Cluster& cluster, const model::Vm& vm) {
-    if (vm.ownership.phase != model::Phase::owned) return;
+    if (vm.ownership.phase != model::Phase::owned || world.released.contains(vm.id)) return;
     for (const auto& sent : got(cluster.catalog().replications(vm.id))) {
         auto* peer = world.find(sent.peer);
         const auto there = got(peer->catalog().find_vm(vm.id));
@@ -156,7 +156,7 @@ void check_pool(World& world, Cluster& cluster) {
     }
     // A VM that was superseded here is still defined, on the writes that nobody else has.
     std::set<std::string> defined;
-    for (const auto& vm : got(cluster.hypervisor().list()))
+    for (const auto& vm : cluster.machines())
         for (const auto& disk : cluster.hypervisor().disks(vm.id))
             defined.insert(disk.source.location);
     for (const auto& volume : cluster.pool().volumes()) {
@@ -187,7 +187,7 @@ void check_promises(World& world) {
                 check_snapshot(world, *cluster, vm, snapshot);
             check_base(world, *cluster, vm);
         }
-        for (const auto& vm : got(cluster->hypervisor().list()))
+        for (const auto& vm : cluster->machines())
             check_guest(world, *cluster, vm, false);
     }
 }
@@ -197,9 +197,10 @@ void check_settled(World& world) {
     for (auto& cluster : world.clusters()) {
         check_no_work_left(world, *cluster);
         check_pool(world, *cluster);
-        for (const auto& vm : got(cluster->hypervisor().list())) {
+        for (const auto& vm : cluster->machines()) {
             check_guest(world, *cluster, vm, true);
-            if (vm.state == ports::VmState::running && ++running[vm.id] > 1)
+            if (vm.state == ports::VmState::running && !world.released.contains(vm.id) &&
+                ++running[vm.id] > 1)
                 world.broken(fmt::format("promise 3: {} runs on more than one cluster", vm.name));
         }
     }

@@ -188,7 +188,7 @@ void Cluster::check_alive() const {
 }
 
 Result<> Cluster::before(std::string_view call) {
-    if (frames_ == 0) return {};  // the operator's or the host's own doing
+    if (frames_ == 0 || outside_) return {};  // the operator's or the host's own doing
     check_alive();
     world_.let_time_pass(*this, call);
     check_alive();
@@ -199,7 +199,7 @@ Result<> Cluster::before(std::string_view call) {
 }
 
 Result<> Cluster::after(std::string_view call) {
-    if (frames_ == 0) return {};
+    if (frames_ == 0 || outside_) return {};
     check_alive();
     if (doomed(call, true)) die(fmt::format("after {}", call));
     // What a catalog or a pool did, it also says; libvirt may go away in between.
@@ -239,6 +239,22 @@ VmId Cluster::create_vm(const std::string& name, const std::vector<ByteSize>& si
     for (const auto size : sizes) plug(vm, fmt::format("vd{}", letter++), size);
     must(hypervisor_.start(vm));
     return vm;
+}
+
+std::vector<ports::VmSummary> Cluster::machines() {
+    outside_ = true;
+    auto all = hypervisor_.list();
+    outside_ = false;
+    if (!all) throw std::runtime_error(all.error().text());
+    return std::move(*all);
+}
+
+void Cluster::stop_vm(const VmId& vm) {
+    outside_ = true;
+    auto stopped = hypervisor_.stop(vm);
+    outside_ = false;
+    must(stopped);
+    world_.say(*this, "a VM is stopped");
 }
 
 void Cluster::plug(const VmId& vm, const std::string& target, ByteSize size) {

@@ -73,7 +73,9 @@ public:
     Result<> start_vm(const VmId& vm);
     model::Task task(const TaskId& id);
 
-    // Guests.
+    // Hosts and guests.
+    std::vector<ports::VmSummary> machines();
+    void stop_vm(const VmId& vm);  // its plug is pulled
     VmId create_vm(const std::string& name, const std::vector<ByteSize>& disks);  // running
     void plug(const VmId& vm, const std::string& target, ByteSize size);
     void unplug(const VmId& vm, const std::string& target);
@@ -111,6 +113,7 @@ private:
     std::unique_ptr<Daemon> daemon_;
     std::optional<Doom> doom_;
     bool dead_ = false;
+    bool outside_ = false;  // the present call of the hypervisor is nobody's of the daemon
     int frames_ = 0;
     unsigned disks_made_ = 0;
 };

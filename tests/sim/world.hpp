@@ -6,6 +6,7 @@
 
 #include <functional>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -43,6 +44,9 @@ public:
     Recorded& recorded() { return recorded_; }
     Weather weather;
     bool connected = true;  // the clusters
+    // VMs that Understudy was taken out of, or is about to be: what peers have of them is no
+    // replica any more, and both clusters may go their own way.
+    std::set<VmId> released;
     // What may happen between two calls of a daemon while nobody serves a peer.
     std::function<void()> meanwhile;
 
