@@ -35,13 +35,15 @@ Result<> hold(Work& work) {
 }
 
 Result<> let_go(Work& work) {
-    if (work.memo().contains("going")) return {};  // `task retry` needs it
+    // A half-done one goes on from it with `task retry`, unless it may not go on at all.
+    const bool refused = work.task().error_kind == to_string(ErrorKind::refused);
+    if (work.memo().contains("going") && !refused) return {};
     return let_go_for_task(work, id_in<SnapshotId>(work.arguments(), "snapshot"));
 }
 
 Result<> go_back(Work& work) {
     auto& site = work.site();
-    UNDERSTUDY_TRY(check(work));
+    UNDERSTUDY_TRY(hold(work));
     work.memo()["going"] = true;
     UNDERSTUDY_TRY(work.save_memo());
     auto vm = site.catalog.vm(id_in<VmId>(work.arguments(), "vm"));

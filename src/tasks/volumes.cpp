@@ -19,12 +19,18 @@ Result<std::optional<ports::VmDescription>> described_vm(Site& site, const VmId&
     return std::unexpected(std::move(described.error()));
 }
 
-// Whether one of the VM's volumes has its head there.
-Result<bool> is_a_head(Site& site, const std::vector<model::VmDisk>& disks,
-                       const ports::DiskSource& source) {
-    auto found = volume_at(site, disks, source);
-    if (!found) return std::unexpected(std::move(found.error()));
-    return found->has_value();
+// Whether a snapshot that was cut off half-way has made this layer, on which the VM may be already.
+Result<bool> is_being_snapshotted(Site& site, const VmId& vm, const ports::DiskSource& source) {
+    auto tasks = site.catalog.tasks({vm});
+    if (!tasks) return std::unexpected(std::move(tasks.error()));
+    for (const auto& task : *tasks) {
+        if (task.kind != "snapshot_create" || task.state == model::TaskState::succeeded) continue;
+        const auto memo = nlohmann::json::parse(task.memo, nullptr, false);
+        if (!memo.is_object()) continue;
+        for (const auto& entry : memo.value("switches", nlohmann::json::array()))
+            if (text_in(entry, "location") == source.location) return true;
+    }
+    return false;
 }
 
 }  // namespace
@@ -76,15 +82,12 @@ Result<std::optional<ports::DiskDescription>> attached_disk(Site& site,
         if (settled) return defined;
         if (settled.error().kind() != ErrorKind::conflict)
             return std::unexpected(std::move(settled.error()));
-        auto known = known_disks(site, described.summary.id);
-        if (!known) return std::unexpected(std::move(known.error()));
-        auto other = is_a_head(site, *known, defined.source);
-        if (!other) return std::unexpected(std::move(other.error()));
-        if (!*other)
+        auto moving = is_being_snapshotted(site, described.summary.id, defined.source);
+        if (!moving) return std::unexpected(std::move(moving.error()));
+        if (*moving)
             return fail(Error(ErrorKind::conflict,
-                              fmt::format("{} is on {}, which belongs to no snapshot yet",
-                                          defined.target, defined.source.location))
-                            .advising("Let the snapshot that is being taken end, or take one."));
+                              fmt::format("a snapshot of {} is not finished", defined.target))
+                            .advising("Its task goes on by itself; `understudy task list`."));
     }
     return std::nullopt;
 }

@@ -98,8 +98,7 @@ void Actions::small_action() {
 std::vector<Actions::Seen> Actions::machines() {
     std::vector<Seen> all;
     for (auto& cluster : world_.clusters())
-        for (const auto& vm : cluster->machines())
-            all.push_back({cluster.get(), vm.id, vm.name});
+        for (const auto& vm : cluster->machines()) all.push_back({cluster.get(), vm.id, vm.name});
     return all;
 }
 

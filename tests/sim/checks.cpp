@@ -187,8 +187,7 @@ void check_promises(World& world) {
                 check_snapshot(world, *cluster, vm, snapshot);
             check_base(world, *cluster, vm);
         }
-        for (const auto& vm : cluster->machines())
-            check_guest(world, *cluster, vm, false);
+        for (const auto& vm : cluster->machines()) check_guest(world, *cluster, vm, false);
     }
 }
 

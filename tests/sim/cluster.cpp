@@ -60,17 +60,22 @@ Cluster::Cluster(World& world, const std::string& name)
       catalog_(open_catalog()) {
     hypervisor_.set_capabilities(capabilities());
     must(catalog_->save_cluster(identity_));
-    hypervisor_.on_start = [this](const VmId& vm) { check_may_start(vm); };
+    hypervisor_.on_start = [this](const VmId& vm) { return check_may_start(vm); };
 }
 
 // Promise 3 as far as one cluster can keep it: a daemon starts only what its catalog says it owns.
-void Cluster::check_may_start(const VmId& vm) {
+Result<> Cluster::check_may_start(const VmId& vm) {
+    // QEMU opens its disks: half of a rollback may be done, and the other half not yet.
+    for (const auto& disk : hypervisor_.disks(vm))
+        if (auto there = pool_.disk_size(disk.source.location); !there)
+            return std::unexpected(std::move(there.error()));
     auto known = catalog_->find_vm(vm);
-    if (frames_ == 0 || !known || !*known) return;
+    if (frames_ == 0 || !known || !*known) return {};
     const auto& ownership = (*known)->ownership;
     if (ownership.phase != model::Phase::owned || ownership.owner != id())
         world_.broken(fmt::format("promise 3: {} starts '{}', which it does not own", name(),
                                   (*known)->name));
+    return {};
 }
 
 model::Capabilities Cluster::capabilities() const {

@@ -101,7 +101,7 @@ private:
     [[noreturn]] void die(const std::string& where);
     void settle_death();  // once nothing of the dead daemon is on the stack
     void check_alive() const;
-    void check_may_start(const VmId& vm);
+    Result<> check_may_start(const VmId& vm);
 
     World& world_;
     model::Cluster identity_;

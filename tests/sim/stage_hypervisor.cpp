@@ -106,7 +106,7 @@ Result<> StageHypervisor::define(const std::string& domain_xml) {
 }
 
 Result<> StageHypervisor::start(const VmId& vm) {
-    if (on_start) on_start(vm);
+    if (on_start) UNDERSTUDY_TRY(on_start(vm));
     return MemoryHypervisor::start(vm);
 }
 

@@ -26,7 +26,8 @@ public:
           recorded_(recorded) {}
 
     Images& images(const VmId& vm) { return images_[vm]; }
-    std::function<void(const VmId&)> on_start;  // told before a VM starts
+    // Asked before a VM starts; an error is its outcome.
+    std::function<Result<>(const VmId&)> on_start;
 
     Result<model::Consistency> snapshot(const VmId&, const std::vector<ports::DiskSwitch>&,
                                         Duration freeze_limit) override;

@@ -133,6 +133,7 @@ Result<> MemoryPool::resize_disk(const std::string& location, ByteSize size) {
     if (!disk) return std::unexpected(std::move(disk.error()));
     if (size < disk->layer->size) disk->layer->own_content().cut(size);
     disk->layer->size = size;
+    disk->layer->written = true;
     return {};
 }
 
