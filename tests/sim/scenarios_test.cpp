@@ -25,34 +25,34 @@ protected:
         EXPECT_THAT(world.broken_promises(), IsEmpty());
     }
 
-    TaskId snapshot(Cluster& on, const VmId& vm, const std::string& name) {
+    TaskId snapshot(Cluster& on, const VmId& machine, const std::string& name) {
         last_ = world.chance().id<SnapshotId>();
-        return *on.queue("snapshot_create", vm, "snapshot " + name,
+        return *on.queue("snapshot_create", machine, "snapshot " + name,
                          {{"snapshot", last_.text()}, {"name", name}, {"freeze", true}});
     }
-    TaskId send(Cluster& from, const VmId& vm, const SnapshotId& id) {
-        return *from.queue("send", vm, "send",
+    TaskId send(Cluster& from, const VmId& machine, const SnapshotId& id) {
+        return *from.queue("send", machine, "send",
                            {{"snapshot", id.text()}, {"peer", world.other(from).id().text()}});
     }
-    TaskId remove(Cluster& on, const VmId& vm, const SnapshotId& id) {
-        return *on.queue("snapshot_remove", vm, "remove", {{"snapshots", {id.text()}}});
+    TaskId remove(Cluster& on, const VmId& machine, const SnapshotId& id) {
+        return *on.queue("snapshot_remove", machine, "remove", {{"snapshots", {id.text()}}});
     }
-    TaskId roll_back(Cluster& on, const VmId& vm, const SnapshotId& id) {
-        return *on.queue("snapshot_rollback", vm, "rollback", {{"snapshot", id.text()}});
+    TaskId roll_back(Cluster& on, const VmId& machine, const SnapshotId& id) {
+        return *on.queue("snapshot_rollback", machine, "rollback", {{"snapshot", id.text()}});
     }
-    TaskId promote(Cluster& on, const VmId& vm, const SnapshotId& id, bool owner_may_answer) {
+    TaskId promote(Cluster& on, const VmId& machine, const SnapshotId& id, bool owner_may_answer) {
         return *on.queue(
-            "promote", vm, "promote",
+            "promote", machine, "promote",
             {{"snapshot", id.text()}, {"start", true}, {"owner_may_answer", owner_may_answer}});
     }
-    SnapshotId taken(Cluster& on, const VmId& vm, const std::string& name) {
-        const auto task = snapshot(on, vm, name);
+    SnapshotId taken(Cluster& on, const VmId& machine, const std::string& name) {
+        const auto task = snapshot(on, machine, name);
         on.run_all();
         EXPECT_EQ(on.task(task).error, "");
         return last_;
     }
-    void sent(Cluster& from, const VmId& vm, const SnapshotId& id) {
-        const auto task = send(from, vm, id);
+    void sent(Cluster& from, const VmId& machine, const SnapshotId& id) {
+        const auto task = send(from, machine, id);
         from.run_all();
         EXPECT_EQ(from.task(task).error, "");
     }
