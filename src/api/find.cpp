@@ -4,6 +4,8 @@
 
 #include <fmt/format.h>
 
+#include <set>
+
 namespace understudy::api {
 
 Result<model::Peer> find_peer(tasks::Site& site, const std::string& word) {
@@ -26,19 +28,49 @@ Result<model::Peer> find_peer(tasks::Site& site, const std::string& word) {
                     .advising(fmt::format("The peers are: {}.", known)));
 }
 
+namespace {
+
+Result<VmId> the_only(const std::set<VmId>& found, const std::string& word) {
+    if (found.size() == 1) return *found.begin();
+    if (found.empty())
+        return fail(Error(ErrorKind::not_found, fmt::format("no VM '{}'", word.substr(0, 128)))
+                        .advising("`understudy vm list` and `understudy replica list` show them."));
+    std::string ids;
+    for (const auto& id : found) ids += (ids.empty() ? "" : ", ") + id.text();
+    return fail(Error(ErrorKind::invalid, fmt::format("{} VMs are called '{}'", found.size(), word))
+                    .advising(fmt::format("Name the one you mean by its id: {}.", ids)));
+}
+
+}  // namespace
+
 Result<VmId> find_vm(tasks::Site& site, const std::string& word) {
     auto known = site.catalog.vms();
     if (!known) return std::unexpected(std::move(known.error()));
-    for (const auto& vm : *known)
-        if (vm.id.text() == word) return vm.id;
     auto listed = site.hypervisor.list();
     if (!listed) return std::unexpected(std::move(listed.error()));
-    for (const auto& vm : *listed)
-        if (vm.name == word || vm.id.text() == word) return vm.id;
-    for (const auto& vm : *known)
-        if (vm.name == word) return vm.id;
-    return fail(Error(ErrorKind::not_found, fmt::format("no VM '{}'", word.substr(0, 128)))
-                    .advising("`understudy vm list` and `understudy replica list` show them."));
+    std::set<VmId> named;
+    for (const auto& vm : *known) {
+        if (vm.id.text() == word) return vm.id;
+        if (vm.name == word) named.insert(vm.id);
+    }
+    for (const auto& vm : *listed) {
+        if (vm.id.text() == word) return vm.id;
+        if (vm.name == word) named.insert(vm.id);
+    }
+    return the_only(named, word);
+}
+
+Result<VmId> find_replica(tasks::Site& site, const std::string& word) {
+    auto known = site.catalog.vms();
+    if (!known) return std::unexpected(std::move(known.error()));
+    std::set<VmId> named;
+    for (const auto& vm : *known) {
+        if (vm.ownership.phase != model::Phase::replica) continue;
+        if (vm.id.text() == word) return vm.id;
+        if (vm.name == word) named.insert(vm.id);
+    }
+    // None: the caller says of what else has that name that it is no replica.
+    return named.empty() ? find_vm(site, word) : the_only(named, word);
 }
 
 Result<model::Snapshot> find_snapshot(tasks::Site& site, const VmId& vm, const std::string& word) {

@@ -16,7 +16,7 @@ struct Chosen {
 };
 
 Result<Chosen> chosen(const Asked& asked, const std::string& snapshot_word) {
-    auto id = find_vm(asked.site(), asked.path[1]);
+    auto id = find_replica(asked.site(), asked.path[1]);
     if (!id) return std::unexpected(std::move(id.error()));
     auto vm = asked.site().catalog.find_vm(*id);
     if (!vm) return std::unexpected(std::move(vm.error()));
@@ -58,7 +58,7 @@ Result<Reply> promote(const Asked& asked) {
 }
 
 Result<Reply> info(const Asked& asked) {
-    auto id = find_vm(asked.site(), asked.path[1]);
+    auto id = find_replica(asked.site(), asked.path[1]);
     if (!id) return std::unexpected(std::move(id.error()));
     auto details = replica_details(asked.site(), *id);
     if (!details) return std::unexpected(std::move(details.error()));
@@ -66,7 +66,7 @@ Result<Reply> info(const Asked& asked) {
 }
 
 Result<Reply> remove(const Asked& asked) {
-    auto id = find_vm(asked.site(), asked.path[1]);
+    auto id = find_replica(asked.site(), asked.path[1]);
     if (!id) return std::unexpected(std::move(id.error()));
     auto vm = asked.site().catalog.find_vm(*id);
     if (!vm) return std::unexpected(std::move(vm.error()));

@@ -14,18 +14,6 @@ constexpr std::uint64_t kShutdownLimit = 120'000;
 constexpr Duration kLookEvery{200};
 constexpr std::uint64_t kLongestShutdown = 24ULL * 3600 * 1000;
 
-// A running task may be switching or merging the VM's layers.
-Result<> check_idle(tasks::Site& site, const VmId& id) {
-    auto active = site.catalog.tasks({id, true, 10});
-    if (!active) return std::unexpected(std::move(active.error()));
-    for (const auto& task : *active)
-        if (task.state == model::TaskState::running && task.kind != "send")
-            return fail(Error(ErrorKind::conflict, fmt::format("'{}' is running", task.title))
-                            .advising(fmt::format("Wait for it: `understudy task watch {}`.",
-                                                  task.id.text().substr(0, 8))));
-    return {};
-}
-
 // A replica is not in libvirt at all, which is no defect and needs other words than libvirt's.
 Result<> check_defined(tasks::Site& site, const VmId& id) {
     auto presence = tasks::presence_of(site, id);
@@ -67,7 +55,6 @@ Result<Reply> change_state(const Asked& asked, const VmId& id) {
     auto& hypervisor = asked.site().hypervisor;
     const auto& verb = asked.path[2];
     if (verb == "start") {
-        UNDERSTUDY_TRY(check_idle(asked.site(), id));
         UNDERSTUDY_TRY(tasks::check_start(asked.site(), id));
         UNDERSTUDY_TRY(hypervisor.start(id));
     } else if (verb == "shutdown") {

@@ -11,7 +11,9 @@ namespace understudy::api {
 
 Result<model::Peer> find_peer(tasks::Site& site, const std::string& word);
 // By name or UUID, among libvirt's VMs and the catalog's. not_found tells how to list them.
+// invalid, with their ids, when several have the name: one here and a replica, or two replicas.
 Result<VmId> find_vm(tasks::Site& site, const std::string& word);
+Result<VmId> find_replica(tasks::Site& site, const std::string& word);  // a replica goes first
 Result<model::Snapshot> find_snapshot(tasks::Site& site, const VmId& vm, const std::string& word);
 Result<model::Task> find_task(tasks::Site& site, const std::string& word);
 

@@ -84,11 +84,36 @@ constexpr Query kReasons(
     " WHERE h.snapshot = :snapshot ORDER BY h.kind, h.detail",
     "ttt");
 
+std::optional<model::Ownership> ownership_of(Database& db, const VmId& id) {
+    return db.one(
+        {"SELECT epoch, owner, phase FROM vms WHERE id = :id", "ntt"}, {id}, +[](Row& row) {
+            model::Ownership ownership;
+            ownership.epoch = row.count();
+            ownership.owner = row.id<ClusterId>();
+            ownership.phase = Row::valid(model::phase_from(row.text()));
+            return ownership;
+        });
+}
+
+// Only a replica's record follows what is received. A VM that was promoted here meanwhile is not
+// touched by its former owner; a superseded one keeps the disks that it ran on.
+Result<> take_vm_of_received(Database& db, const model::Vm& vm) {
+    const auto here = ownership_of(db, vm.id);
+    if (here && (here->phase == model::Phase::owned || here->phase == model::Phase::handing_over))
+        return fail(Error(ErrorKind::refused,
+                          fmt::format("VM '{}' is owned here at epoch {}", vm.name, here->epoch))
+                        .keeping("what was here"));
+    if (!here || here->phase == model::Phase::replica) upsert_vm(db, vm, false);
+    return {};
+}
+
 }  // namespace
 
 Result<std::vector<model::Snapshot>> SqlCatalog::snapshots(const VmId& vm) {
     return db_->read([&]() -> Result<std::vector<model::Snapshot>> {
-        return db_->all(kSnapshots, {vm}, read_snapshot);
+        auto found = db_->all(kSnapshots, {vm}, read_snapshot);
+        model::sort_by_lineage(found);
+        return found;
     });
 }
 
@@ -142,7 +167,10 @@ Result<> SqlCatalog::publish_snapshot(const model::Vm& vm, const model::Snapshot
                 Error(ErrorKind::conflict, fmt::format("VM '{}' has another snapshot named '{}'",
                                                        vm.name, snapshot.name))
                     .advising("Choose another name, or remove that snapshot first."));
-        upsert_vm(*db_, vm, false);
+        if (ends)
+            UNDERSTUDY_TRY(take_vm_of_received(*db_, vm));
+        else
+            upsert_vm(*db_, vm, false);
         insert_snapshot(*db_, snapshot, definition);
         for (const model::Hold& hold : holds) UNDERSTUDY_TRY(place_hold(*db_, hold));
         if (ends) end_transfer(*db_, *ends);

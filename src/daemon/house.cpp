@@ -1,6 +1,7 @@
 #include "daemon/house.hpp"
 
 #include "base/version.hpp"
+#include "daemon/autostart.hpp"
 #include "hypervisor/libvirt/open_libvirt.hpp"
 #include "protocol/features.hpp"
 #include "storage/qcow2/pool.hpp"
@@ -10,9 +11,13 @@
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
+#include <set>
+
 namespace understudy::daemon {
 namespace {
 
+// A transfer that came no further for so long has no source that will come back to it.
+constexpr Duration kForgottenAfter = std::chrono::hours(7 * 24);
 constexpr Duration kIdle{500};  // for tasks that become due; a new one rings the bell
 
 tasks::SiteSettings settings_of(const Config& config) {
@@ -111,48 +116,23 @@ void House::work() {
 }
 
 void House::keep_contact() {
-    bool first = true;
+    Autostart autostart(site_, config_.state_dir + "/autostart-done");
     while (!runner_.stopping()) {
+        std::set<ClusterId> answered;
         const auto ours = capabilities();
         auto peers = catalog_->peers();
         if (!peers) spdlog::error("peers: {}", peers.error().text());
         for (const auto& peer : peers ? *peers : std::vector<model::Peer>{}) {
             auto contacted = tasks::contact_peer(site_, peer.id, ours);
-            if (!contacted) spdlog::warn("peer '{}': {}", peer.name, contacted.error().text());
+            if (contacted)
+                answered.insert(peer.id);
+            else
+                spdlog::warn("peer '{}': {}", peer.name, contacted.error().text());
         }
-        if (first) start_guarded_vms();
-        first = false;
+        autostart.round(answered);
+        auto given_up = receiving_.give_up_older_than(clock_.now() - kForgottenAfter);
+        if (!given_up) spdlog::warn("old transfers: {}", given_up.error().text());
         clock_.sleep(config_.contact_every);
-    }
-}
-
-// Autostart of VMs that have a replica elsewhere is ours: such a VM starts when the peers have
-// answered and this cluster still owns it; with a silent peer it waits for the operator.
-void House::start_guarded_vms() {
-    auto vms = catalog_->vms();
-    auto sent = catalog_->replications(std::nullopt);
-    if (!vms || !sent) return;
-    for (const auto& vm : *vms) {
-        if (!vm.autostart || vm.ownership.phase != model::Phase::owned) continue;
-        bool guarded = false;
-        bool all_answer = true;
-        for (const auto& replication : *sent) {
-            if (replication.vm != vm.id) continue;
-            guarded = true;
-            auto link = links_.to(replication.peer);
-            all_answer = all_answer && link && (*link)->look_up(vm.id);
-        }
-        auto described = hypervisor_->describe(vm.id);
-        if (!guarded || !described || described->summary.state != ports::VmState::stopped) continue;
-        if (!all_answer) {
-            spdlog::warn(
-                "VM '{}' waits: a peer with its replica does not answer; "
-                "`understudy vm start` starts it",
-                vm.name);
-            continue;
-        }
-        auto started = hypervisor_->start(vm.id);
-        spdlog::info("autostart of '{}': {}", vm.name, started ? "ok" : started.error().text());
     }
 }
 

@@ -40,7 +40,6 @@ private:
     Result<> listen(const net::Identity& identity);
     void work();
     void keep_contact();
-    void start_guarded_vms();
     model::Capabilities capabilities();
 
     Config config_;

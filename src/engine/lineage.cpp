@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <tuple>
 #include <unordered_map>
 #include <unordered_set>
 
@@ -20,6 +21,23 @@ std::vector<SnapshotId> ancestry(const std::vector<Snapshot>& snapshots, const S
         next = found->second->parent;
     }
     return line;
+}
+
+bool is_newer(const std::vector<Snapshot>& snapshots, const SnapshotId& a, const SnapshotId& b) {
+    const auto find = [&](const SnapshotId& id) {
+        return std::find_if(snapshots.begin(), snapshots.end(),
+                            [&](const auto& snapshot) { return snapshot.id == id; });
+    };
+    const auto one = find(a);
+    const auto other = find(b);
+    if (a == b || one == snapshots.end() || other == snapshots.end()) return false;
+    const auto above = [&](const SnapshotId& upper, const SnapshotId& lower) {
+        const auto line = ancestry(snapshots, upper);
+        return std::find(line.begin(), line.end(), lower) != line.end();
+    };
+    if (above(a, b)) return true;
+    if (above(b, a)) return false;
+    return std::tie(one->epoch, one->taken) > std::tie(other->epoch, other->taken);
 }
 
 std::optional<SnapshotId> newest_common_ancestor(const std::vector<Snapshot>& snapshots,

@@ -12,6 +12,10 @@ using model::Snapshot;
 // `id` and its ancestors, newest first, as far as `snapshots` (of one VM, any order) tells.
 std::vector<SnapshotId> ancestry(const std::vector<Snapshot>& snapshots, const SnapshotId& id);
 
+// Whether `a` is a later moment of the VM than `b`: a descendant, or, where lineage does not order
+// them, of a higher epoch or a later time. False when either is not there.
+bool is_newer(const std::vector<Snapshot>& snapshots, const SnapshotId& a, const SnapshotId& b);
+
 // The base for a send of `until`: its newest proper ancestor that the peer also holds.
 std::optional<SnapshotId> newest_common_ancestor(const std::vector<Snapshot>& snapshots,
                                                  const SnapshotId& until,

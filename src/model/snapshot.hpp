@@ -37,6 +37,11 @@ struct Snapshot {
     bool operator==(const Snapshot&) const = default;
 };
 
+// Parents before their children; among those that neither of the two orders, the lower epoch and
+// then the earlier time first. Clocks step back and clusters' clocks differ, so time alone is no
+// order: the last one is the newest by lineage.
+void sort_by_lineage(std::vector<Snapshot>& snapshots);
+
 // What else belongs to that moment; kept apart because listings do not need it.
 struct Definition {
     std::string domain_xml;  // libvirt's inactive XML

@@ -49,14 +49,15 @@ public:
                                    const model::Ownership& next) = 0;
     virtual Result<> remove_vm(const VmId&) = 0;  // with all that refers to it
 
-    virtual Result<std::vector<model::Snapshot>> snapshots(const VmId&) = 0;  // oldest first
+    virtual Result<std::vector<model::Snapshot>> snapshots(const VmId&) = 0;  // sort_by_lineage
     virtual Result<model::Snapshot> snapshot(const SnapshotId&) = 0;
     virtual Result<std::optional<model::Snapshot>> find_snapshot(const SnapshotId&) = 0;
     virtual Result<model::Definition> definition(const SnapshotId&) = 0;
     // Makes a snapshot exist: its row, definition, the VM's record (its disks, and its ownership
     // when the VM is new), the given holds, and the end of the transfer that brought it with what
     // that held, all at once. Repeating it for a published id changes nothing. conflict: the
-    // name is taken.
+    // name is taken. refused: a transfer ends, but the VM is owned here by now; of a superseded
+    // VM the record stays as it is.
     virtual Result<> publish_snapshot(const model::Vm&, const model::Snapshot&,
                                       const model::Definition&, const std::vector<model::Hold>&,
                                       std::optional<TransferId> ends) = 0;

@@ -3,6 +3,7 @@
 #include "engine/ownership.hpp"
 #include "model/json.hpp"
 #include "tasks/arguments.hpp"
+#include "tasks/kinds.hpp"
 #include "tasks/volumes.hpp"
 
 #include <fmt/format.h>
@@ -104,7 +105,27 @@ Result<> contact_peer(Site& site, const ClusterId& peer, const model::Capabiliti
     return site.catalog.touch_peer(peer, site.clock.now(), *theirs);
 }
 
+namespace {
+
+Result<> check_idle(Site& site, const VmId& id) {
+    auto active = site.catalog.tasks({id, true, 1000});
+    if (!active) return std::unexpected(std::move(active.error()));
+    for (const auto& task : *active) {
+        if (!task.started || task.kind == kSend) continue;
+        const auto word = task.id.text().substr(0, 8);
+        const bool runs = task.state == model::TaskState::running;
+        return fail(
+            Error(ErrorKind::conflict,
+                  fmt::format("'{}' {}", task.title, runs ? "is running" : "waits to be completed"))
+                .advising(fmt::format("Wait for it: `understudy task watch {}`.", word)));
+    }
+    return {};
+}
+
+}  // namespace
+
 Result<> check_start(Site& site, const VmId& id) {
+    UNDERSTUDY_TRY(check_idle(site, id));
     auto known = site.catalog.find_vm(id);
     if (!known) return std::unexpected(std::move(known.error()));
     if (!*known) return {};

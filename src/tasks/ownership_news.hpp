@@ -23,9 +23,10 @@ Result<> hear_ownership(Site& site, const ClusterId& peer,
 // starts a VM that has a replica.
 Result<> contact_peer(Site& site, const ClusterId& peer, const model::Capabilities& ours);
 
-// What an operator's start of a VM must pass: the peers with a replica are asked first, so that a
-// VM promoted elsewhere while this cluster was away does not run twice. A peer that does not
-// answer cannot object. Nothing stops a VM that Understudy does not know.
+// What a start of a VM must pass: no task is, or was when it was cut off, amid a change of its
+// layers; and the peers with a replica are asked first, so that a VM promoted elsewhere while this
+// cluster was away does not run twice. A peer that does not answer cannot object. Nothing stops a
+// VM that Understudy does not know.
 Result<> check_start(Site& site, const VmId& vm);
 
 }  // namespace understudy::tasks

@@ -83,7 +83,8 @@ Result<> own(Work& work) {
     const auto next = work.memo().at("next").get<model::Ownership>();
     if (vm->ownership != next) UNDERSTUDY_TRY(site.catalog.set_ownership(vm->id, before, next));
     work.log(fmt::format("'{}' owns '{}' at epoch {}", site.cluster.name, vm->name, next.epoch));
-    return {};
+    // What was still on its way from the former owner never becomes whole.
+    return site.end_receiving(vm->id, [] { return Result<>{}; });
 }
 
 Result<> define(Work& work) {

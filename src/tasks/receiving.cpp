@@ -1,7 +1,9 @@
 #include "tasks/receiving.hpp"
 
+#include "engine/lineage.hpp"
 #include "engine/ownership.hpp"
 #include "engine/send_plan.hpp"
+#include "tasks/kinds.hpp"
 #include "tasks/ownership_news.hpp"
 #include "tasks/volumes.hpp"
 
@@ -29,6 +31,22 @@ Result<ports::PeerVm> Receiving::look_up(const ClusterId& from, const VmId& id) 
     return answer;
 }
 
+namespace {
+
+// The volumes that a removal is about to delete are the very ones that a send would write.
+Result<> check_no_removal(Site& site, const model::TransferRequest& request) {
+    auto active = site.catalog.tasks({request.vm, true, 10});
+    if (!active) return std::unexpected(std::move(active.error()));
+    for (const auto& task : *active)
+        if (task.kind == kReplicaRemove)
+            return fail(ErrorKind::unavailable,
+                        fmt::format("the replica of '{}' is being removed from '{}'",
+                                    request.vm_name, site.cluster.name));
+    return {};
+}
+
+}  // namespace
+
 Result<model::TransferOffer> Receiving::offer(const ClusterId& from,
                                               const model::TransferRequest& request) {
     const std::lock_guard lock(offers_);
@@ -39,6 +57,7 @@ Result<model::TransferOffer> Receiving::offer(const ClusterId& from,
     UNDERSTUDY_TRY(
         engine::may_receive(here, request.ownership, site_.cluster.id, from, request.vm_name));
     UNDERSTUDY_TRY(check_rights(from, *vm, request));
+    UNDERSTUDY_TRY(check_no_removal(site_, request));
     auto there = site_.catalog.find_snapshot(request.snapshot.id);
     if (!there) return std::unexpected(std::move(there.error()));
     model::TransferOffer answer;
@@ -163,6 +182,15 @@ Result<> Receiving::give_up_older_than(TimePoint last_heard) {
         UNDERSTUDY_TRY(give_up(transfer));
     }
     return {};
+}
+
+Result<> Receiving::end_receiving(const VmId& vm, const std::function<Result<>()>& then) {
+    const std::lock_guard lock(offers_);
+    auto all = site_.catalog.transfers();
+    if (!all) return std::unexpected(std::move(all.error()));
+    for (const auto& transfer : *all)
+        if (transfer.request.vm == vm) UNDERSTUDY_TRY(give_up(transfer));
+    return then();
 }
 
 Result<> Receiving::forget(const ClusterId& from) {
@@ -396,6 +424,23 @@ Result<std::string> free_name(Site& site, const model::Snapshot& snapshot) {
                  : snapshot.name;
 }
 
+// The source's base moves to what it sent, unless that is an older snapshot sent late: then the
+// source keeps the newer one as base, and so does this side.
+Result<std::vector<model::Hold>> base_hold(Site& site, const ClusterId& source,
+                                           const model::Snapshot& received) {
+    const model::Hold base{received.id, model::HoldKind::base, source.text()};
+    auto holds = site.catalog.holds(received.vm);
+    if (!holds) return std::unexpected(std::move(holds.error()));
+    auto snapshots = site.catalog.snapshots(received.vm);
+    if (!snapshots) return std::unexpected(std::move(snapshots.error()));
+    snapshots->push_back(received);
+    for (const auto& hold : *holds)
+        if (hold.kind == model::HoldKind::base && hold.detail == base.detail &&
+            engine::is_newer(*snapshots, hold.snapshot, received.id))
+            return std::vector<model::Hold>{};
+    return std::vector{base};
+}
+
 }  // namespace
 
 Result<> Receiving::publish(const model::Transfer& transfer) {
@@ -415,8 +460,9 @@ Result<> Receiving::publish(const model::Transfer& transfer) {
         if (!parent) return std::unexpected(std::move(parent.error()));
         if (!*parent) snapshot.parent = request.base;
     }
-    const model::Hold base{snapshot.id, model::HoldKind::base, transfer.source.text()};
-    return site_.catalog.publish_snapshot(vm, snapshot, request.definition, {base}, transfer.id);
+    auto holds = base_hold(site_, transfer.source, snapshot);
+    if (!holds) return std::unexpected(std::move(holds.error()));
+    return site_.catalog.publish_snapshot(vm, snapshot, request.definition, *holds, transfer.id);
 }
 
 Result<> Receiving::discard(const model::Transfer& transfer) {

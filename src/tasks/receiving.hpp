@@ -3,6 +3,7 @@
 #include "mover/receiver.hpp"
 #include "tasks/site.hpp"
 
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <unordered_map>
@@ -14,7 +15,14 @@ namespace understudy::tasks {
 // owns by what both sides know, its own transfers and its own VMs' volumes.
 class Receiving {
 public:
-    explicit Receiving(Site& site) : site_(site) {}
+    // Also tells the site how tasks end what is being received; one per site.
+    explicit Receiving(Site& site) : site_(site) {
+        site.end_receiving = [this](const VmId& vm, const std::function<Result<>()>& then) {
+            return end_receiving(vm, then);
+        };
+    }
+    Receiving(const Receiving&) = delete;
+    Receiving& operator=(const Receiving&) = delete;
 
     // A VM that is none of the peer's business is answered like one that is not here.
     Result<ports::PeerVm> look_up(const ClusterId& from, const VmId& vm);
@@ -35,6 +43,10 @@ public:
 
     // Ends and removes every unfinished transfer of a peer; for the end of a pairing.
     Result<> forget(const ClusterId& from);
+
+    // Ends and removes what is being received for a VM, and does `then` before a new offer for it
+    // can come.
+    Result<> end_receiving(const VmId& vm, const std::function<Result<>()>& then);
 
     // Gives up transfers of which nothing has come since then: their source may never come back
     // to them (it released the VM, or is no peer any more).

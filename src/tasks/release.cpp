@@ -20,13 +20,13 @@ Result<> let_go_of_peers(Work& work) {
                         .advising("Remove a replica with `understudy replica remove`."));
     auto holds = catalog.holds(vm->id);
     if (!holds) return std::unexpected(std::move(holds.error()));
-    for (const auto& hold : *holds) {
-        if (hold.kind == model::HoldKind::transfer && hold.detail != work.task().id.text())
+    for (const auto& hold : *holds)
+        if (hold.kind == model::HoldKind::transfer)
             return fail(Error(ErrorKind::refused,
                               fmt::format("a transfer of VM '{}' is not finished", vm->name))
+                            .keeping("the VM and its snapshots as they were")
                             .advising("Let it end or cancel it: `understudy task list`."));
-        UNDERSTUDY_TRY(catalog.remove_hold(hold));
-    }
+    for (const auto& hold : *holds) UNDERSTUDY_TRY(catalog.remove_hold(hold));
     work.memo()["vm"] = *vm;
     return {};
 }

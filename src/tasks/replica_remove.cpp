@@ -4,6 +4,8 @@
 
 #include <fmt/format.h>
 
+#include <set>
+
 // The catalog forgets the replica first, then its data goes: a snapshot that is listed is whole.
 
 namespace understudy::tasks {
@@ -32,14 +34,30 @@ Result<> unlist(Work& work) {
                 volumes[disk.volume.text()] = disk.pool;
     work.memo()["volumes"] = volumes;
     UNDERSTUDY_TRY(work.save_memo());
-    return catalog.remove_vm(id);
+    return work.site().end_receiving(id, [&] { return catalog.remove_vm(id); });
+}
+
+// Volumes that the catalog names again: a retry that comes late finds a new replica in them.
+Result<std::set<VolumeId>> volumes_in_use(Site& site, const VmId& id) {
+    std::set<VolumeId> used;
+    auto known = known_disks(site, id);
+    if (!known) return std::unexpected(std::move(known.error()));
+    for (const auto& disk : *known) used.insert(disk.volume);
+    auto transfers = site.catalog.transfers();
+    if (!transfers) return std::unexpected(std::move(transfers.error()));
+    for (const auto& transfer : *transfers)
+        for (const auto& disk : transfer.request.snapshot.disks) used.insert(disk.volume);
+    return used;
 }
 
 Result<> remove_data(Work& work) {
     const auto volumes = work.memo().value("volumes", nlohmann::json::object());
+    auto used = volumes_in_use(work.site(), id_in<VmId>(work.arguments(), "vm"));
+    if (!used) return std::unexpected(std::move(used.error()));
     for (const auto& [text, pool_name] : volumes.items()) {
         auto volume = VolumeId::parse(text);
         if (!volume) return std::unexpected(std::move(volume.error()));
+        if (used->contains(*volume)) continue;
         auto pool = work.site().pool(pool_name.get<std::string>());
         if (!pool) return std::unexpected(std::move(pool.error()));
         auto gone = (*pool)->forget(*volume, true);
@@ -53,7 +71,7 @@ Result<> remove_data(Work& work) {
 
 Kind replica_remove() {
     return Kind{
-        "replica_remove", {{"unlist", unlist}, {"remove_data", remove_data, true}}, nullptr, false};
+        kReplicaRemove, {{"unlist", unlist}, {"remove_data", remove_data, true}}, nullptr, false};
 }
 
 }  // namespace understudy::tasks

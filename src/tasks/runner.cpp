@@ -33,8 +33,11 @@ bool held_by_node(const model::Task& task, const std::string& node) {
     return task.lease_node.substr(0, task.lease_node.rfind('/')) == node;
 }
 
-bool is_passing(const Error& error) {
-    return error.kind() == ErrorKind::unavailable || error.kind() == ErrorKind::conflict;
+// Half of something is worse than a long wait: past the point of no return the work goes on by
+// itself also when room was made.
+bool is_passing(const Error& error, bool must_go_on) {
+    return error.kind() == ErrorKind::unavailable || error.kind() == ErrorKind::conflict ||
+           (must_go_on && error.kind() == ErrorKind::no_space);
 }
 
 }  // namespace
@@ -91,6 +94,7 @@ Result<bool> Runner::run_one() {
 
 void Runner::run(model::Task& task) {
     const auto found = kinds_.find(task.kind);
+    task.progress.note.clear();  // of an earlier attempt's failure
     LeaseKeeper keeper(site_, task);
     Work work(site_, task, [this, &keeper] { return stopping_ || keeper.lost(); });
     if (found == kinds_.end()) {
@@ -136,9 +140,11 @@ void Runner::conclude(Work& work, model::Task& task, const Kind& kind, Result<> 
         work.log(task.error);
         const auto in_vain = number_in(work.memo(), kInVain) + 1;
         work.memo()[kInVain] = in_vain;
-        if (is_passing(error) && in_vain < kMaxAttempts) {
-            if (error.kind() == ErrorKind::conflict && !past_the_point_of_no_return(kind, task))
+        const bool must_go_on = past_the_point_of_no_return(kind, task);
+        if (!cancelled && is_passing(error, must_go_on) && (must_go_on || in_vain < kMaxAttempts)) {
+            if (error.kind() == ErrorKind::conflict && !must_go_on)
                 task.step.clear();  // plan again
+            task.progress.note = error.step_text();
             task.memo = work.memo().dump();
             put_back(task, retry_pause(in_vain));
             return;

@@ -35,8 +35,27 @@ Result<> let_go(Work& work) {
     return {};
 }
 
+// Two sends of one VM to one peer would take turns in throwing away what the other had sent.
+Result<> check_turn(Work& work) {
+    auto active = work.site().catalog.tasks({id_in<VmId>(work.arguments(), "vm"), true, 1000});
+    if (!active) return std::unexpected(std::move(active.error()));
+    bool older = false;  // they come newest first
+    for (const auto& task : *active) {
+        if (older && task.kind == kSend && task.started && !task.cancel_requested &&
+            text_in(nlohmann::json::parse(task.arguments, nullptr, false), "peer") ==
+                text_in(work.arguments(), "peer"))
+            return fail(
+                Error(ErrorKind::unavailable, fmt::format("'{}' goes first", task.title))
+                    .advising(fmt::format("Let it end, or cancel it: `understudy task cancel {}`.",
+                                          task.id.text().substr(0, 8))));
+        older = older || task.id == work.task().id;
+    }
+    return {};
+}
+
 Result<> plan(Work& work) {
     auto& site = work.site();
+    UNDERSTUDY_TRY(check_turn(work));
     UNDERSTUDY_TRY(let_go(work));  // of what an earlier plan held
     auto planned = plan_send_here(site, case_of(work));
     if (!planned) return std::unexpected(std::move(planned.error()));
@@ -227,7 +246,7 @@ Result<> clean_up(Work& work) {
 }  // namespace
 
 Kind send() {
-    return Kind{"send",
+    return Kind{kSend,
                 {{"plan", plan},
                  {"guard_autostart", guard_autostart},
                  {"transfer", transfer},

@@ -166,8 +166,12 @@ std::function<std::uint64_t()> rate_limit_of(Site& site, const ClusterId& peer,
 Result<> record_replication(Site& site, const model::Replication& done) {
     auto known = site.catalog.replications(done.vm);
     if (!known) return std::unexpected(std::move(known.error()));
+    auto snapshots = site.catalog.snapshots(done.vm);
+    if (!snapshots) return std::unexpected(std::move(snapshots.error()));
     for (const auto& before : *known)
-        if (before.peer == done.peer && before.snapshot_taken > done.snapshot_taken) return {};
+        if (before.peer == done.peer &&
+            engine::is_newer(*snapshots, before.snapshot, done.snapshot))
+            return {};
     return site.catalog.save_replication(done);
 }
 

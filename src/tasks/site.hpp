@@ -8,6 +8,7 @@
 #include "ports/world.hpp"
 #include "tasks/bell.hpp"
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -36,6 +37,9 @@ struct Site {
     ports::Random& random;
     std::map<std::string, std::shared_ptr<ports::StoragePool>> pools;
     std::shared_ptr<Bells> bells = std::make_shared<Bells>();
+    // Receiving::end_receiving, which the site's Receiving puts here.
+    std::function<Result<>(const VmId&, const std::function<Result<>()>& then)> end_receiving =
+        [](const VmId&, const std::function<Result<>()>& then) { return then(); };
 
     // not_found names the pools that there are.
     Result<ports::StoragePool*> pool(const std::string& name) const;

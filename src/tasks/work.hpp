@@ -58,7 +58,9 @@ private:
 struct Step {
     std::string_view name;
     Result<> (*run)(Work&);
-    bool must_go_on = false;  // past the point of no return: not cancelled before it
+    // Past the point of no return: not cancelled, and tried until it succeeds while what stops it
+    // may pass (unavailable, conflict, no_space).
+    bool must_go_on = false;
 };
 
 // One kind of task: its steps in order, and what undoes half-done work when the task ends for good

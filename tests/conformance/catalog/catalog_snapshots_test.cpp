@@ -108,13 +108,34 @@ TEST_P(CatalogSnapshots, another_vms_snapshot_id_is_a_conflict) {
     EXPECT_EQ(must(catalog().find_vm(intruder.id)), std::nullopt);
 }
 
-TEST_P(CatalogSnapshots, are_listed_oldest_first_and_then_as_published) {
+TEST_P(CatalogSnapshots, are_listed_by_lineage_then_oldest_first_and_then_as_published) {
     const auto made = publish_new(catalog(), "web1", "b");
     const auto late = publish_child(catalog(), made, "a", 5);
     const auto same = publish_child(catalog(), made, "0", 5);
     const auto early = publish_child(catalog(), made, "z", -5);
     EXPECT_THAT(must(catalog().snapshots(made.vm.id)),
-                ElementsAre(early, made.snapshot, late, same));
+                ElementsAre(made.snapshot, early, late, same));
+}
+
+TEST_P(CatalogSnapshots,
+       what_is_received_changes_neither_an_owned_vm_nor_a_superseded_ones_record) {
+    for (const auto phase : {model::Phase::owned, model::Phase::superseded}) {
+        auto made = publish_new(catalog(), phase == model::Phase::owned ? "web1" : "web2", "base");
+        auto now = must(catalog().vm(made.vm.id));
+        auto next = now.ownership;
+        next.phase = phase;
+        must(catalog().set_ownership(made.vm.id, now.ownership, next));
+        now = must(catalog().vm(made.vm.id));
+        auto theirs = made.vm;
+        theirs.disks.clear();
+        theirs.head_parent.reset();
+        const auto late = some_snapshot(made.vm, "late", 9);
+        const auto transfer = some_transfer(made.vm, late);
+        must(catalog().add_transfer(transfer));
+        const auto published = catalog().publish_snapshot(theirs, late, {}, {}, transfer.id);
+        EXPECT_EQ(kind_of(published), phase == model::Phase::owned ? "refused" : "ok");
+        EXPECT_EQ(must(catalog().vm(made.vm.id)), now);
+    }
 }
 
 TEST_P(CatalogSnapshots, children_of_a_removed_one_get_its_parent) {
