@@ -13,6 +13,8 @@
 namespace understudy::daemon {
 namespace {
 
+// A transfer of which nothing came for so long is not gone on with.
+constexpr Duration kForgottenTransfer = std::chrono::days(7);
 constexpr Duration kIdle{500};  // for tasks that become due; a new one rings the bell
 
 tasks::SiteSettings settings_of(const Config& config) {
@@ -122,6 +124,8 @@ void House::keep_contact() {
         }
         if (first) start_guarded_vms();
         first = false;
+        auto tidied = receiving_.give_up_older_than(clock_.now() - kForgottenTransfer);
+        if (!tidied) spdlog::warn("old transfers: {}", tidied.error().text());
         clock_.sleep(config_.contact_every);
     }
 }
