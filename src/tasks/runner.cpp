@@ -149,9 +149,15 @@ void Runner::conclude(Work& work, model::Task& task, const Kind& kind, Result<> 
             put_back(task, retry_pause(in_vain));
             return;
         }
-        work.moved_on();  // `task retry` has all attempts again
         task.state = cancelled ? model::TaskState::cancelled : model::TaskState::failed;
-        if (cancelled || kind.clean_on_failed) clean_up(work, task, kind);
+        const bool is_clean = !(cancelled || kind.clean_on_failed) || clean_up(work, task, kind);
+        if (cancelled && !is_clean && in_vain < kMaxAttempts) {
+            // Its next attempt ends like this one, and cleans up.
+            task.memo = work.memo().dump();
+            put_back(task, retry_pause(in_vain));
+            return;
+        }
+        work.moved_on();  // `task retry` has all attempts again
     }
     task.memo = work.memo().dump();
     task.ended = site_.clock.now();
@@ -171,13 +177,13 @@ void Runner::put_back(model::Task& task, Duration pause) {
     release(task);
 }
 
-void Runner::clean_up(Work& work, model::Task& task, const Kind& kind) {
-    if (kind.on_failure == nullptr) return;
+bool Runner::clean_up(Work& work, model::Task& task, const Kind& kind) {
+    if (kind.on_failure == nullptr) return true;
     auto cleaned = kind.on_failure(work);
-    if (!cleaned) {
-        work.log("clean-up: " + cleaned.error().text());
-        task.error += ". Clean-up did not finish: " + cleaned.error().text();
-    }
+    if (cleaned) return true;
+    work.log("clean-up: " + cleaned.error().text());
+    task.error += ". Clean-up did not finish: " + cleaned.error().text();
+    return !is_passing(cleaned.error());
 }
 
 }  // namespace understudy::tasks

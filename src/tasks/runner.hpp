@@ -33,7 +33,8 @@ private:
     void conclude(Work& work, model::Task& task, const Kind& kind, Result<> outcome);
     void put_back(model::Task& task, Duration pause);
     void release(const model::Task& task);
-    void clean_up(Work& work, model::Task& task, const Kind& kind);
+    // False: it did not finish, and may when it is tried again.
+    bool clean_up(Work& work, model::Task& task, const Kind& kind);
 
     Site& site_;
     std::map<std::string, Kind, std::less<>> kinds_;

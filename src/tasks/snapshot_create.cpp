@@ -5,7 +5,6 @@
 
 #include <fmt/format.h>
 
-
 // The order, and what a crash leaves: `plan` records which volumes the disks are, before any is
 // made; `adopt` makes them; `overlay` makes the future heads, which nothing uses yet; `moment`
 // switches the VM to them in one step; `commit` lets the pools record that the former heads are

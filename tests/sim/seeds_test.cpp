@@ -9,7 +9,7 @@ namespace understudy::sim {
 namespace {
 
 // As many as fit into about 50 s on one core for each half.
-constexpr std::uint64_t kSeeds = 2000;
+constexpr std::uint64_t kSeeds = 4000;
 
 void play_seeds(std::uint64_t first) {
     spdlog::set_level(spdlog::level::off);
