@@ -84,7 +84,6 @@ private:
 
 // Statements that several areas share; inside Database::write only.
 void upsert_vm(Database&, const model::Vm&, bool with_autostart);  // never touches an ownership
-void end_transfer(Database&, const TransferId&);  // and its holds
 Result<> place_hold(Database&, const model::Hold&);  // a base hold leaves where it was before
 void end_transfer(Database& db, const TransferId& id);  // and its holds
 Result<> lost_lease(Database&, const TaskId&, const std::string& node);  // conflict or not_found

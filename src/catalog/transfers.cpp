@@ -110,11 +110,6 @@ Result<> SqlCatalog::save_durable(const TransferId& id, const model::DurablePoin
     });
 }
 
-void end_transfer(Database& db, const TransferId& id) {
-    db.run("DELETE FROM transfers WHERE id = :id", {id});
-    db.run("DELETE FROM holds WHERE kind = 'transfer' AND detail = :id", {id});
-}
-
 Result<> SqlCatalog::remove_transfer(const TransferId& id) {
     return db_->write([&]() -> Result<> {
         end_transfer(*db_, id);
