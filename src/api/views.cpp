@@ -80,6 +80,7 @@ Result<json> vm_views(tasks::Site& site) {
     if (!listed) return std::unexpected(std::move(listed.error()));
     auto known = site.catalog.vms();
     if (!known) return std::unexpected(std::move(known.error()));
+    std::ranges::sort(*listed, {}, &ports::VmSummary::name);
     auto views = json::array();
     for (const auto& vm : *listed) {
         std::optional<model::Vm> record;

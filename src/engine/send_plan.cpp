@@ -1,5 +1,6 @@
 #include "engine/send_plan.hpp"
 
+#include "base/shell_word.hpp"
 #include "engine/lineage.hpp"
 
 #include <fmt/format.h>
@@ -82,12 +83,13 @@ Result<> check_obstacles(const std::vector<model::ReadinessIssue>& obstacles,
         if (obstacle.severity != model::Severity::blocks) continue;
         if (std::find(accepted.begin(), accepted.end(), obstacle.key) != accepted.end()) continue;
         texts += (texts.empty() ? "" : "; ") + obstacle.text;
-        flags += " --accept " + obstacle.key;
+        const auto flag = " --accept " + base::shell_word(obstacle.key);
+        if (!flags.contains(flag)) flags += flag;
     }
     if (texts.empty()) return {};
     return fail(Error(ErrorKind::refused, texts)
-                    .keeping("nothing was sent")
-                    .advising(fmt::format("To send it all the same:{}.", flags)));
+                    .keeping("everything as it was")
+                    .advising(fmt::format("To do it all the same, add{}", flags)));
 }
 
 }  // namespace understudy::engine
