@@ -45,8 +45,8 @@ public:
 
     Result<std::vector<ports::OwnershipNote>> exchange_ownership(
         const std::vector<ports::OwnershipNote>& ours) override {
-        auto body = call("POST", std::string(protocol::kOwnershipPath),
-                         protocol::encode_ownership(ours));
+        auto body =
+            call("POST", std::string(protocol::kOwnershipPath), protocol::encode_ownership(ours));
         if (!body) return std::unexpected(std::move(body.error()));
         return protocol::decode_ownership(*body);
     }

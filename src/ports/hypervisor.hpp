@@ -51,7 +51,7 @@ struct AdaptRequest {
     std::vector<DiskSwitch> disks;                // every travelling disk's new source
     std::map<std::string, std::string> networks;  // network or bridge there → here
     bool cut_off = false;                         // a drill: no network at all
-    std::string new_name;    // empty: keep
+    std::string new_name;                         // empty: keep
     std::optional<VmId> new_id;
     bool from_here = false;  // a rollback: only the disks change, all else is here as it was
 };

@@ -169,8 +169,8 @@ Error told(Work& work, Error error) {
     const auto& progress = work.task().progress;
     if (error.kind() == ErrorKind::no_space && progress.total_bytes > progress.done_bytes) {
         const ByteSize left(progress.total_bytes - progress.done_bytes);
-        error =
-            std::move(error).during(fmt::format("about {} more needed there", base::format_size(left)));
+        error = std::move(error).during(
+            fmt::format("about {} more needed there", base::format_size(left)));
     }
     return std::move(error).keeping(
         fmt::format("what the peer has already received; `understudy task retry {}` continues "

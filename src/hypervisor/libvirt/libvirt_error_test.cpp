@@ -9,8 +9,8 @@ namespace understudy::libvirt {
 namespace {
 
 TEST(LibvirtError, only_what_may_pass_by_itself_is_tried_again) {
-    for (const int code : {VIR_ERR_NO_CONNECT, VIR_ERR_RPC, VIR_ERR_OPERATION_TIMEOUT,
-                           VIR_ERR_AGENT_UNRESPONSIVE})
+    for (const int code :
+         {VIR_ERR_NO_CONNECT, VIR_ERR_RPC, VIR_ERR_OPERATION_TIMEOUT, VIR_ERR_AGENT_UNRESPONSIVE})
         EXPECT_EQ(kind_of(code, 0, ""), ErrorKind::unavailable) << code;
     for (const int code : {VIR_ERR_INTERNAL_ERROR, VIR_ERR_OPERATION_FAILED})
         EXPECT_EQ(kind_of(code, 0, "QEMU exited"), ErrorKind::internal) << code;
