@@ -10,8 +10,8 @@
 namespace understudy::api {
 namespace {
 
-constexpr Duration kChannelTimeout{60'000};
 constexpr Duration kTick{250};
+constexpr Duration kHearing{5000};  // for the source to hear why its channel ends
 
 Result<> read_exactly(net::Stream& stream, std::span<std::byte> into) {
     while (!into.empty()) {
@@ -42,8 +42,9 @@ Result<Frame> read_frame(net::Stream& stream, std::vector<std::byte>& buffer) {
 
 class NetChannel final : public ports::ChunkChannel {
 public:
-    explicit NetChannel(std::unique_ptr<net::Stream> stream) : stream_(std::move(stream)) {
-        stream_->set_timeouts(kChannelTimeout, kChannelTimeout);
+    NetChannel(std::unique_ptr<net::Stream> stream, Duration patience)
+        : stream_(std::move(stream)) {
+        stream_->set_timeouts(patience, patience);
     }
     ~NetChannel() override {
         const auto bytes = protocol::encode_goodbye();
@@ -142,14 +143,33 @@ Result<bool> serve_once(net::Stream& stream, mover::Receiver& receiver, ports::C
     return true;
 }
 
-}  // namespace
-
-std::unique_ptr<ports::ChunkChannel> make_channel(std::unique_ptr<net::Stream> stream) {
-    return std::make_unique<NetChannel>(std::move(stream));
+// Tells why the channel ends. What the source had sent by then is read and thrown away until it has
+// heard: a connection closed over unread bytes is reset, and the reset overtakes the reason.
+void report(net::Stream& stream, const Error& error, ports::Clock& clock,
+            std::vector<std::byte>& buffer) {
+    if (!stream.write_all(protocol::encode_error(error)) || !stream.end_writing()) {
+        spdlog::debug("the error did not reach {}", stream.peer_address());
+        return;
+    }
+    stream.set_timeouts(kHearing, kHearing);
+    const auto until = clock.monotonic() + kHearing;
+    buffer.resize(std::max<std::size_t>(buffer.size(), 65536));
+    while (clock.monotonic() < until) {
+        auto got = stream.read_some(buffer);
+        if (!got || *got == 0) return;
+    }
 }
 
-void serve_channel(net::Stream& stream, mover::Receiver& receiver, ports::Clock& clock) {
-    stream.set_timeouts(kChannelTimeout, kChannelTimeout);
+}  // namespace
+
+std::unique_ptr<ports::ChunkChannel> make_channel(std::unique_ptr<net::Stream> stream,
+                                                  Duration patience) {
+    return std::make_unique<NetChannel>(std::move(stream), patience);
+}
+
+void serve_channel(net::Stream& stream, mover::Receiver& receiver, ports::Clock& clock,
+                   Duration patience) {
+    stream.set_timeouts(patience, patience);
     std::vector<std::byte> buffer;
     mover::Workspace workspace;
     while (true) {
@@ -157,8 +177,7 @@ void serve_channel(net::Stream& stream, mover::Receiver& receiver, ports::Clock&
         if (more && *more) continue;
         if (!more) {
             spdlog::info("channel from {}: {}", stream.peer_address(), more.error().text());
-            if (!stream.write_all(protocol::encode_error(more.error())))
-                spdlog::debug("the error did not reach {}", stream.peer_address());
+            report(stream, more.error(), clock, buffer);
         }
         return;
     }

@@ -30,26 +30,29 @@ Result<std::string> body_of(Result<net::HttpResponse> response) {
 
 class NetPeerLink final : public ports::PeerLink {
 public:
-    NetPeerLink(std::string name, net::Connector connector)
-        : name_(std::move(name)), connector_(std::move(connector)), client_(connector_) {}
+    NetPeerLink(std::string name, net::Connector connector, Duration patience)
+        : name_(std::move(name)),
+          connector_(std::move(connector)),
+          patience_(patience),
+          client_(connector_) {}
 
     Result<model::Capabilities> exchange_capabilities(const model::Capabilities& ours) override {
         auto body = call("POST", std::string(protocol::kCapabilitiesPath),
-                         protocol::encode_capabilities(ours), kShort);
+                         protocol::encode_capabilities(ours));
         if (!body) return std::unexpected(std::move(body.error()));
         return protocol::decode_capabilities(*body);
     }
 
     Result<std::vector<ports::OwnershipNote>> exchange_ownership(
         const std::vector<ports::OwnershipNote>& ours) override {
-        auto body = call("POST", std::string(protocol::kOwnershipPath),
-                         protocol::encode_ownership(ours), kShort);
+        auto body =
+            call("POST", std::string(protocol::kOwnershipPath), protocol::encode_ownership(ours));
         if (!body) return std::unexpected(std::move(body.error()));
         return protocol::decode_ownership(*body);
     }
 
     Result<ports::PeerVm> look_up(const VmId& vm) override {
-        auto body = call("GET", protocol::look_up_path(vm), {}, kShort);
+        auto body = call("GET", protocol::look_up_path(vm), {});
         if (!body) return std::unexpected(std::move(body.error()));
         return protocol::decode_peer_vm(*body);
     }
@@ -57,7 +60,7 @@ public:
     Result<model::TransferOffer> offer(const model::TransferRequest& request) override {
         auto encoded = protocol::encode_offer_request(request);
         if (!encoded) return std::unexpected(std::move(encoded.error()));
-        auto body = call("POST", std::string(protocol::kTransfersPath), *encoded, kLong);
+        auto body = call_long("POST", std::string(protocol::kTransfersPath), *encoded);
         if (!body) return std::unexpected(std::move(body.error()));
         return protocol::decode_offer_reply(*body);
     }
@@ -67,8 +70,8 @@ public:
         net::HttpClient client(connector_);
         net::HttpResponse declined;
         auto stream = client.upgrade(protocol::channel_path(transfer, attempt), protocol::kUpgrade,
-                                     {}, kShort * 4, &declined);
-        if (stream) return make_channel(std::move(*stream));
+                                     {}, patience_, &declined);
+        if (stream) return make_channel(std::move(*stream), patience_);
         if (!declined.body.empty())
             return fail(protocol::decode_error_reply(declined.body, declined.status));
         return fail(std::move(stream.error()).during("open a channel to " + name_));
@@ -77,29 +80,40 @@ public:
     Result<std::vector<model::ReadinessIssue>> commit(const TransferId& transfer,
                                                       std::uint64_t attempt,
                                                       const model::Totals& totals) override {
-        auto body = call("POST", protocol::commit_path(transfer),
-                         protocol::encode_commit_request({attempt, totals}), kLong);
+        auto body = call_long("POST", protocol::commit_path(transfer),
+                              protocol::encode_commit_request({attempt, totals}));
         if (!body) return std::unexpected(std::move(body.error()));
         return protocol::decode_commit_reply(*body);
     }
 
     Result<> abandon(const TransferId& transfer) override {
-        auto body = call("DELETE", protocol::transfer_path(transfer), {}, kLong);
+        auto body = call_long("DELETE", protocol::transfer_path(transfer), {});
         if (!body) return std::unexpected(std::move(body.error()));
         return {};
     }
 
 private:
     Result<std::string> call(std::string_view method, const std::string& path,
-                             const std::string& body, Duration timeout) {
+                             const std::string& body) {
         const std::lock_guard lock(mutex_);
-        auto answer = body_of(client_.request(method, path, body, {}, timeout));
+        auto answer = body_of(client_.request(method, path, body, {}, kShort));
+        if (!answer) return fail(std::move(answer.error()).during("ask " + name_));
+        return answer;
+    }
+
+    // A call that may take long has a connection of its own: on a kept one that has died silently
+    // it would wait for all that time in vain, and others would wait for it.
+    Result<std::string> call_long(std::string_view method, const std::string& path,
+                                  const std::string& body) {
+        net::HttpClient client(connector_);
+        auto answer = body_of(client.request(method, path, body, {}, kLong));
         if (!answer) return fail(std::move(answer.error()).during("ask " + name_));
         return answer;
     }
 
     std::string name_;
     net::Connector connector_;
+    Duration patience_;
     std::mutex mutex_;  // guards client_, which is one connection
     net::HttpClient client_;
 };
@@ -115,7 +129,7 @@ Result<std::shared_ptr<ports::PeerLink>> NetPeerLinks::to(const ClusterId& id) {
         auto connector = connector_to(identity_, peer->name, peer->address, peer->fingerprint);
         if (!connector) return std::unexpected(std::move(connector.error()));
         known = {peer->address, peer->fingerprint,
-                 std::make_shared<NetPeerLink>(peer->name, std::move(*connector))};
+                 std::make_shared<NetPeerLink>(peer->name, std::move(*connector), patience_)};
     }
     return known.link;
 }

@@ -12,11 +12,11 @@
 namespace understudy::api {
 
 // Links to peers over mutual TLS 1.3 with pinned certificates. Thread-safe. A link is remade when
-// the peer's record changes.
+// the peer's record changes. A channel that moves nothing for as long as `patience` is broken.
 class NetPeerLinks final : public ports::PeerLinks {
 public:
-    NetPeerLinks(ports::Catalog& catalog, net::Identity identity)
-        : catalog_(catalog), identity_(std::move(identity)) {}
+    NetPeerLinks(ports::Catalog& catalog, net::Identity identity, Duration patience)
+        : catalog_(catalog), identity_(std::move(identity)), patience_(patience) {}
 
     Result<std::shared_ptr<ports::PeerLink>> to(const ClusterId& peer) override;
 
@@ -29,6 +29,7 @@ private:
 
     ports::Catalog& catalog_;
     net::Identity identity_;
+    Duration patience_;
     std::mutex mutex_;
     std::map<ClusterId, Known> links_;
 };

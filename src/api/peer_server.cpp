@@ -193,7 +193,7 @@ void PeerServer::upgraded(const net::HttpRequest& request, std::unique_ptr<net::
     auto route = protocol::parse_route(request.method, request.target);
     if (!route) return;
     auto receiver = join(request, *route);
-    if (receiver) serve_channel(*stream, **receiver, site_.clock);
+    if (receiver) serve_channel(*stream, **receiver, site_.clock, site_.settings.link_patience);
 }
 
 }  // namespace understudy::api

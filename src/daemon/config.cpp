@@ -215,6 +215,7 @@ Result<Config> load_config(const std::string& path) {
             {"contact_every", duration(config.contact_every, Duration(1000), Duration(3'600'000))},
             {"checkpoint_every",
              duration(config.checkpoint_every, Duration(10), Duration(600'000))},
+            {"link_patience", duration(config.link_patience, Duration(1000), Duration(600'000))},
             {"checkpoint_bytes", size(config.checkpoint_bytes, base::MiB(1), base::MiB(1 << 20))},
             {"pools", pools(config.pools)}};
         UNDERSTUDY_TRY(check_readable(path));

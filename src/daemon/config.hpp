@@ -29,6 +29,7 @@ struct Config {
     std::size_t channels = 2;
     Duration contact_every{30'000};
     Duration checkpoint_every{2000};
+    Duration link_patience{60'000};
     ByteSize checkpoint_bytes = base::MiB(256);
     std::vector<PoolConfig> pools;  // default: one, "default", in STATE_DIR/pool
 };

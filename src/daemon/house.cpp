@@ -27,6 +27,7 @@ tasks::SiteSettings settings_of(const Config& config) {
     settings.channels = config.channels;
     settings.checkpoint_every = config.checkpoint_every;
     settings.checkpoint_bytes = config.checkpoint_bytes;
+    settings.link_patience = config.link_patience;
     return settings;
 }
 
@@ -39,7 +40,7 @@ House::House(const Config& config, const model::Cluster& cluster,
       catalog_(std::move(catalog)),
       hypervisor_(std::move(hypervisor)),
       clock_(clock),
-      links_(*catalog_, identity),
+      links_(*catalog_, identity, config.link_patience),
       site_{cluster, settings_of(config), *catalog_, *hypervisor_, links_, clock_, random_, {}},
       receiving_(site_),
       runner_(site_, tasks::all_kinds()) {}

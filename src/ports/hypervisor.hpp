@@ -53,6 +53,7 @@ struct AdaptRequest {
     bool cut_off = false;                         // a drill: no network at all
     std::string new_name;                         // empty: keep
     std::optional<VmId> new_id;
+    bool from_here = false;  // a rollback: only the disks change, all else is here as it was
 };
 
 struct Adapted {

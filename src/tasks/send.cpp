@@ -136,6 +136,7 @@ Result<model::Totals> drive(Work& work, mover::Sender& sender, const Account& ac
         const auto channels = number_in(work.arguments(), "channels", site.settings.channels);
         mover::PumpOptions options;
         options.channels = static_cast<unsigned>(std::clamp<std::uint64_t>(channels, 1, 16));
+        options.patience = site.settings.link_patience;
         options.report = [&work, &account](const model::Progress& attempt) {
             work.progress(account.of_all(attempt));
         };
@@ -182,6 +183,20 @@ Result<> stream(Work& work, ports::PeerLink& link, const model::TransferRequest&
     return {};
 }
 
+// What the operator needs to know of an attempt that failed.
+Error told(Work& work, Error error) {
+    const auto& progress = work.task().progress;
+    if (error.kind() == ErrorKind::no_space && progress.total_bytes > progress.done_bytes) {
+        const ByteSize left(progress.total_bytes - progress.done_bytes);
+        error = std::move(error).during(
+            fmt::format("about {} more needed there", base::format_size(left)));
+    }
+    return std::move(error).keeping(
+        fmt::format("what the peer has already received; `understudy task retry {}` continues "
+                    "from there",
+                    work.task().id.text().substr(0, 8)));
+}
+
 Result<> transfer(Work& work) {
     if (text_in(work.memo(), "kind") == "nothing") return {};
     auto& site = work.site();
@@ -201,11 +216,7 @@ Result<> transfer(Work& work) {
                              request->snapshot.disks.size(),
                              base::format_size(ByteSize(offer->durable.offset.count()))));
     auto streamed = stream(work, **link, *request, *offer);
-    if (!streamed)
-        return fail(std::move(streamed.error())
-                        .keeping("what the peer has already received")
-                        .advising(fmt::format("`understudy task retry {}` continues from there.",
-                                              work.task().id.text().substr(0, 8))));
+    if (!streamed) return fail(told(work, std::move(streamed.error())));
     return {};
 }
 

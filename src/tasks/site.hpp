@@ -23,6 +23,7 @@ struct SiteSettings {
     bool threads = true;              // false: a simulation drives everything from one thread
     Duration checkpoint_every{2000};  // how often a receiver makes what came durable
     ByteSize checkpoint_bytes = base::MiB(256);
+    Duration link_patience{60'000};  // a channel that moves nothing for so long is broken
 };
 
 // What tasks work with on this cluster. Owned by daemon/ (or a simulation) and outlives all tasks;

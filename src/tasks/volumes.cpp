@@ -265,6 +265,7 @@ Result<std::vector<std::string>> define_from_snapshot(Work& work, const model::S
     request.domain_xml = definition->domain_xml;
     request.disks = disks;
     request.networks = std::move(*networks);
+    request.from_here = snapshot.origin == site.cluster.id;
     auto adapted = site.hypervisor.adapt(request);
     if (!adapted) return std::unexpected(std::move(adapted.error()).during("adapt the definition"));
     UNDERSTUDY_TRY(engine::check_obstacles(adapted->issues, accepted));

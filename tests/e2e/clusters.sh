@@ -6,6 +6,8 @@ bin=${bin:?where understudyd and understudy are}
 lab=$(cd "$(dirname "${BASH_SOURCE[0]}")/../lab" && pwd)
 work=$(mktemp -d /tmp/us-e2e.XXXXXX)
 declare -A daemon=()
+helpers=() # pids of what else was started
+mounts=()  # what is mounted below work
 first_port=${US_PORT:-17373} # two runs side by side need different ones, ten apart
 declare -A port=([prod]=$first_port [dr]=$((first_port + 1)) [third]=$((first_port + 2)))
 declare -A reached_at=() # the port that a cluster gives out as its own: a link's in front of it
@@ -19,13 +21,14 @@ fail() {
 
 finish() {
     local pid file
-    for pid in "${daemon[@]}"; do
+    for pid in "${daemon[@]}" "${helpers[@]}"; do
         kill -KILL "$pid" 2>/dev/null || true
         wait "$pid" 2>/dev/null || true # so that the shell has nothing to report
     done
     for file in "$work"/*/root/run/qemu/*.pid; do
         if [ -e "$file" ]; then kill -KILL "$(cat "$file")" 2>/dev/null || true; fi
     done
+    for file in "${mounts[@]}"; do umount -l "$file"; done
     [ -n "${US_KEEP:-}" ] || rm -rf "$work"
 }
 trap finish EXIT
@@ -58,6 +61,7 @@ advertise = "127.0.0.1:${reached_at[$1]:-${port[$1]}}"
 hypervisor = "qemu:///embed?root=$dir/root"
 contact_every = "2s"
 checkpoint_every = "200ms"
+link_patience = "${link_patience:-60s}"
 [pools.vms]
 driver = "qcow2"
 path = "${pool_path[$1]:-$dir/pool}"
@@ -82,6 +86,16 @@ crash() { # crash CLUSTER: kill -9 of its daemon
     unset "daemon[$1]"
 }
 
+link_to() { # link_to CLUSTER WORD: the link that with_link put in front of it (see lab/link)
+    "$lab/link" "$work/$1.link" "$2"
+}
+with_link() { # with_link CLUSTER: its peers reach it over a link; before pairing
+    reached_at[$1]=$((first_port + 5))
+    "$lab/link" "$work/$1.link" "${reached_at[$1]}" "${port[$1]}" &
+    helpers+=($!)
+    await 10 link_to "$1" open
+}
+
 # What an operator of a host with libvirtd types beside the daemon.
 virsh_of() { # virsh_of CLUSTER WORDS…
     local root=$work/$1/root
@@ -95,6 +109,7 @@ guest() { "$lab/guest-tell" "$work/prod/talk" "$@"; } # gives the guest work and
 # How far the guest's writing got.
 records() { grep -a 'wrote vdb' "$work/prod/console" | tail -n 1 | grep -ao '[0-9]*' || echo 0; }
 more_than() { [ "$(records)" -gt "$1" ]; }
+log_says() { grep -q "$2" <<<"$(us prod task log "$1")"; } # log_says TASK TEXT
 guest_says() { grep -aq "$1" "$2"; }
 
 # The guest of these tests: two disks, qcow2 and raw, defined on prod before its daemon starts (the

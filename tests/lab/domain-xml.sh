@@ -12,6 +12,7 @@
 #     --talk SOCKET     a unix socket on the same port, for guest-tell; needs --serial
 #     --cmdline TEXT    after "console=ttyS0 panic=-1 quiet" (us.mode=… and so on, see guest-init)
 #     --agent SOCKET    a channel for the guest agent (add us.agent=1 to the command line)
+#     --uefi FILE       boots by UEFI (package ovmf); its variables are in FILE
 #     --device XML      one more device, as it stands; may be given again
 #     --network NAME    a network card on the host's bridge of that name; the guest does not use it
 set -euo pipefail
@@ -29,7 +30,7 @@ xml() { # text that is safe in element content and in quoted attributes
     printf '%s' "${text//"'"/'&apos;'}"
 }
 
-name='' image='' uuid='' memory=128 serial='' talk='' cmdline='' agent='' bridge=''
+name='' image='' uuid='' memory=128 serial='' talk='' cmdline='' agent='' bridge='' variables=''
 disks=() devices=()
 while [ $# -gt 0 ]; do
     [ $# -ge 2 ] || usage
@@ -43,6 +44,7 @@ while [ $# -gt 0 ]; do
         --talk) talk=$2 ;;
         --cmdline) cmdline=$2 ;;
         --agent) agent=$2 ;;
+        --uefi) variables=$2 ;;
         --device) devices+=("$2") ;;
         --network) bridge=$2 ;;
         *) usage ;;
@@ -67,6 +69,13 @@ print_disk() { # print_disk PATH:FORMAT:TARGET[:OPTIONS]
       <source file='$(xml "$path")'/>
       <target dev='$(xml "$target")' bus='virtio'/>
     </disk>
+X
+}
+
+print_firmware() {
+    [ -z "$variables" ] || cat <<X
+    <loader readonly='yes' type='pflash'>/usr/share/OVMF/OVMF_CODE_4M.fd</loader>
+    <nvram template='/usr/share/OVMF/OVMF_VARS_4M.fd'>$(xml "$variables")</nvram>
 X
 }
 
@@ -113,6 +122,7 @@ cat <<X
   <vcpu>1</vcpu>
   <os>
     <type arch='x86_64' machine='q35'>hvm</type>
+$(print_firmware)
     <kernel>$(xml "$image")/vmlinuz</kernel>
     <initrd>$(xml "$image")/initrd</initrd>
     <cmdline>$(xml "console=ttyS0 panic=-1 quiet${cmdline:+ $cmdline}")</cmdline>

@@ -86,6 +86,11 @@ Result<ports::Adapted> adapt_definition(const ports::AdaptRequest& request,
     for (const auto& disk : request.disks)
         adapted.changes.push_back(fmt::format("disk {}: now {} ({})", disk.target,
                                               disk.source.location, disk.source.format));
+    if (request.from_here) {
+        keep_firmware(work);
+        adapted.domain_xml = print(*document);
+        return adapted;
+    }
     adapt_other_disks(work);
     adapt_identity(work);
     adapt_hypervisor_type(work);

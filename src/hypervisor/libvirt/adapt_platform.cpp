@@ -51,6 +51,11 @@ void choose_automatically(pugi::xml_node os) {
     if (!secure.empty()) set_attribute(os.append_child("loader"), "secure", secure);
 }
 
+bool boots_by_uefi(pugi::xml_node os) {
+    return attribute_of(os, "firmware") == "efi" ||
+           attribute_of(os.child("loader"), "type") == "pflash" || os.child("nvram");
+}
+
 void adapt_loader(const Adapting& work, pugi::xml_node os) {
     const bool automatic = attribute_of(os, "firmware") == "efi";
     auto loader = os.child("loader");
@@ -151,12 +156,21 @@ void adapt_cpu(const Adapting& work) {
                            model));
 }
 
+void keep_firmware(const Adapting& work) {
+    const auto os = work.domain.child("os");
+    if (!boots_by_uefi(os)) return;
+    const auto nvram = os.child("nvram");
+    const auto file =
+        nvram.child("source") ? attribute_of(nvram.child("source"), "file") : text_of(nvram);
+    const auto libvirts_own = std::filesystem::path(work.facts.own_nvram_dir) /
+                              (text_of(work.domain.child("name")) + "_VARS.fd");
+    work.adapted.nvram_path = file.empty() ? libvirts_own.string() : file;
+}
+
 void adapt_firmware(const Adapting& work) {
     auto os = work.domain.child("os");
     const auto loader = os.child("loader");
-    const bool uefi = attribute_of(os, "firmware") == "efi" ||
-                      attribute_of(loader, "type") == "pflash" || os.child("nvram");
-    if (!uefi) {
+    if (!boots_by_uefi(os)) {
         const auto path = text_of(loader);
         if (!path.empty() && !work.facts.exists(path))
             work.block("firmware",

@@ -29,6 +29,7 @@ void adapt_hypervisor_type(const Adapting& work);  // kvm or qemu, emulator, arc
 void adapt_machine(const Adapting& work);
 void adapt_cpu(const Adapting& work);  // after adapt_hypervisor_type
 void adapt_firmware(const Adapting& work);
+void keep_firmware(const Adapting& work);  // only tells where its variables are
 void adapt_kernel(const Adapting& work);
 void adapt_placement(const Adapting& work);
 void adapt_interfaces(const Adapting& work);

@@ -41,6 +41,7 @@ HostFacts host() {
     facts.bridges = {"br0", "br-dmz"};
     facts.addresses = {"10.0.0.2"};
     facts.nvram_dir = "/var/lib/understudy/nvram";
+    facts.own_nvram_dir = "/var/lib/libvirt/qemu/nvram";
     facts.exists = [](const std::string& path) {
         static const std::set<std::string> files{"/usr/share/OVMF/OVMF_CODE_4M.fd",
                                                  "/usr/share/OVMF/OVMF_VARS_4M.fd",
@@ -200,6 +201,28 @@ TEST(Adapt, uefi_variables_move_to_a_file_of_our_own) {
     EXPECT_EQ(adapted.nvram_path, fmt::format("/var/lib/understudy/nvram/{}_VARS.fd", kUuid));
     EXPECT_EQ(nvram_of(adapted.domain_xml)->path, adapted.nvram_path);
     EXPECT_THAT(adapted.domain_xml, HasSubstr("template=\"/usr/share/OVMF/OVMF_VARS_4M.fd\""));
+}
+
+TEST(Adapt, of_a_definition_from_here_only_the_disks_change) {
+    AdaptRequest request;
+    request.from_here = true;
+    const auto xml = domain("<tpm><backend type='passthrough'/></tpm>" + card("network", "mine") +
+                                "<disk type='file' device='cdrom'><source file='/here/tools.iso'/>"
+                                "<target dev='sda'/></disk>",
+                            "",
+                            "<loader readonly='yes' type='pflash'>/usr/share/OVMF/OVMF_CODE_4M.fd"
+                            "</loader><nvram>/here/web1_VARS.fd</nvram>");
+    const auto adapted = adapt(xml, host(), request);
+    EXPECT_THAT(adapted.issues, IsEmpty());
+    for (const char* kept : {"<tpm>", "/here/tools.iso", "mine"})
+        EXPECT_THAT(adapted.domain_xml, HasSubstr(kept));
+    EXPECT_EQ(adapted.nvram_path, "/here/web1_VARS.fd");
+    EXPECT_EQ(nvram_of(adapted.domain_xml)->path, "/here/web1_VARS.fd");
+    EXPECT_THAT(adapted.changes, IsEmpty());
+    auto automatic = domain("", "", "<boot dev='hd'/>");
+    automatic.insert(automatic.find("<os>") + 3, " firmware='efi'");
+    EXPECT_EQ(adapt(automatic, host(), request).nvram_path,
+              "/var/lib/libvirt/qemu/nvram/web1_VARS.fd");
 }
 
 TEST(Adapt, uefi_image_is_replaced_only_by_its_like) {

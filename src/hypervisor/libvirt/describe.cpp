@@ -79,16 +79,17 @@ Result<> add_obstacles(virDomainPtr domain, const Xmls& xmls,
     return {};
 }
 
-// libvirt's own choice of the file, when a definition leaves it to libvirt (firmware='efi' in
-// libvirt 9.0 shows no path while the VM is stopped).
 std::string default_nvram_path(const std::string& uri, virDomainPtr domain) {
-    const auto root = embed_root(uri);
-    const std::string base = root.empty() ? "/var/lib/libvirt" : root + "/lib";
     const char* name = virDomainGetName(domain);
-    return fmt::format("{}/qemu/nvram/{}_VARS.fd", base, name != nullptr ? name : "");
+    return fmt::format("{}/{}_VARS.fd", libvirt_nvram_dir(uri), name != nullptr ? name : "");
 }
 
 }  // namespace
+
+std::string libvirt_nvram_dir(const std::string& uri) {
+    const auto root = embed_root(uri);
+    return (root.empty() ? "/var/lib/libvirt" : root + "/lib") + "/qemu/nvram";
+}
 
 Result<std::vector<ports::VmSummary>> list_domains(virConnectPtr connection) {
     virDomainPtr* domains = nullptr;

@@ -29,6 +29,7 @@ struct HostFacts {
     std::set<std::string> bridges;    // of the host
     std::set<std::string> addresses;  // numeric, of the host's interfaces
     std::string nvram_dir;            // where UEFI variables of VMs from elsewhere are kept
+    std::string own_nvram_dir;        // where libvirt keeps them, unless a definition says where
     std::function<bool(const std::string&)> exists;  // a path on this host
 };
 

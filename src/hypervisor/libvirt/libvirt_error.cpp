@@ -65,8 +65,15 @@ ErrorKind kind_of(int code, int system_errno, std::string_view message) {
         case VIR_ERR_OPERATION_ABORTED: return ErrorKind::conflict;
         case VIR_ERR_HOOK_SCRIPT_FAILED: return ErrorKind::refused;
         case VIR_ERR_SYSTEM_ERROR: return errno_error(system_errno, "").kind();
-        // What QEMU or libvirt itself could not do is not Understudy's defect.
-        default: return ErrorKind::unavailable;
+        case VIR_ERR_NO_CONNECT:
+        case VIR_ERR_INVALID_CONN:
+        case VIR_ERR_RPC:
+        case VIR_ERR_NO_MEMORY:
+        case VIR_ERR_OPERATION_TIMEOUT:
+        case VIR_ERR_AGENT_UNRESPONSIVE:
+        case VIR_ERR_AGENT_UNSYNCED: return ErrorKind::unavailable;
+        // What QEMU or libvirt could not do: asking again soon would bring the same answer.
+        default: return ErrorKind::internal;
     }
 }
 

@@ -103,6 +103,7 @@ public:
         auto facts = look_at_host(connection->get(), wanted->arch, wanted->machine, wanted->kvm);
         if (!facts) return fail(std::move(facts.error()));
         facts->nvram_dir = nvram_dir_;
+        facts->own_nvram_dir = libvirt_nvram_dir(connection_.uri());
         return adapt_definition(request, *facts);
     }
 
