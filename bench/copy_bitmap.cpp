@@ -59,10 +59,10 @@ std::vector<Extent> dirty_extents(nbd_handle* source, const char* context) {
     Listing listing{.context = context, .reached = 0, .dirty = {}};
     while (listing.reached < end) {
         const auto at = listing.reached;
-        check(nbd_block_status(source, std::min(kAskAtOnce, end - at), at,
-                               {.callback = take_extents, .user_data = &listing, .free = nullptr},
-                               0),
-              "block status");
+        check(
+            nbd_block_status(source, std::min(kAskAtOnce, end - at), at,
+                             {.callback = take_extents, .user_data = &listing, .free = nullptr}, 0),
+            "block status");
         if (listing.reached == at) give_up("the source does not tell the bitmap");
     }
     return std::move(listing.dirty);

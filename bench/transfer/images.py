@@ -63,16 +63,33 @@ def random_file(path, size):
         cipher.wait()
 
 
+def data_blocks(image):
+    """Where the disk holds something."""
+    blocks = []
+    end = image.seek(0, os.SEEK_END)
+    hole = 0
+    while hole < end:
+        try:
+            data = os.lseek(image.fileno(), hole, os.SEEK_DATA)
+        except OSError:  # only a hole is left
+            break
+        hole = os.lseek(image.fileno(), data, os.SEEK_HOLE)
+        blocks += range((data + BLOCK - 1) // BLOCK, hole // BLOCK)
+    return blocks
+
+
 def changed_blocks(base):
-    """(offset, bytes): half of them random, half what another place of the disk holds."""
+    """(offset, bytes): half of them random; half like other data of the disk, but backwards, so
+    that they compress as it does and are nowhere else."""
     dice = random.Random(2026)
     count = round(VIRTUAL / BLOCK * CHANGED_SHARE)
     with open(base, "rb") as image:
+        data = data_blocks(image)
         for number, block in enumerate(sorted(dice.sample(range(VIRTUAL // BLOCK), count))):
             content = b""
             if number % 2:
-                image.seek(dice.randrange(VIRTUAL // BLOCK) * BLOCK)
-                content = image.read(BLOCK)
+                image.seek(dice.choice(data) * BLOCK)
+                content = image.read(BLOCK)[::-1]
             yield block * BLOCK, content if any(content) else dice.randbytes(BLOCK)
 
 
@@ -81,6 +98,7 @@ class Images:
 
     def __init__(self, folder):
         self.folder = Path(folder)
+        self.pieces = self.folder / "pieces"  # each called after its place on the disk
         self.base = {"raw": self.folder / "base.raw", "qcow2": self.folder / "base.qcow2"}
         self.changed = {"raw": self.folder / "changed.raw", "qcow2": self.folder / "changed.qcow2"}
         if not (self.folder / "complete").exists():
@@ -99,26 +117,26 @@ class Images:
         run("qemu-img", "convert", "-f", "raw", "-O", "qcow2", raw, self.base["qcow2"])
         for kind in ("raw", "qcow2"):
             run("cp", "--sparse=always", self.base[kind], self.changed[kind])
+        self.make_pieces()
         with open(self.changed["raw"], "r+b") as image:
-            for offset, content in changed_blocks(raw):
-                image.seek(offset)
-                image.write(content)
+            for piece in self.pieces.iterdir():
+                image.seek(int(piece.name))
+                image.write(piece.read_bytes())
         run("qemu-img", "bitmap", "--add", self.changed["qcow2"], BITMAP)
         self.write_changes(self.changed["qcow2"])
         run("sync", "-f", self.folder)
         (self.folder / "complete").touch()
 
+    def make_pieces(self):
+        """What changes, once and for all: which parts of a file are holes changes with time."""
+        self.pieces.mkdir()
+        for offset, content in changed_blocks(self.base["raw"]):
+            (self.pieces / str(offset)).write_bytes(content)
+
     def write_changes(self, qcow2):
         """As a guest would have: through QEMU, into the file's top layer."""
-        pieces = self.folder / "pieces"
-        pieces.mkdir(exist_ok=True)
-        commands = []
-        for offset, content in changed_blocks(self.base["raw"]):
-            piece = pieces / str(offset)
-            piece.write_bytes(content)
-            commands.append(f"write -q -s {piece} {offset} {len(content)}")
+        commands = [f"write -q -s {piece} {piece.name} {BLOCK}" for piece in self.pieces.iterdir()]
         run("qemu-io", "-f", "qcow2", qcow2, input="\n".join(commands))
-        shutil.rmtree(pieces)
 
     def allocated(self, path):
         mapped = run("qemu-img", "map", "--output=json", "-f", path.suffix[1:], path)

@@ -42,11 +42,16 @@ def arguments():
                              "(tmpfs behind 1 Gbit/s)")
     parser.add_argument("--kind", type=wish(KINDS), default=KINDS, help="disk format at both ends")
     parser.add_argument("--task", type=wish(TASKS), default=TASKS)
+    parser.add_argument("--cold", action="store_true",
+                        help="the source's image is not in the page cache (full sends only)")
     parser.add_argument("--only", default="", help="contestants with this in their name")
     parser.add_argument("--port", type=int, default=17500, help="the first of two for understudyd")
     parser.add_argument("--binaries", type=Path, required=True)
     parser.add_argument("--json", type=Path, default=REPOSITORY / "build/bench/transfer.json")
-    return parser.parse_args()
+    options = parser.parse_args()
+    if options.cold:
+        options.task = [task for task in options.task if task == "full"]
+    return options
 
 
 def compete(contestants, rounds):
@@ -123,6 +128,7 @@ def main():
         for name in options.place:
             place = Place(name, Path(run), folder)
             try:
+                place.cold = images.base.values() if options.cold else []
                 run_place(place, images, options, record)
             finally:
                 place.close()

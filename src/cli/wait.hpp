@@ -10,7 +10,8 @@ namespace understudy::cli {
 // Long work: started by a call, followed by long poll until it ended.
 
 inline constexpr Duration kLongPoll = std::chrono::seconds(30);  // the API's limit
-inline constexpr Duration kShortestTurn = std::chrono::milliseconds(100);
+// So that a daemon that answers at once every time is not asked without end; short beside a send.
+inline constexpr Duration kShortestTurn = std::chrono::milliseconds(10);
 inline constexpr Duration kDaemonAbsence = std::chrono::seconds(60);  // a restart takes less
 
 // Waits for the end of a task, showing its progress; the last answer of /v1/tasks/{task}, however

@@ -183,7 +183,7 @@ bool Runner::clean_up(Work& work, model::Task& task, const Kind& kind) {
     if (cleaned) return true;
     work.log("clean-up: " + cleaned.error().text());
     task.error += ". Clean-up did not finish: " + cleaned.error().text();
-    return !is_passing(cleaned.error());
+    return !is_passing(cleaned.error(), false);
 }
 
 }  // namespace understudy::tasks
