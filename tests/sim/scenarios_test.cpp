@@ -62,10 +62,13 @@ protected:
     static bool lists(Cluster& on, const SnapshotId& id) {
         return on.catalog().find_snapshot(id)->has_value();
     }
+    // Long enough for what is planned again, or waits for another task.
     void restart(Cluster& cluster) {
         cluster.start();
-        world.clock().sleep(Duration(400'000));
-        cluster.run_all();
+        for (int attempt = 0; attempt < 5; ++attempt) {
+            world.clock().sleep(Duration(400'000));
+            cluster.run_all();
+        }
     }
 
     World world{1};
@@ -228,9 +231,7 @@ TEST_F(Scenario, a_snapshot_planned_before_a_rollback_is_planned_again) {
     const auto task = roll_back(a, vm, first);
     a.run_one();
     a.stop_vm(vm);
-    a.start();
-    world.clock().sleep(Duration(400'000));
-    a.run_all();
+    restart(a);
     EXPECT_TRUE(lists(a, second));
     EXPECT_TRUE(a.task(task).ended_already());
 }
@@ -261,6 +262,20 @@ TEST_F(Scenario, an_owner_hears_of_a_promote_though_the_reply_to_its_only_send_w
     world.connected = true;
     ASSERT_TRUE(b.contact(a));
     EXPECT_EQ(a.catalog().vm(vm)->ownership.phase, model::Phase::superseded);
+}
+
+TEST_F(Scenario, a_replica_that_is_sent_again_while_the_old_one_goes_stays_whole) {
+    const auto first = taken(a, vm, "first");
+    sent(a, vm, first);
+    b.queue("replica_remove", vm, "remove replica", {});
+    b.die_at("pool.forget");
+    b.run_all();
+    b.start();
+    const auto second = taken(a, vm, "second");
+    sent(a, vm, second);
+    b.run_all();
+    EXPECT_TRUE(lists(b, second));
+    check_promises(world);
 }
 
 TEST_F(Scenario, what_came_of_a_vm_that_was_released_goes_in_the_end) {
