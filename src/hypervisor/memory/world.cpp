@@ -152,8 +152,15 @@ Result<ports::Adapted> MemoryHypervisor::adapt(const ports::AdaptRequest& reques
     if (request.cut_off) definition->networks.clear();
     if (!request.new_name.empty()) definition->name = request.new_name;
     if (request.new_id) definition->id = *request.new_id;
+    for (const auto& [id, other] : guests_)
+        if (id != definition->id && other.summary.name == definition->name)
+            adapted.issues.push_back(
+                {model::Severity::blocks, "name",
+                 fmt::format("another VM here is named '{}'; rename one of them, accepting this "
+                             "does not help",
+                             definition->name)});
     if (!definition->nvram_path.empty()) {
-        definition->nvram_path = fmt::format("nvram/{}", definition->id.text());
+        if (!at_home) definition->nvram_path = fmt::format("nvram/{}", definition->id.text());
         adapted.nvram_path = definition->nvram_path;
     }
     adapted.domain_xml = format_definition(*definition);
