@@ -120,7 +120,8 @@ Result<ports::Adapted> MemoryHypervisor::adapt(const ports::AdaptRequest& reques
     auto definition = parse_definition(request.domain_xml);
     if (!definition) return fail(std::move(definition.error()));
     ports::Adapted adapted;
-    adapted.issues = adapt_issues_;
+    const bool at_home = request.from_here;
+    if (!at_home) adapted.issues = adapt_issues_;
     std::set<std::string> given;
     for (const auto& change : request.disks) {
         const auto at =
@@ -145,7 +146,8 @@ Result<ports::Adapted> MemoryHypervisor::adapt(const ports::AdaptRequest& reques
         const auto there = network;
         if (mapped != request.networks.end()) network = mapped->second;
         const auto& here = capabilities_.networks;
-        if (!request.cut_off && std::find(here.begin(), here.end(), network) == here.end())
+        if (!at_home && !request.cut_off &&
+            std::find(here.begin(), here.end(), network) == here.end())
             adapted.issues.push_back({model::Severity::blocks, "network:" + there,
                                       fmt::format("there is no network {} here", network)});
     }

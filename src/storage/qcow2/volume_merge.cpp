@@ -137,7 +137,8 @@ bool Volume::may_merge(const VolumeRecord& record, const VolumeLayer& base,
         top.role != LayerRole::head)
         return false;
     return std::ranges::none_of(record.layers, [&](const VolumeLayer& layer) {
-        if (layer.role == LayerRole::drill) return record.is_above(layer, base.file);
+        if (layer.role == LayerRole::drill || layer.role == LayerRole::successor)
+            return record.is_above(layer, base.file);
         if (layer.role == LayerRole::incoming || layer.role == LayerRole::prepared)
             return layer.parent == base.file || layer.parent == top.file;
         return false;

@@ -15,11 +15,12 @@ using nlohmann::json;
 
 constexpr int kVersion = 1;
 
-constexpr std::array<std::pair<LayerRole, std::string_view>, 6> kRoles{{
+constexpr std::array<std::pair<LayerRole, std::string_view>, 7> kRoles{{
     {LayerRole::snapshot, "snapshot"},
     {LayerRole::unnamed, "unnamed"},
     {LayerRole::head, "head"},
     {LayerRole::drill, "drill"},
+    {LayerRole::successor, "successor"},
     {LayerRole::prepared, "prepared"},
     {LayerRole::incoming, "incoming"},
 }};
