@@ -52,6 +52,7 @@ public:
         return with(
             vm, [&](virDomainPtr domain) { return take_snapshot(domain, switches, freeze_limit); });
     }
+    Result<> thaw(const VmId& vm) override { return with(vm, libvirt::thaw); }
     Result<> set_disks(const VmId& vm, const std::vector<ports::DiskSwitch>& switches) override {
         return with(vm, [&](virDomainPtr domain) { return libvirt::set_disks(domain, switches); });
     }

@@ -46,6 +46,7 @@ void MemoryHypervisor::set_adapt_issues(std::vector<model::ReadinessIssue> issue
 
 void MemoryHypervisor::power_loss() {
     for (auto& [id, guest] : guests_) guest.summary.state = VmState::stopped;
+    frozen_.clear();
 }
 
 bool MemoryHypervisor::runs(const VmId& vm) const {
