@@ -121,9 +121,9 @@ public:
 
     // Taking a snapshot in three steps around the hypervisor's one moment:
     // prepare makes the future head (a fresh overlay; the current head is not touched; `size` is
-    // the disk's present virtual size), the hypervisor switches the VM to it, commit records that
-    // the former head is now the frozen `id`. cancel removes a prepared overlay that was not
-    // switched to.
+    // the disk's present virtual size; one of another size that was not switched to is made anew),
+    // the hypervisor switches the VM to it, commit records that the former head is now the frozen
+    // `id`. cancel removes a prepared overlay that was not switched to.
     virtual Result<DiskSource> prepare_snapshot(const VolumeId&, const SnapshotId& id,
                                                 ByteSize size) = 0;
     virtual Result<> commit_snapshot(const VolumeId&, const SnapshotId& id) = 0;

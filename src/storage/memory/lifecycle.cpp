@@ -23,10 +23,15 @@ Result<ports::DiskSource> MemoryPool::prepare_snapshot(const VolumeId& id,
     if (volume.find(Role::incoming, snapshot))
         return fail(ErrorKind::conflict, "snapshot " + snapshot.text() + " is being received");
     if (const auto* prepared = volume.find(Role::prepared)) {
-        if (prepared->snapshot == snapshot) return source_of(*prepared);
-        return fail(
-            Error(ErrorKind::conflict, "snapshot " + prepared->snapshot.text() + " is being taken")
-                .advising("Commit or cancel that one first."));
+        if (prepared->snapshot != snapshot)
+            return fail(Error(ErrorKind::conflict,
+                              "snapshot " + prepared->snapshot.text() + " is being taken")
+                            .advising("Commit or cancel that one first."));
+        if (prepared->size == size) return source_of(*prepared);
+        if (prepared->written)
+            return fail(ErrorKind::conflict, "a VM writes to " + prepared->location + " already");
+        volume.remove(std::string(prepared->location));
+        head = volume.find(Role::head);
     }
     if (volume.merge && volume.merge->top == head->location)
         return fail(Error(ErrorKind::conflict, "the VM is being moved off " + head->location)
