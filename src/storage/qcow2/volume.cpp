@@ -40,6 +40,7 @@ Result<std::optional<VolumeRecord>> Volume::load() {
             std::move(record.error())
                 .during("read " + path)
                 .advising("Nothing was changed; put back a good copy of the file."));
+    UNDERSTUDY_TRY(finish_sealed(*record));
     UNDERSTUDY_TRY(remove_leftovers(*record));
     return std::move(*record);
 }

@@ -100,6 +100,9 @@ private:
     const VolumeLayer* next_merge(const VolumeRecord& record, bool under_head) const;  // the base
     Result<> merge_offline(VolumeRecord& record);
     Result<> finish_pending(VolumeRecord& record);
+    Result<> seal_head(VolumeRecord& record);
+    Result<> finish_sealed(VolumeRecord& record);
+    Result<> finish_sealed_under(VolumeRecord& record);
     Result<> check_live_merge_done(const VolumeRecord& record) const;
     bool is_pinned(const std::string& path) const;
 

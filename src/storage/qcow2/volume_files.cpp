@@ -149,6 +149,12 @@ Result<std::vector<std::string>> list_directory(const std::string& path) {
     return names;
 }
 
+std::string change_stamp(const std::string& path) {
+    struct stat found{};
+    if (::stat(path.c_str(), &found) != 0) return {};
+    return fmt::format("{}.{:09}", found.st_ctim.tv_sec, found.st_ctim.tv_nsec);
+}
+
 ByteSize allocated_bytes(const std::string& path) {
     struct stat found{};
     if (::stat(path.c_str(), &found) != 0) return {};

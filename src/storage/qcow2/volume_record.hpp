@@ -38,6 +38,8 @@ struct PendingMerge {
     std::string base;
     std::string top;
     bool live = false;  // a hypervisor was asked to do it
+    // Not empty: base holds all of top, a head, as it was at this stamp (Volume::merge_offline).
+    std::string seal = {};
 };
 
 // What a volume consists of: the content of its volume.json, the driver's only truth.
