@@ -8,6 +8,7 @@
 #include <gtest/gtest.h>
 #include <signal.h>
 #include <spawn.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -100,6 +101,18 @@ protected:
 private:
     std::unique_ptr<ports::StoragePool> pool_;
 };
+
+// libvirt gives a VM's files to QEMU's user; the way to them must be open to it.
+TEST_F(Qcow2Pool, qemu_under_its_own_user_reaches_layers_whatever_the_umask) {
+    const auto before = umask(0077);
+    adopted();
+    take();
+    umask(before);
+    for (std::filesystem::path at = std::filesystem::path(head()).parent_path();
+         at.string() != std::filesystem::path(directory_ / "x").parent_path();
+         at = at.parent_path())
+        EXPECT_EQ(std::filesystem::status(at).permissions(), std::filesystem::perms(0711)) << at;
+}
 
 TEST_F(Qcow2Pool, directory_serves_one_opener_and_names_it) {
     pool();

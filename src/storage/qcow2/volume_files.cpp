@@ -99,9 +99,12 @@ Result<> make_directory(const std::string& path) {
     if (file_exists(path)) return {};
     const auto parent = parent_of(path);
     if (parent != path) UNDERSTUDY_TRY(make_directory(parent));
-    // Passable, so that QEMU under its own user reaches the files that libvirt gives it.
     if (::mkdir(path.c_str(), 0711) != 0 && errno != EEXIST)
         return fail(with_free_space(errno_error(errno, "create directory " + path), parent));
+    // Passable, so that QEMU under its own user reaches the files that libvirt gives it, also with
+    // a service's umask.
+    if (::chmod(path.c_str(), 0711) != 0)
+        return fail(errno_error(errno, "open the way to " + path));
     return sync_path(parent);
 }
 
