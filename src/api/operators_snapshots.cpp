@@ -124,9 +124,12 @@ Result<Reply> rollback(const Asked& asked) {
         return fail(Error(ErrorKind::refused, fmt::format("VM '{}' is running", found->vm_name))
                         .advising(fmt::format("Shut it down first: `understudy vm shutdown {}`.",
                                               base::shell_word(found->vm_name))));
-    return queue(asked.site(), "snapshot_rollback", found->vm,
-                 fmt::format("rollback {} to {}", found->vm_name, found->snapshot.name),
-                 {{"vm", found->vm.text()}, {"snapshot", found->snapshot.id.text()}});
+    auto accept = texts_field(asked.body, "accept");
+    if (!accept) return std::unexpected(std::move(accept.error()));
+    return queue(
+        asked.site(), "snapshot_rollback", found->vm,
+        fmt::format("rollback {} to {}", found->vm_name, found->snapshot.name),
+        {{"vm", found->vm.text()}, {"snapshot", found->snapshot.id.text()}, {"accept", *accept}});
 }
 
 json plan_json(const tasks::PlannedSend& planned,

@@ -188,7 +188,9 @@ Result<Exit> snapshot_rollback(Context& context, const Arguments& arguments) {
                                 escape(age_at(snapshot, "taken", context.world().now()))),
                     "Roll back?"));
     }
-    return run_task(context, request("POST", path + "/rollback"));
+    if (!arguments.has("accept")) return run_task(context, request("POST", path + "/rollback"));
+    return run_task(context,
+                    request("POST", path + "/rollback", {{"accept", arguments.all("accept")}}));
 }
 
 constexpr PositionalSpec kVm{"VM", "the VM's name or UUID", true, false, Names::vm};
@@ -238,7 +240,7 @@ std::vector<CommandSpec> snapshot_commands() {
          "Refused while the VM runs. Its snapshots stay, newer ones too.",
          "understudy vm snapshot rollback web1@before-upgrade",
          {kVmAt, kSnapshot},
-         {},
+         {{"--accept", "KEY", "go on although this (tpm, network:lan …) is in the way", true}},
          snapshot_rollback},
     };
 }

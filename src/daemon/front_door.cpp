@@ -3,6 +3,7 @@
 #include "api/cluster_status.hpp"
 #include "base/version.hpp"
 #include "catalog/open_catalog.hpp"
+#include "daemon/state_dir.hpp"
 #include "net/durable_file.hpp"
 #include "net/secrets.hpp"
 
@@ -20,14 +21,6 @@ namespace understudy::daemon {
 namespace {
 
 constexpr std::size_t kLongestName = 63;
-
-Result<> make_private_dir(const std::filesystem::path& path) {
-    std::error_code error;
-    const bool made = std::filesystem::create_directories(path, error);
-    if (error) return fail(errno_error(error.value(), fmt::format("make {}", path.string())));
-    if (made) std::filesystem::permissions(path, std::filesystem::perms::owner_all, error);
-    return {};
-}
 
 Result<> check_name(const std::string& name) {
     bool good = !name.empty() && name.size() <= kLongestName;
@@ -77,7 +70,7 @@ void FrontDoor::close() {
 }
 
 Result<> FrontDoor::open() {
-    UNDERSTUDY_TRY(make_private_dir(config_.state_dir));
+    UNDERSTUDY_TRY(make_state_dir(config_.state_dir));
     UNDERSTUDY_TRY(lock_state());
     auto catalog = catalog::open_catalog({"sqlite", config_.state_dir + "/catalog.db"});
     if (!catalog) return fail(std::move(catalog.error()).during("open the catalog"));

@@ -82,6 +82,8 @@ public:
     // (`filesystem`), else `crash`; thaw always runs.
     virtual Result<model::Consistency> snapshot(const VmId&, const std::vector<DiskSwitch>&,
                                                 Duration freeze_limit) = 0;
+    // Ends a freeze that a snapshot left behind whose daemon died; done when there is none.
+    virtual Result<> thaw(const VmId&) = 0;
     // The same for a stopped VM: changes its definition, all disks in one step.
     virtual Result<> set_disks(const VmId&, const std::vector<DiskSwitch>&) = 0;
     // Merges layers under a running VM; returns when done. `cancelled` is asked now and then.

@@ -80,7 +80,7 @@ struct AdoptedVolume {
 
 enum class ActivationKind {
     promote,   // the head that the VM will run on from now on
-    rollback,  // as promote, and the head that was there is thrown away
+    rollback,  // a head beside the present one; promote then puts it there, and that one goes
     drill,     // a throw-away head; removed by deactivate
 };
 
@@ -109,6 +109,8 @@ public:
 
     // Makes an existing disk, running or not, the writable head of a new volume as it stands.
     // Nothing is converted, moved or written to. unsupported: names what and why.
+    // For a volume that is known: the caller tells what the VM is defined with, which settles
+    // whether a planned merge of the head took place. conflict: that is not its head.
     virtual Result<AdoptedVolume> adopt(const VolumeId&, const VolumeLabel&, const DiskSource&) = 0;
     // Forgets a volume. remove_data also deletes what this driver made, never an adopted file.
     virtual Result<> forget(const VolumeId&, bool remove_data) = 0;
@@ -119,9 +121,9 @@ public:
 
     // Taking a snapshot in three steps around the hypervisor's one moment:
     // prepare makes the future head (a fresh overlay; the current head is not touched; `size` is
-    // the disk's present virtual size), the hypervisor switches the VM to it, commit records that
-    // the former head is now the frozen `id`. cancel removes a prepared overlay that was not
-    // switched to.
+    // the disk's present virtual size; one of another size that was not switched to is made anew),
+    // the hypervisor switches the VM to it, commit records that the former head is now the frozen
+    // `id`. cancel removes a prepared overlay that was not switched to.
     virtual Result<DiskSource> prepare_snapshot(const VolumeId&, const SnapshotId& id,
                                                 ByteSize size) = 0;
     virtual Result<> commit_snapshot(const VolumeId&, const SnapshotId& id) = 0;
@@ -151,7 +153,8 @@ public:
 
     // Makes a writable head on a snapshot; instant whatever the size.
     virtual Result<DiskSource> activate(const VolumeId&, const SnapshotId&, ActivationKind) = 0;
-    virtual Result<> deactivate(const VolumeId&, const DiskSource&) = 0;  // a drill's head
+    // Throws away a drill's head, or that of a rollback that was not promoted.
+    virtual Result<> deactivate(const VolumeId&, const DiskSource&) = 0;
 };
 
 }  // namespace understudy::ports

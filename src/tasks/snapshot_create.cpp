@@ -241,6 +241,15 @@ Result<> check_plan(Work& work, const ports::VmDescription& described) {
     return {};
 }
 
+// A daemon that died in the middle of the moment has left the guest frozen.
+void thaw(Work& work) {
+    if (!flag_in(work.arguments(), "freeze", true)) return;
+    auto thawed = work.site().hypervisor.thaw(id_in<VmId>(work.arguments(), "vm"));
+    if (!thawed && thawed.error().kind() != ErrorKind::not_found)
+        work.log("the guest's file systems may still be frozen (`virsh domfsthaw` thaws them): " +
+                 thawed.error().text());
+}
+
 Result<> moment(Work& work) {
     auto& site = work.site();
     const auto id = id_in<VmId>(work.arguments(), "vm");
@@ -254,6 +263,7 @@ Result<> moment(Work& work) {
     }
     if (is_switched(work, *described)) {
         work.log("the VM is on the new overlays already");
+        thaw(work);
     } else if (described->summary.state == ports::VmState::stopped) {
         UNDERSTUDY_TRY(site.hypervisor.set_disks(id, planned_switches(work)));
     } else {
@@ -336,6 +346,7 @@ Result<> let_go(Work& work) {
 // that the snapshot is completed instead, whatever the task is called then.
 Result<> take_back(Work& work) {
     if (!work.memo().contains("consistency")) {
+        if (work.memo().contains("domain_xml")) thaw(work);  // the moment had begun
         auto described = work.site().hypervisor.describe(id_in<VmId>(work.arguments(), "vm"));
         if (!described && described.error().kind() != ErrorKind::not_found)
             return std::unexpected(std::move(described.error()));

@@ -1,16 +1,57 @@
 #include "base/shell_word.hpp"
 #include "engine/ownership.hpp"
+#include "engine/send_plan.hpp"
 #include "tasks/arguments.hpp"
 #include "tasks/kinds.hpp"
 #include "tasks/volumes.hpp"
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 // The VM's disks and definition go back to a snapshot; what the guest wrote after its newest
 // snapshot is given up (the command line says so and asks). Snapshots stay, all of them.
+//
+// The order, and what a crash leaves: `hold` rehearses, before anything is made; `go_back` makes
+// the new heads beside the present ones and defines the VM with them, which is the one step from
+// before to after; `settle` throws away the heads that were there. Until the VM is defined anew
+// everything can be undone, after it everything goes forward.
 
 namespace understudy::tasks {
 namespace {
+
+constexpr const char* kMade = "made";  // in the memo: volume → location of its new head
+
+Result<model::Snapshot> snapshot_of(Work& work) {
+    return work.site().catalog.snapshot(id_in<SnapshotId>(work.arguments(), "snapshot"));
+}
+
+// Nothing: libvirt does not have the VM here.
+Result<std::optional<ports::VmDescription>> described_now(Work& work) {
+    auto described = work.site().hypervisor.describe(id_in<VmId>(work.arguments(), "vm"));
+    if (described) return std::move(*described);
+    if (described.error().kind() == ErrorKind::not_found) return std::nullopt;
+    return std::unexpected(std::move(described.error()));
+}
+
+Result<> check_stopped(const std::optional<ports::VmDescription>& described) {
+    if (!described) return {};
+    const auto& name = described->summary.name;
+    if (described->summary.state != ports::VmState::stopped)
+        return fail(Error(ErrorKind::refused, fmt::format("VM '{}' is running", name))
+                        .keeping("everything as it was")
+                        .advising(fmt::format("Shut it down first: `understudy vm shutdown {}`.",
+                                              base::shell_word(name))));
+    // Its memory belongs to the disks that would be thrown away.
+    for (const auto& obstacle : described->obstacles)
+        if (obstacle.key == "managed-save")
+            return fail(Error(ErrorKind::refused,
+                              fmt::format("VM '{}' has saved memory (`virsh managedsave`)", name))
+                            .keeping("everything as it was")
+                            .advising("Start it and shut it down, or drop the memory with `virsh "
+                                      "managedsave-remove`."));
+    return {};
+}
 
 Result<> check(Work& work) {
     auto& site = work.site();
@@ -18,55 +59,161 @@ Result<> check(Work& work) {
     if (!vm) return std::unexpected(std::move(vm.error()));
     UNDERSTUDY_TRY(engine::may_start(vm->ownership, site.cluster.id, vm->name,
                                      cluster_name(site, vm->ownership.owner)));
-    auto presence = presence_of(site, vm->id);
-    if (!presence) return std::unexpected(std::move(presence.error()));
-    if (*presence == Presence::running)
-        return fail(Error(ErrorKind::refused, fmt::format("VM '{}' is running", vm->name))
-                        .keeping("everything as it was")
-                        .advising(fmt::format("Shut it down first: `understudy vm shutdown {}`.",
-                                              base::shell_word(vm->name))));
-    return {};
+    auto described = described_now(work);
+    if (!described) return std::unexpected(std::move(described.error()));
+    UNDERSTUDY_TRY(check_stopped(*described));
+    auto snapshot = snapshot_of(work);
+    if (!snapshot) return std::unexpected(std::move(snapshot.error()));
+    auto adapted = rehearse_here(site, *snapshot, snapshot->origin);
+    if (!adapted) return std::unexpected(std::move(adapted.error()).during("rehearse"));
+    return engine::check_obstacles(adapted->issues, texts_in(work.arguments(), "accept"));
 }
 
-// Until the VM is on it, the snapshot must stay: the head that was there may be gone.
+// Until the VM is on it, the snapshot must stay.
 Result<> hold(Work& work) {
     UNDERSTUDY_TRY(check(work));
     return hold_for_task(work, id_in<SnapshotId>(work.arguments(), "snapshot"));
 }
 
-Result<> let_go(Work& work) {
-    // A half-done one goes on from it with `task retry`, unless it may not go on at all.
-    const bool refused = work.task().error_kind == to_string(ErrorKind::refused);
-    if (work.memo().contains("going") && !refused) return {};
-    return let_go_for_task(work, id_in<SnapshotId>(work.arguments(), "snapshot"));
+// What an earlier task left half-done is settled by what the VM is defined with now.
+Result<> settle_present(const ports::VmDescription& described, const model::SnapshotDisk& disk,
+                        ports::StoragePool& pool) {
+    auto known = pool.knows(disk.volume);
+    if (!known) return std::unexpected(std::move(known.error()));
+    for (const auto& defined : described.disks) {
+        if (!*known || defined.target != disk.target) continue;
+        auto settled =
+            pool.adopt(disk.volume, {described.summary.name, disk.target}, defined.source);
+        if (!settled && settled.error().kind() != ErrorKind::conflict)
+            return std::unexpected(std::move(settled.error()).during(disk.target));
+    }
+    return {};
+}
+
+Result<std::vector<ports::DiskSwitch>> make_heads(Work& work, const model::Snapshot& snapshot) {
+    auto& site = work.site();
+    auto described = described_now(work);
+    if (!described) return std::unexpected(std::move(described.error()));
+    std::vector<ports::DiskSwitch> heads;
+    for (const auto& disk : snapshot.disks) {
+        auto pool = site.pool(disk.pool);
+        if (!pool) return std::unexpected(std::move(pool.error()));
+        if (*described) UNDERSTUDY_TRY(settle_present(**described, disk, **pool));
+        auto head = (*pool)->activate(disk.volume, snapshot.id, ports::ActivationKind::rollback);
+        if (!head)
+            return std::unexpected(std::move(head.error()).during("activate " + disk.target));
+        auto present = (*pool)->head(disk.volume);
+        if (!present) return std::unexpected(std::move(present.error()));
+        if (*present != *head)
+            work.memo()[kMade][disk.volume.text()] = {
+                {"type", head->type}, {"format", head->format}, {"location", head->location}};
+        UNDERSTUDY_TRY(work.save_memo());
+        heads.push_back({disk.target, std::move(*head)});
+    }
+    return heads;
+}
+
+struct MadeHead {
+    const model::SnapshotDisk* disk;
+    ports::DiskSource source;
+};
+
+std::vector<MadeHead> made_heads(Work& work, const model::Snapshot& snapshot) {
+    const auto made = work.memo().value(kMade, nlohmann::json::object());
+    std::vector<MadeHead> heads;
+    for (const auto& disk : snapshot.disks)
+        if (const auto head = made.find(disk.volume.text()); head != made.end())
+            heads.push_back(
+                {&disk,
+                 {text_in(*head, "type"), text_in(*head, "format"), text_in(*head, "location")}});
+    return heads;
 }
 
 Result<> go_back(Work& work) {
-    auto& site = work.site();
     UNDERSTUDY_TRY(hold(work));
-    work.memo()["going"] = true;
-    UNDERSTUDY_TRY(work.save_memo());
+    auto snapshot = snapshot_of(work);
+    if (!snapshot) return std::unexpected(std::move(snapshot.error()));
+    auto heads = make_heads(work, *snapshot);
+    if (!heads) return std::unexpected(std::move(heads.error()));
+    auto changes = define_from_snapshot(work, *snapshot, *heads, snapshot->origin,
+                                        texts_in(work.arguments(), "accept"));
+    if (!changes) return std::unexpected(std::move(changes.error()));
+    return {};
+}
+
+Result<bool> is_defined_with(Work& work, const std::vector<MadeHead>& made) {
+    auto described = described_now(work);
+    if (!described) return std::unexpected(std::move(described.error()));
+    if (!*described) return false;
+    return std::ranges::any_of((*described)->disks, [&](const ports::DiskDescription& disk) {
+        return std::ranges::any_of(
+            made, [&](const auto& head) { return head.source.location == disk.source.location; });
+    });
+}
+
+// The catalog first: until the pools have the new heads no snapshot can be taken of them, which
+// would get a wrong parent.
+Result<> settle(Work& work) {
+    auto& site = work.site();
     auto vm = site.catalog.vm(id_in<VmId>(work.arguments(), "vm"));
     if (!vm) return std::unexpected(std::move(vm.error()));
-    auto snapshot = site.catalog.snapshot(id_in<SnapshotId>(work.arguments(), "snapshot"));
+    auto snapshot = snapshot_of(work);
     if (!snapshot) return std::unexpected(std::move(snapshot.error()));
-    auto disks =
-        activate_disks(site, snapshot->disks, snapshot->id, ports::ActivationKind::rollback);
-    if (!disks) return std::unexpected(std::move(disks.error()));
-    auto changes = define_from_snapshot(work, *snapshot, *disks, site.cluster.id, {});
-    if (!changes) return std::unexpected(std::move(changes.error()));
+    const auto made = made_heads(work, *snapshot);
+    auto defined = is_defined_with(work, made);
+    if (!defined) return std::unexpected(std::move(defined.error()));
+    if (!made.empty() && !*defined) {
+        work.log("the VM has other disks again: another rollback came after this one");
+        return let_go_for_task(work, snapshot->id);
+    }
     vm->disks = vm_disks(snapshot->disks);
     vm->head_parent = snapshot->id;
     UNDERSTUDY_TRY(site.catalog.save_vm(*vm));
+    for (const auto& head : made) {
+        auto pool = site.pool(head.disk->pool);
+        if (!pool) return std::unexpected(std::move(pool.error()));
+        auto settled =
+            (*pool)->activate(head.disk->volume, snapshot->id, ports::ActivationKind::promote);
+        if (!settled) return std::unexpected(std::move(settled.error()).during(head.disk->target));
+    }
     work.result()["rolled_back_to"] = snapshot->name;
-    work.memo().erase("going");
-    return let_go(work);
+    return let_go_for_task(work, snapshot->id);
+}
+
+// New heads that the VM was not defined with go. Once it is, there is only the way forward.
+Result<> take_back(Work& work) {
+    auto& site = work.site();
+    auto snapshot = snapshot_of(work);
+    if (!snapshot && snapshot.error().kind() == ErrorKind::not_found) return {};
+    if (!snapshot) return std::unexpected(std::move(snapshot.error()));
+    const auto made = made_heads(work, *snapshot);
+    auto defined = is_defined_with(work, made);
+    if (!defined) return std::unexpected(std::move(defined.error()));
+    if (*defined) {
+        UNDERSTUDY_TRY(settle(work));
+        work.log("the VM had its new disks already: the rollback is complete");
+        return {};
+    }
+    for (const auto& head : made) {
+        auto pool = site.pool(head.disk->pool);
+        if (!pool) continue;
+        auto undone = (*pool)->deactivate(head.disk->volume, head.source);
+        if (!undone && undone.error().kind() != ErrorKind::not_found)
+            return std::unexpected(std::move(undone.error()).during(head.disk->target));
+    }
+    UNDERSTUDY_TRY(let_go_for_task(work, snapshot->id));
+    work.memo().erase(kMade);
+    work.begin_again();
+    return {};
 }
 
 }  // namespace
 
 Kind snapshot_rollback() {
-    return Kind{"snapshot_rollback", {{"hold", hold}, {"go_back", go_back, true}}, let_go, true};
+    return Kind{"snapshot_rollback",
+                {{"hold", hold}, {"go_back", go_back}, {"settle", settle, true}},
+                take_back,
+                true};
 }
 
 }  // namespace understudy::tasks

@@ -252,21 +252,44 @@ Result<ports::Adapted> rehearse(Site& site, const ClusterId& owner, const std::s
     return site.hypervisor.adapt(request);
 }
 
+namespace {
+
+Result<ports::Adapted> adapt_snapshot(Site& site, const model::Snapshot& snapshot,
+                                      const ClusterId& owner, const std::string& domain_xml,
+                                      const std::vector<ports::DiskSwitch>& disks) {
+    auto networks = networks_from(site, owner);
+    if (!networks) return std::unexpected(std::move(networks.error()));
+    ports::AdaptRequest request;
+    request.domain_xml = domain_xml;
+    request.disks = disks;
+    request.networks = std::move(*networks);
+    request.from_here = snapshot.origin == site.cluster.id;
+    auto described = described_vm(site, snapshot.vm);
+    if (!described) return std::unexpected(std::move(described.error()));
+    if (*described) request.new_name = (*described)->summary.name;  // of a VM that was renamed
+    return site.hypervisor.adapt(request);
+}
+
+}  // namespace
+
+Result<ports::Adapted> rehearse_here(Site& site, const model::Snapshot& snapshot,
+                                     const ClusterId& owner) {
+    auto definition = site.catalog.definition(snapshot.id);
+    if (!definition) return std::unexpected(std::move(definition.error()));
+    std::vector<ports::DiskSwitch> disks;
+    for (const auto& disk : snapshot.disks)
+        disks.push_back({disk.target, {"file", "qcow2", "/" + disk.volume.text()}});
+    return adapt_snapshot(site, snapshot, owner, definition->domain_xml, disks);
+}
+
 Result<std::vector<std::string>> define_from_snapshot(Work& work, const model::Snapshot& snapshot,
                                                       const std::vector<ports::DiskSwitch>& disks,
                                                       const ClusterId& owner,
                                                       const std::vector<std::string>& accepted) {
     auto& site = work.site();
-    auto networks = networks_from(site, owner);
-    if (!networks) return std::unexpected(std::move(networks.error()));
     auto definition = site.catalog.definition(snapshot.id);
     if (!definition) return std::unexpected(std::move(definition.error()));
-    ports::AdaptRequest request;
-    request.domain_xml = definition->domain_xml;
-    request.disks = disks;
-    request.networks = std::move(*networks);
-    request.from_here = snapshot.origin == site.cluster.id;
-    auto adapted = site.hypervisor.adapt(request);
+    auto adapted = adapt_snapshot(site, snapshot, owner, definition->domain_xml, disks);
     if (!adapted) return std::unexpected(std::move(adapted.error()).during("adapt the definition"));
     UNDERSTUDY_TRY(engine::check_obstacles(adapted->issues, accepted));
     for (const auto& change : adapted->changes) work.log(change);

@@ -53,6 +53,10 @@ Result<std::map<std::string, std::string>> networks_from(Site& site, const Clust
 Result<ports::Adapted> rehearse(Site& site, const ClusterId& owner, const std::string& domain_xml,
                                 const std::vector<model::SnapshotDisk>& disks);
 
+// The same for a VM that may be defined here already: what define_from_snapshot will meet.
+Result<ports::Adapted> rehearse_here(Site& site, const model::Snapshot& snapshot,
+                                     const ClusterId& owner);
+
 // Defines the VM in libvirt as it was in a snapshot, adapted to this host and on these disks, with
 // its UEFI variables. What was changed goes to the log and is returned. refused: a `blocks` issue
 // that is not in `accepted`. `owner` is whose names of networks the snapshot uses.

@@ -13,9 +13,9 @@ namespace understudy::libvirt {
 namespace {
 
 void adapt_identity(const Adapting& work) {
-    if (!work.request.new_name.empty()) {
-        work.change(fmt::format("name: {} → {}", text_of(work.domain.child("name")),
-                                work.request.new_name));
+    const auto name = text_of(work.domain.child("name"));
+    if (!work.request.new_name.empty() && work.request.new_name != name) {
+        work.change(fmt::format("name: {} → {}", name, work.request.new_name));
         set_text(work.domain, "name", work.request.new_name);
     }
     remove_children(work.domain, "id");
@@ -28,6 +28,17 @@ void adapt_identity(const Adapting& work) {
         if (attribute_of(entry, "name") == "uuid") entry.text().set(id.c_str());
     // libvirt makes a new generation id: guests then know that they are a copy.
     if (auto genid = work.domain.child("genid")) genid.text().set("");
+}
+
+// libvirt tells VMs apart by both: one that is here under this name would refuse the definition.
+void check_name(const Adapting& work) {
+    const auto name = text_of(work.domain.child("name"));
+    const auto other = work.facts.vms.find(name);
+    if (other == work.facts.vms.end() || other->second == text_of(work.domain.child("uuid")))
+        return;
+    work.block("name", fmt::format("another VM here is named '{}' (UUID {}); rename one of them "
+                                   "(`virsh domrename`), accepting this does not help",
+                                   name, other->second));
 }
 
 // CD-ROM and floppy drives come up empty; disks that did not travel are taken out.
@@ -86,13 +97,14 @@ Result<ports::Adapted> adapt_definition(const ports::AdaptRequest& request,
     for (const auto& disk : request.disks)
         adapted.changes.push_back(fmt::format("disk {}: now {} ({})", disk.target,
                                               disk.source.location, disk.source.format));
+    adapt_identity(work);
+    check_name(work);
     if (request.from_here) {
         keep_firmware(work);
         adapted.domain_xml = print(*document);
         return adapted;
     }
     adapt_other_disks(work);
-    adapt_identity(work);
     adapt_hypervisor_type(work);
     adapt_machine(work);
     adapt_cpu(work);

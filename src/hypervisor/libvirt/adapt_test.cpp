@@ -92,6 +92,19 @@ TEST(Adapt, leaves_alone_what_fits) {
     EXPECT_THAT(adapted.domain_xml, HasSubstr("52:54:00:aa:bb:cc"));
 }
 
+TEST(Adapt, name_of_another_vm_here_blocks) {
+    auto facts = host();
+    facts.vms = {{"web1", kUuid}, {"db", "6f3a0000-0000-4000-8000-000000000002"}};
+    EXPECT_EQ(severity(adapt(domain(""), facts), "name"), "none") << "it is this very VM";
+    AdaptRequest request;
+    request.new_name = "db";
+    EXPECT_EQ(severity(adapt(domain(""), facts, request), "name"), "blocks");
+    facts.vms["web1"] = "6f3a0000-0000-4000-8000-000000000003";
+    EXPECT_EQ(severity(adapt(domain(""), facts), "name"), "blocks");
+    request.new_name = "web1-drill";
+    EXPECT_EQ(severity(adapt(domain(""), facts, request), "name"), "none");
+}
+
 TEST(Adapt, disks_get_their_new_sources_and_others_are_named) {
     AdaptRequest request;
     request.disks = {{"vda", {"file", "qcow2", "/pool/a.qcow2"}}};

@@ -33,6 +33,16 @@ Result<Xmls> read_xmls(virDomainPtr domain) {
     return Xmls{std::move(*definition), std::move(*current), persistent == 1};
 }
 
+Result<std::vector<DomainHandle>> all_domains(virConnectPtr connection) {
+    virDomainPtr* domains = nullptr;
+    const int count = virConnectListAllDomains(connection, &domains, 0);
+    if (count < 0) return fail(last_error(connection, "list VMs"));
+    std::vector<DomainHandle> owned;
+    for (int i = 0; i < count; ++i) owned.emplace_back(domains[i]);
+    std::free(static_cast<void*>(domains));
+    return owned;
+}
+
 Result<> add_sizes(virDomainPtr domain, std::vector<ports::DiskDescription>& disks) {
     for (auto& disk : disks) {
         virDomainBlockInfo info{};
@@ -92,19 +102,29 @@ std::string libvirt_nvram_dir(const std::string& uri) {
 }
 
 Result<std::vector<ports::VmSummary>> list_domains(virConnectPtr connection) {
-    virDomainPtr* domains = nullptr;
-    const int count = virConnectListAllDomains(connection, &domains, 0);
-    if (count < 0) return fail(last_error(connection, "list VMs"));
-    std::vector<DomainHandle> owned;
-    for (int i = 0; i < count; ++i) owned.emplace_back(domains[i]);
-    std::free(static_cast<void*>(domains));
+    auto domains = all_domains(connection);
+    if (!domains) return fail(std::move(domains.error()));
     std::vector<ports::VmSummary> summaries;
-    for (const auto& domain : owned) {
+    for (const auto& domain : *domains) {
         auto summary = summary_of(domain.get());
         if (!summary) return fail(std::move(summary.error()));
         summaries.push_back(std::move(*summary));
     }
     return summaries;
+}
+
+Result<std::map<std::string, std::string>> names_in_use(virConnectPtr connection) {
+    auto domains = all_domains(connection);
+    if (!domains) return fail(std::move(domains.error()));
+    std::map<std::string, std::string> names;
+    for (const auto& domain : *domains) {
+        char id[VIR_UUID_STRING_BUFLEN] = {};
+        const char* name = virDomainGetName(domain.get());
+        if (name == nullptr || virDomainGetUUIDString(domain.get(), id) < 0)
+            return fail(last_error(connection, "list VMs"));
+        names[name] = id;
+    }
+    return names;
 }
 
 Result<ports::VmDescription> describe_domain(virDomainPtr domain) {

@@ -3,6 +3,7 @@
 #include "hypervisor/libvirt/handles.hpp"
 #include "ports/hypervisor.hpp"
 
+#include <map>
 #include <string>
 #include <vector>
 
@@ -10,6 +11,8 @@
 namespace understudy::libvirt {
 
 Result<std::vector<ports::VmSummary>> list_domains(virConnectPtr connection);
+// Name → UUID of every VM that libvirt has, defined or running.
+Result<std::map<std::string, std::string>> names_in_use(virConnectPtr connection);
 Result<ports::VmDescription> describe_domain(virDomainPtr domain);
 
 // Where libvirt keeps UEFI variables whose file a definition leaves to it (firmware='efi' in

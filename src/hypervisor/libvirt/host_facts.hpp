@@ -25,6 +25,8 @@ struct HostFacts {
     std::vector<std::string> loaders;             // UEFI code images, present on disk
     std::set<std::string> graphics;               // types; empty: not known
     bool tpm_emulator = false;
+    // Those that libvirt has here, name → UUID.
+    std::map<std::string, std::string> vms;
     std::set<std::string> networks;   // libvirt's, active
     std::set<std::string> bridges;    // of the host
     std::set<std::string> addresses;  // numeric, of the host's interfaces

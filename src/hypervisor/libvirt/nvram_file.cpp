@@ -45,6 +45,16 @@ Result<> write_all(int file, const std::string& bytes, const std::string& path) 
     return {};
 }
 
+// QEMU under its own user must reach the file, which libvirt gives to it when the VM starts.
+Result<> make_passable(const std::filesystem::path& directory) {
+    std::error_code error;
+    const bool made = std::filesystem::create_directories(directory, error);
+    if (made && !error)
+        std::filesystem::permissions(directory, std::filesystem::perms(0711), error);
+    if (error) return fail(errno_error(error.value(), "make " + directory.string()));
+    return {};
+}
+
 }  // namespace
 
 Result<std::string> read_nvram_file(const std::string& path) {
@@ -79,9 +89,7 @@ Result<> write_nvram_file(const std::string& path, const std::string& bytes) {
     if (bytes.size() > kMaxNvramBytes)
         return fail(ErrorKind::invalid,
                     fmt::format("{} bytes of UEFI variables are too many", bytes.size()));
-    std::error_code error;
-    std::filesystem::create_directories(target.parent_path(), error);
-    if (error) return fail(errno_error(error.value(), "make " + target.parent_path().string()));
+    UNDERSTUDY_TRY(make_passable(target.parent_path()));
     const auto temporary = path + ".new";
     unlink(temporary.c_str());
     {

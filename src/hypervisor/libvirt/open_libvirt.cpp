@@ -52,6 +52,7 @@ public:
         return with(
             vm, [&](virDomainPtr domain) { return take_snapshot(domain, switches, freeze_limit); });
     }
+    Result<> thaw(const VmId& vm) override { return with(vm, libvirt::thaw); }
     Result<> set_disks(const VmId& vm, const std::vector<ports::DiskSwitch>& switches) override {
         return with(vm, [&](virDomainPtr domain) { return libvirt::set_disks(domain, switches); });
     }
@@ -102,6 +103,9 @@ public:
         if (!connection) return fail(std::move(connection.error()));
         auto facts = look_at_host(connection->get(), wanted->arch, wanted->machine, wanted->kvm);
         if (!facts) return fail(std::move(facts.error()));
+        auto vms = names_in_use(connection->get());
+        if (!vms) return fail(std::move(vms.error()));
+        facts->vms = std::move(*vms);
         facts->nvram_dir = nvram_dir_;
         facts->own_nvram_dir = libvirt_nvram_dir(connection_.uri());
         return adapt_definition(request, *facts);

@@ -18,6 +18,8 @@ namespace {
 
 using model::Consistency;
 
+constexpr Duration kThawLimit{5000};
+
 Result<> freeze_file_systems(virDomainPtr domain) {
     if (virDomainFSFreeze(domain, nullptr, 0, 0) >= 0) return {};
     return fail(domain_error(domain, "freeze the file systems of"));
@@ -101,6 +103,19 @@ Result<Consistency> take_snapshot(virDomainPtr domain,
     const bool frozen = freeze.thaw();
     UNDERSTUDY_TRY(std::move(done));
     return frozen ? Consistency::filesystem : Consistency::crash;
+}
+
+Result<> thaw(virDomainPtr domain) {
+    auto active = is_active(domain);
+    if (!active) return fail(std::move(active.error()));
+    if (!*active) return {};
+    auto live = domain_xml(domain, 0);
+    if (!live) return fail(std::move(live.error()));
+    auto agent = agent_connected(*live);
+    if (!agent) return fail(std::move(agent.error()));
+    if (!*agent) return {};
+    const AgentTimeout timeout(domain, kThawLimit);
+    return thaw_file_systems(domain);
 }
 
 }  // namespace understudy::libvirt

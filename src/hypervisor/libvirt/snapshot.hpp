@@ -13,5 +13,7 @@ namespace understudy::libvirt {
 Result<model::Consistency> take_snapshot(virDomainPtr domain,
                                          const std::vector<ports::DiskSwitch>& switches,
                                          Duration freeze_limit);
+// Done also when the domain does not run or no agent is connected: nothing can be frozen then.
+Result<> thaw(virDomainPtr domain);
 
 }  // namespace understudy::libvirt

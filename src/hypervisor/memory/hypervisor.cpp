@@ -110,6 +110,7 @@ Result<> MemoryHypervisor::stop(const VmId& vm) {
     auto guest = find(vm);
     if (!guest) return fail(std::move(guest.error()));
     (*guest)->summary.state = VmState::stopped;
+    frozen_.erase(vm);
     return end("stop");
 }
 
@@ -134,7 +135,7 @@ Result<> MemoryHypervisor::resume(const VmId& vm) {
 }
 
 Result<model::Consistency> MemoryHypervisor::snapshot(
-    const VmId& vm, const std::vector<ports::DiskSwitch>& switches, Duration) {
+    const VmId& vm, const std::vector<ports::DiskSwitch>& switches, Duration freeze_limit) {
     UNDERSTUDY_TRY(begin("snapshot"));
     auto guest = find(vm);
     if (!guest) return fail(std::move(guest.error()));
@@ -148,13 +149,25 @@ Result<model::Consistency> MemoryHypervisor::snapshot(
     });
     if (switched == static_cast<std::ptrdiff_t>(switches.size())) return model::Consistency::crash;
     if (switched > 0) return fail(ErrorKind::conflict, "only some disks use the prepared layers");
+    if (consistency_ == model::Consistency::filesystem && freeze_limit > Duration(0))
+        frozen_.insert(vm);
     const bool guest_runs = (*guest)->summary.state == VmState::running && hooks_.guest;
     if (guest_runs) hooks_.guest(vm, disks, Moment::before);
     for (auto& disk : disks) disk.size = size_of(disk);
-    UNDERSTUDY_TRY(switch_sources(disks, switches, ErrorKind::conflict));
-    if (guest_runs) hooks_.guest(vm, disks, Moment::after);
-    UNDERSTUDY_TRY(end("snapshot"));
+    auto done = switch_sources(disks, switches, ErrorKind::conflict);
+    if (done && guest_runs) hooks_.guest(vm, disks, Moment::after);
+    if (done) done = end("snapshot");  // a caller that dies here thaws nothing any more
+    frozen_.erase(vm);
+    UNDERSTUDY_TRY(std::move(done));
     return consistency_;
+}
+
+Result<> MemoryHypervisor::thaw(const VmId& vm) {
+    UNDERSTUDY_TRY(begin("thaw"));
+    auto guest = find(vm);
+    if (!guest) return fail(std::move(guest.error()));
+    frozen_.erase(vm);
+    return end("thaw");
 }
 
 Result<> MemoryHypervisor::set_disks(const VmId& vm,

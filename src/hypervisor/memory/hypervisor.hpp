@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -58,7 +59,8 @@ public:
     void set_reachable(bool yes) { reachable_ = yes; }  // else every call is `unavailable`
 
     const std::vector<StartRecord>& starts() const { return starts_; }
-    bool runs(const VmId& vm) const;                                  // running or paused
+    bool runs(const VmId& vm) const;  // running or paused
+    bool frozen(const VmId& vm) const { return frozen_.contains(vm); }
     std::vector<ports::DiskDescription> disks(const VmId& vm) const;  // empty: unknown VM
 
     Result<std::vector<ports::VmSummary>> list() override;
@@ -70,6 +72,7 @@ public:
     Result<> resume(const VmId&) override;
     Result<model::Consistency> snapshot(const VmId&, const std::vector<ports::DiskSwitch>&,
                                         Duration freeze_limit) override;
+    Result<> thaw(const VmId&) override;
     Result<> set_disks(const VmId&, const std::vector<ports::DiskSwitch>&) override;
     Result<> merge(const VmId&, const std::string& target, const ports::LiveMerge&,
                    const std::function<bool()>& cancelled) override;
@@ -100,6 +103,7 @@ private:
     WorldHooks hooks_;
     std::map<VmId, Guest> guests_;
     std::map<std::string, std::string> nvram_;  // by path
+    std::set<VmId> frozen_;  // guests, while a snapshot is taken, or since its daemon died over it
     std::vector<StartRecord> starts_;
     std::vector<model::ReadinessIssue> adapt_issues_;
     model::Capabilities capabilities_;

@@ -125,6 +125,21 @@ TEST(MemoryHypervisor, definition_travels_to_another_host) {
     EXPECT_EQ(there.define("nonsense").error().kind(), ErrorKind::invalid);
 }
 
+TEST(MemoryHypervisor, adapting_names_another_vm_with_that_name) {
+    MemoryHypervisor here;
+    add_web1(here);
+    ports::AdaptRequest request;
+    request.domain_xml = here.describe(kVm)->domain_xml;
+    request.disks = kOverlays;
+    EXPECT_THAT(here.adapt(request)->issues, IsEmpty());
+    request.new_id = VmId(base::uuid_from_random(2, 2));
+    const auto adapted = here.adapt(request);
+    ASSERT_TRUE(adapted);
+    ASSERT_EQ(adapted->issues.size(), 1u);
+    EXPECT_EQ(adapted->issues[0].key, "name");
+    EXPECT_EQ(here.define(adapted->domain_xml).error().kind(), ErrorKind::conflict);
+}
+
 TEST(MemoryHypervisor, faults_come_before_and_lost_replies_after_the_deed) {
     bool lose = false;
     WorldHooks hooks;

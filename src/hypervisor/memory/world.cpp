@@ -46,6 +46,7 @@ void MemoryHypervisor::set_adapt_issues(std::vector<model::ReadinessIssue> issue
 
 void MemoryHypervisor::power_loss() {
     for (auto& [id, guest] : guests_) guest.summary.state = VmState::stopped;
+    frozen_.clear();
 }
 
 bool MemoryHypervisor::runs(const VmId& vm) const {
@@ -120,7 +121,8 @@ Result<ports::Adapted> MemoryHypervisor::adapt(const ports::AdaptRequest& reques
     auto definition = parse_definition(request.domain_xml);
     if (!definition) return fail(std::move(definition.error()));
     ports::Adapted adapted;
-    adapted.issues = adapt_issues_;
+    const bool at_home = request.from_here;
+    if (!at_home) adapted.issues = adapt_issues_;
     std::set<std::string> given;
     for (const auto& change : request.disks) {
         const auto at =
@@ -145,15 +147,23 @@ Result<ports::Adapted> MemoryHypervisor::adapt(const ports::AdaptRequest& reques
         const auto there = network;
         if (mapped != request.networks.end()) network = mapped->second;
         const auto& here = capabilities_.networks;
-        if (!request.cut_off && std::find(here.begin(), here.end(), network) == here.end())
+        if (!at_home && !request.cut_off &&
+            std::find(here.begin(), here.end(), network) == here.end())
             adapted.issues.push_back({model::Severity::blocks, "network:" + there,
                                       fmt::format("there is no network {} here", network)});
     }
     if (request.cut_off) definition->networks.clear();
     if (!request.new_name.empty()) definition->name = request.new_name;
     if (request.new_id) definition->id = *request.new_id;
+    for (const auto& [id, other] : guests_)
+        if (id != definition->id && other.summary.name == definition->name)
+            adapted.issues.push_back(
+                {model::Severity::blocks, "name",
+                 fmt::format("another VM here is named '{}'; rename one of them, accepting this "
+                             "does not help",
+                             definition->name)});
     if (!definition->nvram_path.empty()) {
-        definition->nvram_path = fmt::format("nvram/{}", definition->id.text());
+        if (!at_home) definition->nvram_path = fmt::format("nvram/{}", definition->id.text());
         adapted.nvram_path = definition->nvram_path;
     }
     adapted.domain_xml = format_definition(*definition);

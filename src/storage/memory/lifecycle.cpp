@@ -23,10 +23,15 @@ Result<ports::DiskSource> MemoryPool::prepare_snapshot(const VolumeId& id,
     if (volume.find(Role::incoming, snapshot))
         return fail(ErrorKind::conflict, "snapshot " + snapshot.text() + " is being received");
     if (const auto* prepared = volume.find(Role::prepared)) {
-        if (prepared->snapshot == snapshot) return source_of(*prepared);
-        return fail(
-            Error(ErrorKind::conflict, "snapshot " + prepared->snapshot.text() + " is being taken")
-                .advising("Commit or cancel that one first."));
+        if (prepared->snapshot != snapshot)
+            return fail(Error(ErrorKind::conflict,
+                              "snapshot " + prepared->snapshot.text() + " is being taken")
+                            .advising("Commit or cancel that one first."));
+        if (prepared->size == size) return source_of(*prepared);
+        if (prepared->written)
+            return fail(ErrorKind::conflict, "a VM writes to " + prepared->location + " already");
+        volume.remove(std::string(prepared->location));
+        head = volume.find(Role::head);
     }
     if (volume.merge && volume.merge->top == head->location)
         return fail(Error(ErrorKind::conflict, "the VM is being moved off " + head->location)
@@ -144,6 +149,12 @@ Result<ports::DiskSource> MemoryPool::activate(const VolumeId& id, const Snapsho
     }
     const auto* head = volume.find(Role::head);
     const bool promote = kind == ports::ActivationKind::promote;
+    if (auto* made = promote ? volume.find(Role::successor, snapshot) : nullptr) {
+        UNDERSTUDY_TRY(check_replaceable(volume));
+        const auto source = source_of(*made);
+        volume.succeed(*made);
+        return source;
+    }
     if (head && head->snapshot == snapshot && head->parent == onto->location &&
         (promote || !head->written))
         return source_of(*head);
@@ -151,16 +162,14 @@ Result<ports::DiskSource> MemoryPool::activate(const VolumeId& id, const Snapsho
         return fail(Error(ErrorKind::conflict, "volume " + id.text() + " has a head")
                         .advising("Roll back instead; that throws away what it holds beyond its "
                                   "snapshots."));
-    if (volume.find(Role::prepared))
-        return fail(ErrorKind::conflict, "a snapshot of this volume is being taken");
-    if (head && head->adopted)
-        return fail(ErrorKind::refused, "the user's own disk would be thrown away");
-    auto overlay = state_->overlay_on(id, *onto, onto->size, Role::head, snapshot);
+    for (const auto& layer : volume.layers)
+        if (layer.role == Role::successor && layer.snapshot == snapshot && !layer.written)
+            return source_of(layer);
+    if (!promote) UNDERSTUDY_TRY(check_replaceable(volume));
+    auto overlay =
+        state_->overlay_on(id, *onto, onto->size, promote ? Role::head : Role::successor, snapshot);
     const auto source = source_of(overlay);
-    const auto old = head ? head->location : std::string();
     volume.layers.push_back(std::move(overlay));
-    if (!old.empty()) volume.remove(old);
-    volume.prune();
     return source;
 }
 
@@ -170,8 +179,9 @@ Result<> MemoryPool::deactivate(const VolumeId& id, const ports::DiskSource& sou
     if (!found) return std::unexpected(std::move(found.error()));
     const auto* layer = (*found)->at(source.location);
     if (!layer) return {};
-    if (layer->role != Role::drill)
-        return fail(ErrorKind::refused, source.location + " is not a drill's disk");
+    if (layer->role != Role::drill && layer->role != Role::successor)
+        return fail(ErrorKind::refused,
+                    source.location + " is the disk of a drill or rollback no more");
     (*found)->remove(source.location);
     (*found)->prune();
     return {};

@@ -36,6 +36,15 @@ std::unexpected<Error> no_snapshot(const VolumeId& volume, const SnapshotId& id)
                 fmt::format("volume {} has no snapshot {}", volume.text(), id.text()));
 }
 
+Result<> check_replaceable(Volume& volume) {
+    if (volume.find(Role::prepared))
+        return fail(ErrorKind::conflict, "a snapshot of this volume is being taken");
+    const auto* head = volume.find(Role::head);
+    if (head && head->adopted)
+        return fail(ErrorKind::refused, "the user's own disk would be thrown away");
+    return {};
+}
+
 Result<Volume*> PoolState::volume(const VolumeId& id) {
     const auto found = volumes.find(id);
     if (found == volumes.end())

@@ -42,6 +42,7 @@ struct PoolState {
 };
 
 ports::DiskSource source_of(const Layer& layer);
+Result<> check_replaceable(Volume& volume);  // its head, by a rollback
 std::unexpected<Error> no_snapshot(const VolumeId& volume, const SnapshotId& id);
 
 }  // namespace understudy::memory

@@ -53,8 +53,8 @@ View Volume::view(const Layer& top) {
 }
 
 bool Volume::is_writable(const Layer& layer) const {
-    return layer.role == Role::head || layer.role == Role::drill || layer.role == Role::prepared ||
-           (merge && merge->done && merge->base == layer.location);
+    return layer.role == Role::head || layer.role == Role::drill || layer.role == Role::successor ||
+           layer.role == Role::prepared || (merge && merge->done && merge->base == layer.location);
 }
 
 void Volume::remove(const std::string& location) {
@@ -84,7 +84,8 @@ bool Volume::may_merge(const Layer& base, const Layer& top) {
     if (top.role != Role::snapshot && top.role != Role::unnamed && top.role != Role::head)
         return false;
     return std::ranges::none_of(layers, [&](const Layer& layer) {
-        if (layer.role == Role::drill) return is_above(layer, base);
+        if (layer.role == Role::drill || layer.role == Role::successor)
+            return is_above(layer, base);
         if (layer.role == Role::incoming || layer.role == Role::prepared)
             return layer.parent == base.location || layer.parent == top.location;
         return false;
@@ -117,6 +118,18 @@ void Volume::finish_merge(const Merge& of) {
     for (auto& layer : layers)
         if (layer.parent == of.top) layer.parent = of.base;
     remove(std::string(of.top));
+}
+
+void Volume::succeed(Layer& successor) {
+    successor.role = Role::head;
+    for (auto& layer : layers) {
+        const bool old = layer.role == Role::head && &layer != &successor;
+        if (!old && layer.role != Role::successor) continue;
+        if (merge && merge->top == layer.location) merge.reset();
+        layer.role = Role::unnamed;
+        layer.snapshot = {};
+    }
+    prune();
 }
 
 void Volume::sweep(bool also_under_head) {

@@ -11,7 +11,7 @@
 
 namespace understudy::memory {
 
-enum class Role { snapshot, unnamed, head, drill, prepared, incoming };
+enum class Role { snapshot, unnamed, head, drill, successor, prepared, incoming };
 
 struct Layer {
     std::string location;  // unique in the pool
@@ -54,6 +54,7 @@ public:
     void remove(const std::string& location);
     void unname(const SnapshotId& id);
     void prune();                         // unnamed layers that nothing needs
+    void succeed(Layer& successor);       // it becomes the head; the one that was there goes
     void sweep(bool also_under_head);     // merges all that can be
     Layer* next_merge(bool under_head);   // the base of one
     void merge_content(const Merge& of);  // base gets what top holds

@@ -213,7 +213,8 @@ std::vector<std::string> MemoryPool::unfinished(const VolumeId& id) {
     const auto found = state_->volumes.find(id);
     if (found == state_->volumes.end()) return lines;
     for (const auto& layer : found->second.layers)
-        if (layer.role == Role::incoming || layer.role == Role::prepared)
+        if (layer.role == Role::incoming || layer.role == Role::prepared ||
+            layer.role == Role::successor)
             lines.push_back(layer.location);
     return lines;
 }

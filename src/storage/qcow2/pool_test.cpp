@@ -2,17 +2,22 @@
 
 #include "storage/qcow2/image_test_tools.hpp"
 #include "storage/qcow2/qemu_img.hpp"
+#include "storage/qcow2/volume_files.hpp"
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <signal.h>
 #include <spawn.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <filesystem>
 #include <fstream>
+#include <functional>
+#include <optional>
 #include <thread>
+#include <utility>
 
 namespace understudy::qcow2 {
 namespace {
@@ -96,6 +101,18 @@ protected:
 private:
     std::unique_ptr<ports::StoragePool> pool_;
 };
+
+// libvirt gives a VM's files to QEMU's user; the way to them must be open to it.
+TEST_F(Qcow2Pool, qemu_under_its_own_user_reaches_layers_whatever_the_umask) {
+    const auto before = umask(0077);
+    adopted();
+    take();
+    umask(before);
+    for (std::filesystem::path at = std::filesystem::path(head()).parent_path();
+         at.string() != std::filesystem::path(directory_ / "x").parent_path();
+         at = at.parent_path())
+        EXPECT_EQ(std::filesystem::status(at).permissions(), std::filesystem::perms(0711)) << at;
+}
 
 TEST_F(Qcow2Pool, directory_serves_one_opener_and_names_it) {
     pool();
@@ -188,6 +205,82 @@ TEST_F(Qcow2Pool, leftovers_go_and_what_is_not_ours_stays) {
     }
     EXPECT_TRUE(std::filesystem::exists(foreign));
     EXPECT_TRUE(std::filesystem::exists(head()));
+}
+
+// What happens between two steps of a call; it may throw, which ends the call as a crash does.
+class Meanwhile {
+public:
+    Meanwhile(std::string step, std::function<void()> happens) {
+        step_ = std::move(step);
+        happens_ = std::move(happens);
+        crash_hook = [](std::string_view at) {
+            if (at == step_ && happens_) std::exchange(happens_, nullptr)();
+        };
+    }
+    ~Meanwhile() { crash_hook = nullptr; }
+    Meanwhile(const Meanwhile&) = delete;
+    Meanwhile& operator=(const Meanwhile&) = delete;
+    static bool happened() { return !happens_; }
+
+private:
+    static inline std::string step_;
+    static inline std::function<void()> happens_;
+};
+struct Crash {};
+
+TEST_F(Qcow2Pool, a_vm_that_starts_while_its_head_is_merged_keeps_its_disk) {
+    adopted();
+    const auto id = take();
+    const auto top = head();
+    run_qemu_io(top, {"write -P 1 0 64k"});
+    std::optional<Opened> vm;
+    {
+        const Meanwhile meanwhile("content merged", [&] { vm.emplace(top); });
+        EXPECT_EQ(pool().remove_snapshot(volume_, id).error().kind(), ErrorKind::conflict);
+        EXPECT_TRUE(Meanwhile::happened());
+    }
+    EXPECT_EQ(head(), top);
+    vm.reset();
+    run_qemu_io(top, {"write -P 2 0 64k"});
+    ASSERT_TRUE(pool().remove_snapshot(volume_, id).has_value());
+    EXPECT_NE(head(), top);
+    run_qemu_io(head(), {"read -P 2 0 64k"});
+}
+
+TEST_F(Qcow2Pool, no_vm_starts_on_a_head_that_is_about_to_be_deleted) {
+    adopted();
+    const auto id = take();
+    const auto top = head();
+    const Meanwhile meanwhile("merge sealed", [&] {
+        {
+            const auto vm =
+                testing::try_tool({"qemu-io", "-f", "qcow2", "-c", "write -P 2 0 64k", top});
+            EXPECT_NE(vm.output.find("lock"), std::string::npos) << vm.output;
+        }
+    });
+    EXPECT_TRUE(pool().remove_snapshot(volume_, id).has_value());
+    EXPECT_TRUE(Meanwhile::happened());
+    EXPECT_FALSE(std::filesystem::exists(top));
+}
+
+TEST_F(Qcow2Pool, writes_to_a_merged_head_after_a_crash_are_merged_as_well) {
+    for (const char* step :
+         {"merge sealed", "merged head deleted", "merge finished in the record"}) {
+        if (!*pool().knows(volume_)) adopted();
+        const auto id = take();
+        const auto top = head();
+        run_qemu_io(top, {"write -P 1 0 64k"});
+        {
+            const Meanwhile meanwhile(step, [] { throw Crash{}; });
+            EXPECT_THROW((void)pool().remove_snapshot(volume_, id), Crash);
+        }
+        close();
+        const bool there = std::filesystem::exists(top);  // the VM is still defined with it
+        EXPECT_EQ(there, std::string_view(step) == "merge sealed");
+        if (there) run_qemu_io(top, {"write -P 2 0 64k"});
+        ASSERT_TRUE(pool().remove_snapshot(volume_, id).has_value());
+        run_qemu_io(head(), {there ? "read -P 2 0 64k" : "read -P 1 0 64k"});
+    }
 }
 
 TEST_F(Qcow2Pool, nothing_is_taken_from_under_a_running_vm) {

@@ -11,6 +11,7 @@
 #include <cerrno>
 #include <cstdlib>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace understudy::qcow2 {
@@ -120,6 +121,16 @@ Result<> run(std::vector<std::string> arguments) {
     return fail(failed(what, message.empty() ? "failed without a message" : message));
 }
 
+// By another open file than this one.
+bool locked_by_others(int fd) {
+    struct flock query{};
+    query.l_type = F_WRLCK;
+    query.l_whence = SEEK_SET;
+    query.l_start = 100;
+    query.l_len = 200;
+    return ::fcntl(fd, F_OFD_GETLK, &query) == 0 && query.l_type != F_UNLCK;
+}
+
 }  // namespace
 
 Result<> commit_layer(const std::string& top, const std::string& top_format,
@@ -138,13 +149,30 @@ Result<> shrink_image(const std::string& image, const std::string& format, ByteS
 
 bool in_use_by_qemu(const std::string& image) {
     const Fd file(::open(image.c_str(), O_RDONLY | O_CLOEXEC));
-    if (file.get() < 0) return false;
-    struct flock query{};
-    query.l_type = F_WRLCK;
-    query.l_whence = SEEK_SET;
-    query.l_start = 100;
-    query.l_len = 200;
-    return ::fcntl(file.get(), F_OFD_GETLK, &query) == 0 && query.l_type != F_UNLCK;
+    return file.get() >= 0 && locked_by_others(file.get());
 }
+
+Result<WriteGuard> WriteGuard::take(const std::string& image) {
+    WriteGuard guard(::open(image.c_str(), O_RDONLY | O_CLOEXEC));
+    if (guard.fd_ < 0) return fail(errno_error(errno, "open " + image));
+    // "I do not share": BLK_PERM_WRITE, _WRITE_UNCHANGED and _RESIZE (bits 1 to 3).
+    struct flock lock{};
+    lock.l_type = F_RDLCK;
+    lock.l_whence = SEEK_SET;
+    lock.l_start = 201;
+    lock.l_len = 3;
+    if (::fcntl(guard.fd_, F_OFD_SETLK, &lock) != 0)
+        return fail(errno_error(errno, "lock " + image));
+    if (locked_by_others(guard.fd_))
+        return fail(Error(ErrorKind::conflict, image + " was opened by a VM in the meantime")
+                        .advising("Repeat this; it is merged live while the VM runs."));
+    return guard;
+}
+
+WriteGuard::~WriteGuard() {
+    if (fd_ >= 0) ::close(fd_);
+}
+
+WriteGuard::WriteGuard(WriteGuard&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
 
 }  // namespace understudy::qcow2

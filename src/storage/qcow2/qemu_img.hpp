@@ -28,4 +28,18 @@ Result<> shrink_image(const std::string& image, const std::string& format, ByteS
 // false also for a missing file.
 bool in_use_by_qemu(const std::string& image);
 
+// While it lives no QEMU can open the image to write to it, by the same locks: a VM that is started
+// on it is refused. Reading stays possible. conflict: it is open already.
+class WriteGuard {
+public:
+    static Result<WriteGuard> take(const std::string& image);
+    ~WriteGuard();
+    WriteGuard(WriteGuard&& other) noexcept;
+    WriteGuard& operator=(WriteGuard&&) = delete;
+
+private:
+    explicit WriteGuard(int fd) : fd_(fd) {}
+    int fd_;
+};
+
 }  // namespace understudy::qcow2

@@ -40,6 +40,7 @@ Result<std::optional<VolumeRecord>> Volume::load() {
             std::move(record.error())
                 .during("read " + path)
                 .advising("Nothing was changed; put back a good copy of the file."));
+    UNDERSTUDY_TRY(finish_sealed(*record));
     UNDERSTUDY_TRY(remove_leftovers(*record));
     return std::move(*record);
 }
@@ -187,10 +188,18 @@ Result<ports::DiskSource> Volume::prepare_snapshot(const SnapshotId& id, ByteSiz
     if (record->find(LayerRole::incoming, id))
         return fail(ErrorKind::conflict, "snapshot " + id.text() + " is being received");
     if (const auto* prepared = record->find(LayerRole::prepared)) {
-        if (prepared->snapshot == id) return source_of(*prepared);
-        return fail(
-            Error(ErrorKind::conflict, "snapshot " + prepared->snapshot.text() + " is being taken")
-                .advising("Commit or cancel that one first."));
+        if (prepared->snapshot != id)
+            return fail(Error(ErrorKind::conflict,
+                              "snapshot " + prepared->snapshot.text() + " is being taken")
+                            .advising("Commit or cancel that one first."));
+        if (prepared->size == size) return source_of(*prepared);
+        // The disk was resized since: the guest would find it as it was.
+        auto unused = untouched(*record, LayerRole::prepared, id);
+        if (!unused) return std::unexpected(std::move(unused.error()));
+        if (!*unused)
+            return fail(ErrorKind::conflict, "a VM writes to " + path_of(*prepared) + " already");
+        UNDERSTUDY_TRY(drop(*record, std::string(prepared->file)));
+        head = record->find(LayerRole::head);
     }
     if (record->merge && record->merge->live && record->merge->top == head->file)
         return fail(Error(ErrorKind::conflict, "the VM is being moved off " + path_of(*head))

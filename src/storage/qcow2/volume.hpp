@@ -85,9 +85,12 @@ private:
     Result<VolumeLayer> make_overlay(const VolumeRecord& record, const VolumeLayer& below,
                                      ByteSize size, LayerRole role, const SnapshotId& id);
     Result<> drop(VolumeRecord& record, const std::string& file);  // from the record, then the disk
-    Result<std::optional<VolumeLayer>> untouched_drill(const VolumeRecord& record,
-                                                       const SnapshotId& id);
-    Result<ports::DiskSource> replace_head(VolumeRecord& record, const VolumeLayer& onto);
+    Result<std::optional<VolumeLayer>> untouched(const VolumeRecord& record, LayerRole role,
+                                                 const SnapshotId& id);
+    Result<ports::DiskSource> make_head(VolumeRecord& record, const VolumeLayer& onto,
+                                        LayerRole role);
+    Result<> check_replaceable(const VolumeRecord& record);
+    Result<ports::DiskSource> settle_rollback(VolumeRecord& record, const std::string& file);
 
     Result<> unname(VolumeRecord& record, const SnapshotId& id);
     Result<> prune(VolumeRecord& record);  // unnamed layers that nothing needs
@@ -97,6 +100,9 @@ private:
     const VolumeLayer* next_merge(const VolumeRecord& record, bool under_head) const;  // the base
     Result<> merge_offline(VolumeRecord& record);
     Result<> finish_pending(VolumeRecord& record);
+    Result<> seal_head(VolumeRecord& record);
+    Result<> finish_sealed(VolumeRecord& record);
+    Result<> finish_sealed_under(VolumeRecord& record);
     Result<> check_live_merge_done(const VolumeRecord& record) const;
     bool is_pinned(const std::string& path) const;
 

@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <utility>
 
 namespace understudy::qcow2 {
@@ -29,70 +30,95 @@ Result<ports::DiskSource> Volume::activate(const SnapshotId& id, ports::Activati
     if (!found) return no_snapshot(id);
     const auto onto = *found;
     if (kind == ports::ActivationKind::drill) {
-        auto reused = untouched_drill(*record, id);
+        auto reused = untouched(*record, LayerRole::drill, id);
         if (!reused) return std::unexpected(std::move(reused.error()));
         if (*reused) return source_of(**reused);
         if (record->merge && record->merge->live && record->is_above(onto, record->merge->base))
             return fail(ErrorKind::unavailable,
                         "layers under snapshot " + id.text() + " are being merged");
-        auto overlay = make_overlay(*record, onto, onto.size, LayerRole::drill, id);
-        if (!overlay) return std::unexpected(std::move(overlay.error()));
-        record->layers.push_back(*overlay);
-        UNDERSTUDY_TRY(save(*record));
-        crash_point("drill made");
-        return source_of(*overlay);
+        return make_head(*record, onto, LayerRole::drill);
     }
     const auto* head = record->find(LayerRole::head);
     const bool made_for_it = head && head->snapshot == id && head->parent == onto.file;
-    if (made_for_it) {
-        if (kind == ports::ActivationKind::promote) return source_of(*head);
-        auto untouched = is_untouched(path_of(*head));
-        if (!untouched) return std::unexpected(std::move(untouched.error()));
-        if (*untouched) return source_of(*head);
-    }
-    if (head && kind == ports::ActivationKind::promote)
+    if (kind == ports::ActivationKind::promote) {
+        if (const auto* next = record->find(LayerRole::successor, id))
+            return settle_rollback(*record, std::string(next->file));
+        if (made_for_it) {
+            const auto source = source_of(*head);
+            UNDERSTUDY_TRY(prune(*record));  // a crash may have left the head before it
+            return source;
+        }
+        if (!head) return make_head(*record, onto, LayerRole::head);
         return fail(Error(ErrorKind::conflict,
                           fmt::format("volume {} has a disk that a VM writes to", id_.text()))
                         .advising("Roll back instead; that throws away what it holds beyond its "
                                   "snapshots."));
-    return replace_head(*record, onto);
+    }
+    if (made_for_it) {
+        auto fresh = is_untouched(path_of(*head));
+        if (!fresh) return std::unexpected(std::move(fresh.error()));
+        if (*fresh) return source_of(*head);
+    }
+    auto reused = untouched(*record, LayerRole::successor, id);
+    if (!reused) return std::unexpected(std::move(reused.error()));
+    if (*reused) return source_of(**reused);
+    UNDERSTUDY_TRY(check_replaceable(*record));
+    return make_head(*record, onto, LayerRole::successor);
 }
 
-// A drill of the same snapshot that nothing ran on yet: the same call, repeated after a crash.
-Result<std::optional<VolumeLayer>> Volume::untouched_drill(const VolumeRecord& record,
-                                                           const SnapshotId& id) {
+// One for the same snapshot that nothing ran on yet: the same call, repeated after a crash.
+Result<std::optional<VolumeLayer>> Volume::untouched(const VolumeRecord& record, LayerRole role,
+                                                     const SnapshotId& id) {
     for (const auto& layer : record.layers) {
-        if (layer.role != LayerRole::drill || layer.snapshot != id) continue;
+        if (layer.role != role || layer.snapshot != id) continue;
         if (in_use_by_qemu(path_of(layer))) continue;
-        auto untouched = is_untouched(path_of(layer));
-        if (!untouched) return std::unexpected(std::move(untouched.error()));
-        if (*untouched) return layer;
+        auto fresh = is_untouched(path_of(layer));
+        if (!fresh) return std::unexpected(std::move(fresh.error()));
+        if (*fresh) return layer;
     }
     return std::nullopt;
 }
 
-Result<ports::DiskSource> Volume::replace_head(VolumeRecord& record, const VolumeLayer& onto) {
-    const auto* found = record.find(LayerRole::head);
-    const auto old = found ? std::optional(*found) : std::nullopt;
+Result<ports::DiskSource> Volume::make_head(VolumeRecord& record, const VolumeLayer& onto,
+                                            LayerRole role) {
+    auto overlay = make_overlay(record, onto, onto.size, role, onto.snapshot);
+    if (!overlay) return std::unexpected(std::move(overlay.error()));
+    record.layers.push_back(*overlay);
+    UNDERSTUDY_TRY(save(record));
+    crash_point("head made");
+    return source_of(*overlay);
+}
+
+Result<> Volume::check_replaceable(const VolumeRecord& record) {
     if (record.find(LayerRole::prepared))
         return fail(Error(ErrorKind::conflict, "a snapshot of this volume is being taken")
                         .advising("Commit or cancel it first."));
-    if (old && old->adopted)
-        return fail(ErrorKind::refused, "the user's own disk " + old->file +
+    const auto* head = record.find(LayerRole::head);
+    if (head && head->adopted)
+        return fail(ErrorKind::refused, "the user's own disk " + head->file +
                                             " would be thrown away; take a snapshot of it first");
-    if (old && in_use_by_qemu(path_of(*old)))
-        return fail(Error(ErrorKind::refused, "a VM still runs on " + path_of(*old))
+    if (head && in_use_by_qemu(path_of(*head)))
+        return fail(Error(ErrorKind::refused, "a VM still runs on " + path_of(*head))
                         .advising("Stop it first."));
-    auto overlay = make_overlay(record, onto, onto.size, LayerRole::head, onto.snapshot);
-    if (!overlay) return std::unexpected(std::move(overlay.error()));
-    const auto source = source_of(*overlay);
-    record.layers.push_back(std::move(*overlay));
-    if (!old) {
-        UNDERSTUDY_TRY(save(record));
-        crash_point("head made");
-        return source;
+    return {};
+}
+
+// The VM is defined with the head of a rollback: it takes the place of the one that was there.
+Result<ports::DiskSource> Volume::settle_rollback(VolumeRecord& record, const std::string& file) {
+    UNDERSTUDY_TRY(check_replaceable(record));
+    auto* chosen = record.find_file(file);
+    const auto source = source_of(*chosen);
+    chosen->role = LayerRole::head;
+    for (auto& layer : record.layers) {
+        const bool old = layer.role == LayerRole::head && &layer != chosen;
+        const bool abandoned =
+            layer.role == LayerRole::successor && !in_use_by_qemu(path_of(layer));
+        if (!old && !abandoned) continue;
+        layer.role = LayerRole::unnamed;  // nothing is built on it: it is pruned
+        layer.snapshot = {};
     }
-    UNDERSTUDY_TRY(drop(record, old->file));
+    UNDERSTUDY_TRY(save(record));
+    crash_point("rolled back");
     UNDERSTUDY_TRY(prune(record));
     return source;
 }
@@ -103,10 +129,11 @@ Result<> Volume::deactivate(const ports::DiskSource& source) {
     if (!record) return std::unexpected(std::move(record.error()));
     for (const auto& layer : record->layers) {
         if (path_of(layer) != source.location) continue;
-        if (layer.role != LayerRole::drill)
-            return fail(ErrorKind::refused, source.location + " is not a drill's disk");
+        if (layer.role != LayerRole::drill && layer.role != LayerRole::successor)
+            return fail(ErrorKind::refused,
+                        source.location + " is the disk of a drill or rollback no more");
         if (in_use_by_qemu(source.location))
-            return fail(Error(ErrorKind::refused, "the drill still runs on " + source.location)
+            return fail(Error(ErrorKind::refused, "a VM still runs on " + source.location)
                             .advising("Stop it first."));
         UNDERSTUDY_TRY(drop(*record, std::string(layer.file)));
         return prune(*record);

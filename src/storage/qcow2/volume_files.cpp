@@ -99,9 +99,12 @@ Result<> make_directory(const std::string& path) {
     if (file_exists(path)) return {};
     const auto parent = parent_of(path);
     if (parent != path) UNDERSTUDY_TRY(make_directory(parent));
-    // Passable, so that QEMU under its own user reaches the files that libvirt gives it.
     if (::mkdir(path.c_str(), 0711) != 0 && errno != EEXIST)
         return fail(with_free_space(errno_error(errno, "create directory " + path), parent));
+    // Passable, so that QEMU under its own user reaches the files that libvirt gives it, also with
+    // a service's umask.
+    if (::chmod(path.c_str(), 0711) != 0)
+        return fail(errno_error(errno, "open the way to " + path));
     return sync_path(parent);
 }
 
@@ -147,6 +150,12 @@ Result<std::vector<std::string>> list_directory(const std::string& path) {
     if (error) return fail(errno_error(error.value(), "list " + path));
     std::ranges::sort(names);
     return names;
+}
+
+std::string change_stamp(const std::string& path) {
+    struct stat found{};
+    if (::stat(path.c_str(), &found) != 0) return {};
+    return fmt::format("{}.{:09}", found.st_ctim.tv_sec, found.st_ctim.tv_nsec);
 }
 
 ByteSize allocated_bytes(const std::string& path) {

@@ -34,7 +34,8 @@ void keep_reserve(const std::string& path);
 bool release_reserve(const std::string& path);
 bool file_exists(const std::string& path);
 Result<std::vector<std::string>> list_directory(const std::string& path);  // names; none if missing
-ByteSize allocated_bytes(const std::string& path);                         // 0 for a missing file
+std::string change_stamp(const std::string& path);  // another after every change; empty: missing
+ByteSize allocated_bytes(const std::string& path);  // 0 for a missing file
 
 struct FreeSpace {
     ByteSize total;

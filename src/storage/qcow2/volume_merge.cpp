@@ -137,7 +137,8 @@ bool Volume::may_merge(const VolumeRecord& record, const VolumeLayer& base,
         top.role != LayerRole::head)
         return false;
     return std::ranges::none_of(record.layers, [&](const VolumeLayer& layer) {
-        if (layer.role == LayerRole::drill) return record.is_above(layer, base.file);
+        if (layer.role == LayerRole::drill || layer.role == LayerRole::successor)
+            return record.is_above(layer, base.file);
         if (layer.role == LayerRole::incoming || layer.role == LayerRole::prepared)
             return layer.parent == base.file || layer.parent == top.file;
         return false;
@@ -191,6 +192,49 @@ Result<> Volume::merge_offline(VolumeRecord& record) {
     if (!present) return std::unexpected(std::move(present.error()).during(step));
     if (present->size > wanted->size)
         UNDERSTUDY_TRY(shrink_image(path_of(base), base.format, wanted->size));
+    return top.role == LayerRole::head ? seal_head(record) : finish_pending(record);
+}
+
+// Until its definition is changed a VM may be started on the head that was merged. What its guest
+// writes there must not be lost: no VM gets it while it is looked at, and it is deleted before the
+// record forgets it, so that it is never a leftover.
+Result<> Volume::seal_head(VolumeRecord& record) {
+    const auto top = path_of(record.merge->top);
+    const auto guard = WriteGuard::take(top);
+    if (!guard)
+        return fail(Error(guard.error())
+                        .during("merge " + top)
+                        .keeping("the VM's disk and every snapshot as they were"));
+    UNDERSTUDY_TRY(sync_path(path_of(record.merge->base)));
+    record.merge->seal = change_stamp(top);
+    UNDERSTUDY_TRY(save(record));
+    crash_point("merge sealed");
+    return finish_sealed_under(record);
+}
+
+// A daemon that died over it has left the record sealed. Whether the head was written to since, by
+// a VM that was started then, its stamp tells; such a one is merged anew.
+Result<> Volume::finish_sealed(VolumeRecord& record) {
+    if (!record.merge || record.merge->seal.empty()) return {};
+    const auto top = path_of(record.merge->top);
+    const auto stamp = change_stamp(top);
+    if (stamp.empty()) return finish_sealed_under(record);
+    const auto guard = WriteGuard::take(top);
+    if (guard && stamp == record.merge->seal && change_stamp(top) == stamp)
+        return finish_sealed_under(record);
+    if (!guard && guard.error().kind() != ErrorKind::conflict)
+        return std::unexpected(guard.error());
+    record.merge->seal.clear();
+    return save(record);
+}
+
+// Nobody can write to the head now, or it is gone.
+Result<> Volume::finish_sealed_under(VolumeRecord& record) {
+    if (!record.find_file(record.merge->top)->adopted) {
+        UNDERSTUDY_TRY(remove_file(path_of(record.merge->top)));
+        UNDERSTUDY_TRY(sync_path(directory_));
+        crash_point("merged head deleted");
+    }
     return finish_pending(record);
 }
 

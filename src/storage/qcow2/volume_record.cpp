@@ -15,11 +15,12 @@ using nlohmann::json;
 
 constexpr int kVersion = 1;
 
-constexpr std::array<std::pair<LayerRole, std::string_view>, 6> kRoles{{
+constexpr std::array<std::pair<LayerRole, std::string_view>, 7> kRoles{{
     {LayerRole::snapshot, "snapshot"},
     {LayerRole::unnamed, "unnamed"},
     {LayerRole::head, "head"},
     {LayerRole::drill, "drill"},
+    {LayerRole::successor, "successor"},
     {LayerRole::prepared, "prepared"},
     {LayerRole::incoming, "incoming"},
 }};
@@ -158,6 +159,7 @@ std::string write_record(const VolumeRecord& record) {
     if (record.merge)
         out["merge"] = {
             {"base", record.merge->base}, {"top", record.merge->top}, {"live", record.merge->live}};
+    if (record.merge && !record.merge->seal.empty()) out["merge"]["seal"] = record.merge->seal;
     // A name that is not UTF-8 is only a label: it must not make the volume unwritable.
     return out.dump(2, ' ', false, json::error_handler_t::replace) + "\n";
 }
@@ -177,7 +179,8 @@ Result<VolumeRecord> read_record(std::string_view text) {
         if (in.contains("merge"))
             record.merge = PendingMerge{.base = in["merge"].at("base").get<std::string>(),
                                         .top = in["merge"].at("top").get<std::string>(),
-                                        .live = in["merge"].at("live").get<bool>()};
+                                        .live = in["merge"].at("live").get<bool>(),
+                                        .seal = in["merge"].value("seal", std::string())};
         check(record);
         return record;
     } catch (const std::exception& problem) {  // nlohmann's own, and those thrown above

@@ -12,12 +12,13 @@
 namespace understudy::qcow2 {
 
 enum class LayerRole {
-    snapshot,  // frozen; holds VolumeLayer::snapshot
-    unnamed,   // frozen; its snapshot was removed, but layers above still need it
-    head,      // written to by the VM
-    drill,     // written to by a rehearsal; thrown away afterwards
-    prepared,  // the future head while snapshot VolumeLayer::snapshot is being taken
-    incoming,  // being received; becomes VolumeLayer::snapshot
+    snapshot,   // frozen; holds VolumeLayer::snapshot
+    unnamed,    // frozen; its snapshot was removed, but layers above still need it
+    head,       // written to by the VM
+    drill,      // written to by a rehearsal; thrown away afterwards
+    successor,  // the future head while the VM is rolled back to VolumeLayer::snapshot
+    prepared,   // the future head while snapshot VolumeLayer::snapshot is being taken
+    incoming,   // being received; becomes VolumeLayer::snapshot
 };
 
 struct VolumeLayer {
@@ -37,6 +38,8 @@ struct PendingMerge {
     std::string base;
     std::string top;
     bool live = false;  // a hypervisor was asked to do it
+    // Not empty: base holds all of top, a head, as it was at this stamp (Volume::merge_offline).
+    std::string seal = {};
 };
 
 // What a volume consists of: the content of its volume.json, the driver's only truth.

@@ -25,7 +25,8 @@ VolumeRecord sample() {
     record.layers.push_back(layer("c.qcow2", "b.qcow2", LayerRole::head));
     record.layers.push_back(layer("d.qcow2", "b.qcow2", LayerRole::incoming));
     record.layers.back().base = record.layers[1].snapshot;
-    record.merge = PendingMerge{.base = "/disks/a b.qcow2", .top = "b.qcow2", .live = true};
+    record.merge =
+        PendingMerge{.base = "/disks/a b.qcow2", .top = "b.qcow2", .live = true, .seal = "7.5"};
     return record;
 }
 
@@ -40,6 +41,7 @@ TEST(Qcow2VolumeRecord, survives_being_written_and_read) {
     EXPECT_TRUE(read->layers[0].adopted);
     EXPECT_EQ(read->layers[3].base, record.layers[1].snapshot);
     EXPECT_TRUE(read->merge->live);
+    EXPECT_EQ(read->merge->seal, "7.5");
 }
 
 TEST(Qcow2VolumeRecord, a_finished_merge_puts_the_base_where_the_top_was) {

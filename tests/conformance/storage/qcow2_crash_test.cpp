@@ -246,7 +246,9 @@ Scenario rolling_back() {
                 return scene;
             },
             [](Qcow2Fixture& fixture, Scene& scene) {
-                must(fixture.pool().activate(scene.volume, scene.ids[0], ActivationKind::rollback));
+                auto& pool = fixture.pool();
+                must(pool.activate(scene.volume, scene.ids[0], ActivationKind::rollback));
+                must(pool.activate(scene.volume, scene.ids[0], ActivationKind::promote));
             }};
 }
 

@@ -44,6 +44,14 @@ TEST_P(StorageConformance, a_promoted_volume_takes_snapshots_and_receives) {
     EXPECT_EQ(bytes_in(list_changes(pool(), volume, first, taken), model::ExtentKind::data), 4096U);
 }
 
+// As a task does it, whose VM is then defined with the new head.
+ports::DiskSource roll_back(ports::StoragePool& pool, const VolumeId& volume,
+                            const SnapshotId& id) {
+    const auto made = must(pool.activate(volume, id, ActivationKind::rollback));
+    EXPECT_EQ(must(pool.activate(volume, id, ActivationKind::promote)), made);
+    return made;
+}
+
 TEST_P(StorageConformance, rolling_back_throws_away_what_was_written_since) {
     GuestDisk disk(fixture(), "disk", kDiskSize);
     disk.run({write_op(0, 4096, 1)});
@@ -52,19 +60,47 @@ TEST_P(StorageConformance, rolling_back_throws_away_what_was_written_since) {
     const auto second = disk.take();
     disk.run({write_op(0, 4096, 3)});
     const auto traces = fixture().traces(disk.id()).size();
-    const auto head = must(pool().activate(disk.id(), first, ActivationKind::rollback));
+    const auto head = roll_back(pool(), disk.id(), first);
     EXPECT_EQ(disk.head(), head);
-    EXPECT_EQ(must(pool().activate(disk.id(), first, ActivationKind::rollback)), head);
+    EXPECT_EQ(roll_back(pool(), disk.id(), first), head);
     EXPECT_TRUE(fixture().read_disk(head) == disk.contents()[first]);
     EXPECT_EQ(fixture().traces(disk.id()).size(), traces) << "the old head is gone";
     expect_snapshots(pool(), disk.id(), disk.contents());
     disk.run({write_op(0, 4096, 4)});
-    const auto again = must(pool().activate(disk.id(), first, ActivationKind::rollback));
+    const auto again = roll_back(pool(), disk.id(), first);
     EXPECT_TRUE(fixture().read_disk(again) == disk.contents()[first]) << "also a second time";
-    const auto forward = must(pool().activate(disk.id(), second, ActivationKind::rollback));
+    const auto forward = roll_back(pool(), disk.id(), second);
     EXPECT_TRUE(fixture().read_disk(forward) == disk.contents()[second]);
     EXPECT_EQ(error_of(pool().activate(disk.id(), first, ActivationKind::promote)),
               ErrorKind::conflict);
+}
+
+TEST_P(StorageConformance, a_rollback_that_the_vm_was_not_defined_with_changes_nothing) {
+    GuestDisk disk(fixture(), "disk", kDiskSize);
+    disk.run({write_op(0, 4096, 1)});
+    const auto first = disk.take();
+    disk.run({write_op(0, 4096, 2)});
+    const auto second = disk.take();
+    disk.run({write_op(0, 4096, 3)});
+    const auto head = disk.head();
+    const auto present = fixture().read_disk(head);
+    const auto traces = fixture().traces(disk.id());
+    const auto made = must(pool().activate(disk.id(), first, ActivationKind::rollback));
+    fixture().crash();
+    EXPECT_EQ(must(pool().activate(disk.id(), first, ActivationKind::rollback)), made);
+    EXPECT_EQ(disk.head(), head) << "the VM is still defined with it";
+    must(pool().adopt(disk.id(), kLabel, head));
+    EXPECT_TRUE(fixture().read_disk(head) == present);
+    must(pool().remove_snapshot(disk.id(), second));  // merged under the present head
+    disk.contents().erase(second);
+    expect_snapshots(pool(), disk.id(), disk.contents());
+    EXPECT_TRUE(fixture().read_disk(disk.head()) == present);
+    for (int repeat = 0; repeat < 2; ++repeat) must(pool().deactivate(disk.id(), made));
+    EXPECT_LT(fixture().traces(disk.id()).size(), traces.size());
+    EXPECT_EQ(error_of(pool().deactivate(disk.id(), disk.head())), ErrorKind::refused);
+    EXPECT_EQ(error_of(pool().adopt(disk.id(), kLabel, made)), ErrorKind::conflict);
+    EXPECT_TRUE(fixture().read_disk(disk.head()) == present);
+    expect_snapshots(pool(), disk.id(), disk.contents());
 }
 
 TEST_P(StorageConformance, a_drill_leaves_no_trace) {

@@ -174,6 +174,24 @@ TEST_P(StorageConformance, preparing_and_committing_may_be_repeated) {
     EXPECT_EQ(error_of(pool().cancel_snapshot(disk.id(), id)), ErrorKind::conflict);
 }
 
+TEST_P(StorageConformance, a_prepared_overlay_has_the_size_that_was_asked_for_last) {
+    GuestDisk disk(fixture(), "disk", kDiskSize);
+    disk.run({write_op(0, 4096, 1)});
+    const auto id = SnapshotId::random();
+    must(pool().prepare_snapshot(disk.id(), id, kDiskSize));
+    fixture().crash();
+    const auto grown = kDiskSize + base::MiB(1);
+    fixture().resize(disk.head(), grown);  // before the VM was switched
+    const auto overlay = must(pool().prepare_snapshot(disk.id(), id, grown));
+    EXPECT_EQ(fixture().read_disk(overlay).size(), grown.count());
+    EXPECT_EQ(must(pool().prepare_snapshot(disk.id(), id, grown)), overlay);
+    fixture().guest(overlay, {write_op(0, 4096, 2)});  // the VM has switched
+    EXPECT_EQ(error_of(pool().prepare_snapshot(disk.id(), id, kDiskSize)), ErrorKind::conflict);
+    must(pool().commit_snapshot(disk.id(), id));
+    EXPECT_EQ(fixture().read_disk(disk.head())[0], std::byte{2});
+    EXPECT_EQ(must(pool().stat(disk.id(), id)).size, grown);
+}
+
 TEST_P(StorageConformance, a_cancelled_snapshot_leaves_no_trace) {
     GuestDisk disk(fixture(), "disk", kDiskSize);
     const auto before = fixture().traces(disk.id());
