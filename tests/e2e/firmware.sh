@@ -63,13 +63,16 @@ for key in tpm "$hostdev"; do
     grep -q "$key" "$work/info" || fail "readiness does not name $key: $(cat "$work/info")"
 done
 
-redefine "s#<target dev='vdb' bus='virtio'/>#&<shareable/>#"
+# Only a raw disk can be shared: libvirt refuses to define any other.
+truncate -s 16M "$work/prod/shared.raw"
+redefine "s#</devices>#<disk type='file' device='disk'><driver name='qemu' type='raw'/>\
+<source file='$work/prod/shared.raw'/><target dev='vdc' bus='virtio'/><shareable/></disk></devices>#"
 code=0
 us prod vm snapshot create web1 shared >"$work/refusal" 2>&1 || code=$?
 [ "$code" = 1 ] || fail "exit code $code for a shared disk"
-grep -q 'vdb: it is shared' "$work/refusal" || fail "which disk and why: $(cat "$work/refusal")"
+grep -q 'vdc: it is shared' "$work/refusal" || fail "which disk and why: $(cat "$work/refusal")"
 ! us prod vm snapshot info web1 shared >/dev/null 2>&1 || fail "half a snapshot is listed"
-redefine "/<shareable.>/d"
+redefine "/<disk/{:a;N;/<.disk>/!ba;/<shareable.>/d}" # the whole element
 
 us prod -y vm snapshot rollback web1 two # a rollback needs no leave for what is at home
 printf 'later' | dd of="$variables" bs=1 seek=4096 conv=notrunc status=none
