@@ -149,7 +149,10 @@ Result<ports::DiskSource> MemoryPool::activate(const VolumeId& id, const Snapsho
     }
     const auto* head = volume.find(Role::head);
     const bool promote = kind == ports::ActivationKind::promote;
-    if (auto* made = promote ? volume.find(Role::successor, snapshot) : nullptr) {
+    Layer* made = nullptr;  // the newest: a VM may have run on an earlier one
+    for (auto& layer : volume.layers)
+        if (layer.role == Role::successor && layer.snapshot == snapshot) made = &layer;
+    if (promote && made) {
         UNDERSTUDY_TRY(check_replaceable(volume));
         const auto source = source_of(*made);
         volume.succeed(*made);
@@ -162,9 +165,7 @@ Result<ports::DiskSource> MemoryPool::activate(const VolumeId& id, const Snapsho
         return fail(Error(ErrorKind::conflict, "volume " + id.text() + " has a head")
                         .advising("Roll back instead; that throws away what it holds beyond its "
                                   "snapshots."));
-    for (const auto& layer : volume.layers)
-        if (layer.role == Role::successor && layer.snapshot == snapshot && !layer.written)
-            return source_of(layer);
+    if (made && !made->written) return source_of(*made);
     if (!promote) UNDERSTUDY_TRY(check_replaceable(volume));
     auto overlay =
         state_->overlay_on(id, *onto, onto->size, promote ? Role::head : Role::successor, snapshot);

@@ -20,6 +20,14 @@ Result<bool> is_untouched(const std::string& path) {
     return !extent->has_value();
 }
 
+// A VM may have run on an earlier one.
+const VolumeLayer* newest_successor(const VolumeRecord& record, const SnapshotId& id) {
+    const VolumeLayer* newest = nullptr;
+    for (const auto& layer : record.layers)
+        if (layer.role == LayerRole::successor && layer.snapshot == id) newest = &layer;
+    return newest;
+}
+
 }  // namespace
 
 Result<ports::DiskSource> Volume::activate(const SnapshotId& id, ports::ActivationKind kind) {
@@ -41,7 +49,7 @@ Result<ports::DiskSource> Volume::activate(const SnapshotId& id, ports::Activati
     const auto* head = record->find(LayerRole::head);
     const bool made_for_it = head && head->snapshot == id && head->parent == onto.file;
     if (kind == ports::ActivationKind::promote) {
-        if (const auto* next = record->find(LayerRole::successor, id))
+        if (const auto* next = newest_successor(*record, id))
             return settle_rollback(*record, std::string(next->file));
         if (made_for_it) {
             const auto source = source_of(*head);
@@ -59,9 +67,11 @@ Result<ports::DiskSource> Volume::activate(const SnapshotId& id, ports::Activati
         if (!fresh) return std::unexpected(std::move(fresh.error()));
         if (*fresh) return source_of(*head);
     }
-    auto reused = untouched(*record, LayerRole::successor, id);
-    if (!reused) return std::unexpected(std::move(reused.error()));
-    if (*reused) return source_of(**reused);
+    if (const auto* next = newest_successor(*record, id); next && !in_use_by_qemu(path_of(*next))) {
+        auto fresh = is_untouched(path_of(*next));
+        if (!fresh) return std::unexpected(std::move(fresh.error()));
+        if (*fresh) return source_of(*next);
+    }
     UNDERSTUDY_TRY(check_replaceable(*record));
     return make_head(*record, onto, LayerRole::successor);
 }

@@ -75,6 +75,20 @@ TEST_P(StorageConformance, rolling_back_throws_away_what_was_written_since) {
               ErrorKind::conflict);
 }
 
+TEST_P(StorageConformance, of_two_rollbacks_to_one_snapshot_the_newer_head_is_promoted) {
+    GuestDisk disk(fixture(), "disk", kDiskSize);
+    disk.run({write_op(0, 4096, 1)});
+    const auto id = disk.take();
+    disk.run({write_op(0, 4096, 2)});
+    const auto older = must(pool().activate(disk.id(), id, ActivationKind::rollback));
+    fixture().guest(older, {write_op(0, 4096, 3)});  // a VM ran on it
+    const auto newer = must(pool().activate(disk.id(), id, ActivationKind::rollback));
+    EXPECT_NE(newer, older);
+    EXPECT_EQ(must(pool().activate(disk.id(), id, ActivationKind::promote)), newer);
+    EXPECT_EQ(disk.head(), newer);
+    EXPECT_TRUE(fixture().read_disk(newer) == disk.contents()[id]);
+}
+
 TEST_P(StorageConformance, a_rollback_that_the_vm_was_not_defined_with_changes_nothing) {
     GuestDisk disk(fixture(), "disk", kDiskSize);
     disk.run({write_op(0, 4096, 1)});
