@@ -31,17 +31,6 @@ Result<> let_go_of_peers(Work& work) {
     return {};
 }
 
-// A snapshot that was cut off half-way comes first: it has volumes and layers that only its task
-// knows.
-Result<> check_idle(Work& work, const VmId& vm) {
-    auto active = work.site().catalog.tasks({vm, true, 1000});
-    if (!active) return std::unexpected(std::move(active.error()));
-    for (const auto& task : *active)
-        if (task.kind == "snapshot_create" && !task.step.empty())
-            return fail(ErrorKind::conflict, fmt::format("'{}' is not finished", task.title));
-    return {};
-}
-
 // The VM's writes must be where they are about to be merged.
 Result<> check_heads(Work& work) {
     auto& site = work.site();
@@ -66,7 +55,7 @@ Result<> merge_all(Work& work) {
     if (!vm) return std::unexpected(std::move(vm.error()));
     if (!*vm) return {};  // an earlier attempt got as far as the last line of `forget`
     // Between two attempts other tasks of this VM may have run.
-    UNDERSTUDY_TRY(check_idle(work, id));
+    UNDERSTUDY_TRY(check_no_snapshot_is_half_done(work.site(), id));
     UNDERSTUDY_TRY(let_go_of_peers(work));
     UNDERSTUDY_TRY(check_heads(work));
     auto snapshots = catalog.snapshots(id);

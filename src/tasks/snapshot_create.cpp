@@ -36,7 +36,9 @@ Result<> check_disks(const ports::VmDescription& described) {
     return {};
 }
 
-Result<Subject> subject_of(Work& work) {
+enum class Must { own, only_know };
+
+Result<Subject> subject_of(Work& work, Must must = Must::own) {
     auto& site = work.site();
     const auto id = id_in<VmId>(work.arguments(), "vm");
     auto described = site.hypervisor.describe(id);
@@ -47,8 +49,9 @@ Result<Subject> subject_of(Work& work) {
     if (*known) {
         subject.vm = std::move(**known);
         const auto& ownership = subject.vm.ownership;
-        UNDERSTUDY_TRY(engine::may_start(ownership, site.cluster.id, subject.vm.name,
-                                         cluster_name(site, ownership.owner)));
+        if (must == Must::own)
+            UNDERSTUDY_TRY(engine::may_start(ownership, site.cluster.id, subject.vm.name,
+                                             cluster_name(site, ownership.owner)));
     } else {
         subject.vm.id = id;
         subject.vm.ownership = engine::adopted_by(site.cluster.id);
@@ -159,6 +162,7 @@ Result<> plan(Work& work) {
     }
     work.memo()["disks"] = disks;
     work.memo()["former"] = subject->vm.disks;
+    work.memo()["epoch"] = subject->vm.ownership.epoch;
     return {};
 }
 
@@ -294,7 +298,7 @@ Result<model::Snapshot> snapshot_to_publish(Work& work, const Subject& subject) 
     made.vm = subject.vm.id;
     made.name = text_in(work.arguments(), "name");
     made.parent = subject.vm.head_parent;
-    made.epoch = subject.vm.ownership.epoch;
+    made.epoch = number_in(work.memo(), "epoch", subject.vm.ownership.epoch);
     made.origin = work.site().cluster.id;
     auto taken = base::parse_time(text_in(work.memo(), "taken"));
     if (!taken) return std::unexpected(std::move(taken.error()));
@@ -318,7 +322,8 @@ Result<> publish(Work& work) {
     auto done_before = site.catalog.find_snapshot(id);
     if (!done_before) return std::unexpected(std::move(done_before.error()));
     if (!*done_before) {
-        auto subject = subject_of(work);
+        // Superseded since the moment: what was written before it is kept all the same.
+        auto subject = subject_of(work, Must::only_know);
         if (!subject) return std::unexpected(std::move(subject.error()));
         auto nvram = site.hypervisor.read_nvram(subject->vm.id);
         if (!nvram) return fail(std::move(nvram.error()).during("read the UEFI variables"));

@@ -72,6 +72,8 @@ Result<> check(Work& work) {
 // Until the VM is on it, the snapshot must stay.
 Result<> hold(Work& work) {
     UNDERSTUDY_TRY(check(work));
+    UNDERSTUDY_TRY(
+        check_no_snapshot_is_half_done(work.site(), id_in<VmId>(work.arguments(), "vm")));
     return hold_for_task(work, id_in<SnapshotId>(work.arguments(), "snapshot"));
 }
 
@@ -166,6 +168,9 @@ Result<> settle(Work& work) {
         work.log("the VM has other disks again: another rollback came after this one");
         return let_go_for_task(work, snapshot->id);
     }
+    const auto former = work.memo().value("former", vm->disks);
+    work.memo()["former"] = former;
+    UNDERSTUDY_TRY(work.save_memo());
     vm->disks = vm_disks(snapshot->disks);
     vm->head_parent = snapshot->id;
     UNDERSTUDY_TRY(site.catalog.save_vm(*vm));
@@ -176,6 +181,7 @@ Result<> settle(Work& work) {
             (*pool)->activate(head.disk->volume, snapshot->id, ports::ActivationKind::promote);
         if (!settled) return std::unexpected(std::move(settled.error()).during(head.disk->target));
     }
+    UNDERSTUDY_TRY(forget_unused(site, vm->id, former));  // of disks that came later
     work.result()["rolled_back_to"] = snapshot->name;
     return let_go_for_task(work, snapshot->id);
 }

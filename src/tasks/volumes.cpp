@@ -130,6 +130,8 @@ Result<> follow_heads(Work& work, const VmId& vm, const std::vector<model::Snaps
         auto pool = work.site().pool(disk.pool);
         if (!pool) return std::unexpected(std::move(pool.error()));
         auto head = (*pool)->head(disk.volume);
+        if (!head && head.error().kind() != ErrorKind::not_found)
+            return std::unexpected(std::move(head.error()));
         if (!head || !*head) continue;
         for (const auto& defined : (*described)->disks)
             if (defined.target == text_in(*known, "target") &&
@@ -298,6 +300,15 @@ Result<std::vector<std::string>> define_from_snapshot(Work& work, const model::S
     auto defined = site.hypervisor.define(adapted->domain_xml);
     if (!defined) return std::unexpected(std::move(defined.error()).during("define the VM"));
     return std::move(adapted->changes);
+}
+
+Result<> check_no_snapshot_is_half_done(Site& site, const VmId& vm) {
+    auto active = site.catalog.tasks({vm, true, 1000});
+    if (!active) return std::unexpected(std::move(active.error()));
+    for (const auto& task : *active)
+        if (task.kind == "snapshot_create" && !task.step.empty())
+            return fail(ErrorKind::conflict, fmt::format("'{}' is not finished", task.title));
+    return {};
 }
 
 Result<> hold_for_task(Work& work, const SnapshotId& id) {

@@ -65,6 +65,10 @@ Result<std::vector<std::string>> define_from_snapshot(Work& work, const model::S
                                                       const ClusterId& owner,
                                                       const std::vector<std::string>& accepted);
 
+// A snapshot that was cut off half-way comes first: it has volumes and layers, on which the VM may
+// be already, that only its task knows. conflict until it has ended.
+Result<> check_no_snapshot_is_half_done(Site& site, const VmId& vm);
+
 // Keeps a snapshot for as long as a task needs it; both idempotent.
 Result<> hold_for_task(Work& work, const SnapshotId& id);
 Result<> let_go_for_task(Work& work, const SnapshotId& id);

@@ -230,6 +230,7 @@ void Actions::roll_back() {
     const auto& on = world_.chance().pick(owned);
     const auto snapshots = got(on.cluster->catalog().snapshots(on.vm));
     if (snapshots.empty() || !on.cluster->alive() || on.cluster->busy()) return;
+    if (on.cluster->hypervisor().disks(on.vm).empty()) return;  // promoted, not yet defined
     const auto& snapshot = world_.chance().pick(snapshots);
     world_.say(*on.cluster, on.name + " is stopped");
     on.cluster->stop_vm(on.vm);

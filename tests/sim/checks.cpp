@@ -197,7 +197,10 @@ void check_settled(World& world) {
         check_no_work_left(world, *cluster);
         check_pool(world, *cluster);
         for (const auto& vm : cluster->machines()) {
-            check_guest(world, *cluster, vm, true);
+            // A superseded one may be stuck in a rollback that may not go on.
+            const auto known = got(cluster->catalog().find_vm(vm.id));
+            check_guest(world, *cluster, vm,
+                        !known || known->ownership.phase == model::Phase::owned);
             if (vm.state == ports::VmState::running && !world.released.contains(vm.id) &&
                 ++running[vm.id] > 1)
                 world.broken(fmt::format("promise 3: {} runs on more than one cluster", vm.name));
