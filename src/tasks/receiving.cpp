@@ -466,12 +466,23 @@ Result<> Receiving::publish(const model::Transfer& transfer) {
 }
 
 Result<> Receiving::discard(const model::Transfer& transfer) {
-    for (const auto& disk : transfer.request.snapshot.disks) {
+    const auto& snapshot = transfer.request.snapshot;
+    for (const auto& disk : snapshot.disks) {
+        auto pool = site_.pool(disk.pool);
+        if (!pool) return std::unexpected(std::move(pool.error()));
+        auto published = pool_has(**pool, disk.volume, snapshot.id);
+        if (!published) return std::unexpected(std::move(published.error()));
+        if (*published) {  // by a commit that was cut off before the catalog had it
+            UNDERSTUDY_TRY((*pool)->remove_snapshot(disk.volume, snapshot.id));
+            continue;
+        }
         auto incoming = open_disk(transfer, disk);
         if (!incoming && incoming.error().kind() == ErrorKind::conflict) continue;
         if (!incoming) return std::unexpected(std::move(incoming.error()));
         UNDERSTUDY_TRY((*incoming)->discard());
     }
+    UNDERSTUDY_TRY(
+        forget_unused(site_, transfer.request.vm, vm_disks(snapshot.disks), transfer.id));
     return site_.catalog.remove_transfer(transfer.id);
 }
 

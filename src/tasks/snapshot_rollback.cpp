@@ -153,6 +153,19 @@ Result<bool> is_defined_with(Work& work, const std::vector<MadeHead>& made) {
     });
 }
 
+// Heads that the VM is not defined with; one that a later rollback made its own is left to that.
+Result<> drop_heads(Work& work, const std::vector<MadeHead>& made) {
+    for (const auto& head : made) {
+        auto pool = work.site().pool(head.disk->pool);
+        if (!pool) continue;
+        auto undone = (*pool)->deactivate(head.disk->volume, head.source);
+        if (!undone && undone.error().kind() != ErrorKind::not_found &&
+            undone.error().kind() != ErrorKind::refused)
+            return std::unexpected(std::move(undone.error()).during(head.disk->target));
+    }
+    return {};
+}
+
 // The catalog first: until the pools have the new heads no snapshot can be taken of them, which
 // would get a wrong parent.
 Result<> settle(Work& work) {
@@ -165,7 +178,8 @@ Result<> settle(Work& work) {
     auto defined = is_defined_with(work, made);
     if (!defined) return std::unexpected(std::move(defined.error()));
     if (!made.empty() && !*defined) {
-        work.log("the VM has other disks again: another rollback came after this one");
+        work.log("the VM has other disks again: its new ones are not used");
+        UNDERSTUDY_TRY(drop_heads(work, made));
         return let_go_for_task(work, snapshot->id);
     }
     const auto former = work.memo().value("former", vm->disks);
@@ -188,7 +202,6 @@ Result<> settle(Work& work) {
 
 // New heads that the VM was not defined with go. Once it is, there is only the way forward.
 Result<> take_back(Work& work) {
-    auto& site = work.site();
     auto snapshot = snapshot_of(work);
     if (!snapshot && snapshot.error().kind() == ErrorKind::not_found) return {};
     if (!snapshot) return std::unexpected(std::move(snapshot.error()));
@@ -200,13 +213,7 @@ Result<> take_back(Work& work) {
         work.log("the VM had its new disks already: the rollback is complete");
         return {};
     }
-    for (const auto& head : made) {
-        auto pool = site.pool(head.disk->pool);
-        if (!pool) continue;
-        auto undone = (*pool)->deactivate(head.disk->volume, head.source);
-        if (!undone && undone.error().kind() != ErrorKind::not_found)
-            return std::unexpected(std::move(undone.error()).during(head.disk->target));
-    }
+    UNDERSTUDY_TRY(drop_heads(work, made));
     UNDERSTUDY_TRY(let_go_for_task(work, snapshot->id));
     work.memo().erase(kMade);
     work.begin_again();

@@ -198,7 +198,8 @@ Result<> remove_from_volumes(Work& work, const VmId& vm,
     return forget_unused(work.site(), vm, vm_disks(disks));
 }
 
-Result<> forget_unused(Site& site, const VmId& id, const std::vector<model::VmDisk>& disks) {
+Result<> forget_unused(Site& site, const VmId& id, const std::vector<model::VmDisk>& disks,
+                       std::optional<TransferId> ending) {
     std::set<VolumeId> used;
     auto known = known_disks(site, id);
     if (!known) return std::unexpected(std::move(known.error()));
@@ -206,7 +207,8 @@ Result<> forget_unused(Site& site, const VmId& id, const std::vector<model::VmDi
     auto transfers = site.catalog.transfers();
     if (!transfers) return std::unexpected(std::move(transfers.error()));
     for (const auto& transfer : *transfers)
-        for (const auto& disk : transfer.request.snapshot.disks) used.insert(disk.volume);
+        if (transfer.id != ending)
+            for (const auto& disk : transfer.request.snapshot.disks) used.insert(disk.volume);
     for (const auto& disk : disks) {
         if (used.contains(disk.volume)) continue;
         auto pool = site.pool(disk.pool);

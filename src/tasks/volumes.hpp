@@ -37,7 +37,9 @@ Result<> remove_from_volumes(Work& work, const VmId& vm,
 // Forgets those of the VM's volumes that no snapshot, no transfer and the VM itself do not refer to
 // any more: of a disk that was unplugged, or whose first snapshot failed. One with a head stays a
 // disk, with all that its guest wrote; what was received for a replica goes.
-Result<> forget_unused(Site& site, const VmId& vm, const std::vector<model::VmDisk>& disks);
+// `ending` is a transfer that does not count any more.
+Result<> forget_unused(Site& site, const VmId& vm, const std::vector<model::VmDisk>& disks,
+                       std::optional<TransferId> ending = {});
 
 // Writable heads on a snapshot, one per disk.
 Result<std::vector<ports::DiskSwitch>> activate_disks(Site& site,

@@ -338,12 +338,11 @@ TEST_F(Scenario, a_snapshot_whose_vm_is_superseded_after_the_moment_is_kept) {
 
 TEST_F(Scenario, what_came_of_a_vm_that_was_released_goes_in_the_end) {
     const auto first = taken(a, vm, "first");
-    send(a, vm, first);
-    b.die_at("incoming.flush", true);
+    const auto cut_off = send(a, vm, first);
+    b.die_at("catalog.publish_snapshot");
     a.run_all();
     b.start();
-    const auto tasks = *a.catalog().tasks({vm, true, 10});
-    ASSERT_TRUE(a.catalog().request_cancel(tasks.front().id, world.clock().now()));
+    ASSERT_TRUE(a.catalog().request_cancel(cut_off, world.clock().now())) << state(a, cut_off);
     world.connected = false;
     a.run_all();
     a.queue("release", vm, "release", {});
