@@ -66,7 +66,8 @@ done
 # Only a raw disk can be shared: libvirt refuses to define any other.
 truncate -s 16M "$work/prod/shared.raw"
 redefine "s#</devices>#<disk type='file' device='disk'><driver name='qemu' type='raw'/>\
-<source file='$work/prod/shared.raw'/><target dev='vdc' bus='virtio'/><shareable/></disk></devices>#"
+<source file='$work/prod/shared.raw'/><target dev='vdc' bus='virtio'/>\
+<shareable/></disk></devices>#"
 code=0
 us prod vm snapshot create web1 shared >"$work/refusal" 2>&1 || code=$?
 [ "$code" = 1 ] || fail "exit code $code for a shared disk"
