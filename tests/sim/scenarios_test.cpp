@@ -254,6 +254,19 @@ TEST_F(Scenario, a_rollback_waits_for_a_snapshot_that_was_cut_off_after_its_mome
     EXPECT_EQ(state(a, again), "succeeded");
 }
 
+TEST_F(Scenario, a_snapshot_waits_for_a_rollback_that_was_cut_off_after_it_defined_the_vm) {
+    const auto first = taken(a, vm, "first");
+    a.stop_vm(vm);
+    const auto task = roll_back(a, vm, first);
+    snapshot(a, vm, "second");
+    const auto second = last_;
+    a.die_at("hypervisor.define", true);
+    a.run_all();
+    restart(a);
+    EXPECT_EQ(state(a, task), "succeeded");
+    EXPECT_TRUE(lists(a, second));
+}
+
 TEST_F(Scenario, a_snapshot_stays_while_a_rollback_to_it_is_half_done) {
     const auto first = taken(a, vm, "first");
     a.stop_vm(vm);
