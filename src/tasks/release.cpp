@@ -48,6 +48,17 @@ Result<> check_heads(Work& work) {
     return {};
 }
 
+// A stopped VM may be defined with a layer that is merged away already: also a release that is
+// cancelled there goes on to where the VM can start.
+Result<> finish_merge(Work& work) {
+    if (!work.memo().contains("merging")) return {};
+    const auto interrupted = work.memo().at("merging").get<model::Snapshot>();
+    auto listed = work.site().catalog.find_snapshot(interrupted.id);
+    if (!listed) return std::unexpected(std::move(listed.error()));
+    if (*listed) return {};
+    return remove_from_volumes(work, interrupted.vm, interrupted.disks, interrupted.id);
+}
+
 Result<> merge_all(Work& work) {
     auto& catalog = work.site().catalog;
     const auto id = id_in<VmId>(work.arguments(), "vm");
@@ -60,13 +71,7 @@ Result<> merge_all(Work& work) {
     UNDERSTUDY_TRY(check_heads(work));
     auto snapshots = catalog.snapshots(id);
     if (!snapshots) return std::unexpected(std::move(snapshots.error()));
-    if (work.memo().contains("merging")) {
-        const auto interrupted = work.memo().at("merging").get<model::Snapshot>();
-        auto listed = catalog.find_snapshot(interrupted.id);
-        if (!listed) return std::unexpected(std::move(listed.error()));
-        if (!*listed)
-            UNDERSTUDY_TRY(remove_from_volumes(work, id, interrupted.disks, interrupted.id));
-    }
+    UNDERSTUDY_TRY(finish_merge(work));
     for (const auto& snapshot : *snapshots) {
         UNDERSTUDY_TRY(work.checkpoint());
         work.memo()["merging"] = snapshot;
@@ -108,8 +113,8 @@ Kind release() {
     return Kind{
         "release",
         {{"let_go_of_peers", let_go_of_peers}, {"merge_all", merge_all}, {"forget", forget, true}},
-        nullptr,
-        false};
+        finish_merge,
+        true};
 }
 
 }  // namespace understudy::tasks

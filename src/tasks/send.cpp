@@ -231,7 +231,11 @@ Result<> record(Work& work) {
     done.snapshot_taken = snapshot->taken;
     done.sent = site.clock.now();
     done.readiness = work.memo().value("readiness", nlohmann::json::array()).dump();
-    UNDERSTUDY_TRY(record_replication(site, done));
+    // A peer that held nothing has lost what it was known to have, however new that was.
+    const bool held_nothing =
+        text_in(work.memo(), "kind") == "full" && !flag_in(work.arguments(), "full");
+    UNDERSTUDY_TRY(held_nothing ? site.catalog.save_replication(done)
+                                : record_replication(site, done));
     UNDERSTUDY_TRY(let_go(work));
     work.result()["kind"] = text_in(work.memo(), "kind");
     work.result()["readiness"] = work.memo().value("readiness", nlohmann::json::array());

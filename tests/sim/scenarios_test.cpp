@@ -207,6 +207,29 @@ TEST_F(Scenario, a_release_cut_off_destroys_no_snapshot_that_is_held_again) {
     EXPECT_EQ(state(a, task), "succeeded");
 }
 
+TEST_F(Scenario, a_release_that_is_cancelled_between_two_layers_leaves_a_vm_that_starts) {
+    taken(a, vm, "first");
+    a.stop_vm(vm);
+    const auto task = *a.queue("release", vm, "release", {});
+    a.die_at("pool.remove_snapshot", true);
+    a.run_all();
+    ASSERT_TRUE(a.catalog().request_cancel(task, world.clock().now()));
+    restart(a);
+    EXPECT_TRUE(a.start_vm(vm));
+}
+
+TEST_F(Scenario, an_older_snapshot_is_the_base_when_the_peer_has_lost_the_newer_one) {
+    const auto first = taken(a, vm, "first");
+    const auto second = taken(a, vm, "second");
+    sent(a, vm, second);
+    b.queue("replica_remove", vm, "remove replica", {});
+    b.run_all();
+    sent(a, vm, first);
+    remove(a, vm, first);
+    a.run_all();
+    EXPECT_TRUE(lists(a, first)) << "it is all that both have";
+}
+
 TEST_F(Scenario, a_release_waits_for_a_snapshot_that_was_cut_off) {
     taken(a, vm, "first");
     const auto release = *a.queue("release", vm, "release", {});
