@@ -10,7 +10,6 @@ namespace {
 
 using nlohmann::json;
 using ::testing::AnyOf;
-using ::testing::Each;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 

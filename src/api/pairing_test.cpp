@@ -51,7 +51,7 @@ TEST_F(NewPeer, is_a_cluster_of_its_own_with_a_name_of_its_own) {
     const std::vector peers{known};
     EXPECT_TRUE(check_new_peer(here_, peers, third_, std::string(64, 'f')));
     EXPECT_TRUE(check_new_peer(here_, peers, dr_, known.fingerprint));  // once more
-    const auto refused = [&](model::Cluster theirs, const char* why) {
+    const auto refused = [&](const model::Cluster& theirs, const char* why) {
         const auto result = check_new_peer(here_, peers, theirs, std::string(64, 'f'));
         ASSERT_FALSE(result);
         EXPECT_EQ(result.error().kind(), ErrorKind::refused);
