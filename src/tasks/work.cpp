@@ -47,6 +47,7 @@ void Work::progress(const model::Progress& progress) {
 
 bool Work::interrupted() {
     if (cancelled_ || stopping_()) return true;
+    if (cleaning_up_) return false;
     const auto now = site_.clock.monotonic();
     if (now - last_cancel_look_ < kCancelLookEvery) return false;
     last_cancel_look_ = now;
@@ -59,6 +60,11 @@ Result<> Work::checkpoint() {
     if (!interrupted()) return {};
     return fail(ErrorKind::cancelled,
                 stopping_() ? "the daemon is stopping" : "cancelled by the operator");
+}
+
+void Work::clean_up_begins() {
+    cleaning_up_ = true;
+    cancelled_ = false;
 }
 
 void Work::moved_on() {

@@ -39,6 +39,8 @@ public:
     Result<> save_memo();
     // The earlier attempts achieved something: attempts in vain are counted from here.
     void moved_on();
+    // From now on only a stop interrupts: the cancel that led to a clean-up must not end it too.
+    void clean_up_begins();
     // For a Kind's on_failure: what the steps made is undone, `task retry` begins with the first.
     void begin_again();
 
@@ -52,6 +54,7 @@ private:
     Duration last_progress_{-1000};
     Duration last_cancel_look_{-1000};
     bool cancelled_ = false;
+    bool cleaning_up_ = false;
 };
 
 // A step may be cut off anywhere and is then run again: it is idempotent.

@@ -141,6 +141,20 @@ TEST_F(Scenario, a_snapshot_that_is_cancelled_after_its_moment_is_complete) {
     taken(a, vm, "second");
 }
 
+TEST_F(Scenario, a_cancelled_live_removal_ends_with_its_layers_merged) {
+    const auto first = taken(a, vm, "first");
+    a.write(vm, "vda", 3, 2, 17);
+    const auto removed = remove(a, vm, first);
+    a.die_at("hypervisor.merge");
+    a.run_all();
+    ASSERT_TRUE(a.catalog().request_cancel(removed, world.clock().now()));
+    a.start();
+    world.clock().sleep(Duration(400'000));
+    a.run_one();
+    EXPECT_TRUE(a.task(removed).ended_already()) << "the cancel must not end its own clean-up";
+    EXPECT_EQ(a.task(removed).error.find("Clean-up"), std::string::npos) << a.task(removed).error;
+}
+
 TEST_F(Scenario, an_unplugged_disk_is_forgotten_with_its_last_snapshot) {
     const auto first = taken(a, vm, "first");
     a.unplug(vm, "vdb");
