@@ -141,6 +141,24 @@ TEST_F(Scenario, a_snapshot_that_is_cancelled_after_its_moment_is_complete) {
     taken(a, vm, "second");
 }
 
+TEST_F(Scenario, a_retry_of_a_snapshot_that_its_cancel_completed_leaves_the_vm_where_it_is) {
+    const auto task = snapshot(a, vm, "first");
+    a.die_at("hypervisor.snapshot", true);
+    a.run_all();
+    ASSERT_TRUE(a.catalog().request_cancel(task, world.clock().now()));
+    restart(a);
+    a.stop_vm(vm);
+    taken(a, vm, "second");
+    const auto before = a.hypervisor().disks(vm);
+    ASSERT_TRUE(a.catalog().retry_task(task, world.clock().now()));
+    a.run_all();
+    EXPECT_EQ(state(a, task), "succeeded");
+    const auto after = a.hypervisor().disks(vm);
+    ASSERT_EQ(after.size(), before.size());
+    for (std::size_t i = 0; i < after.size(); ++i)
+        EXPECT_EQ(after[i].source, before[i].source) << "switched back to a frozen layer";
+}
+
 TEST_F(Scenario, a_cancelled_live_removal_ends_with_its_layers_merged) {
     const auto first = taken(a, vm, "first");
     a.write(vm, "vda", 3, 2, 17);
