@@ -37,16 +37,19 @@ void StageHypervisor::record(const VmId& vm) {
 }
 
 // A location that the VM was switched to is no future head any more, whatever the VM is switched to
-// later. Also when the call ends in Killed.
+// later. Also when the call ends in Killed. While a call is under way another VM may have its
+// moment.
 class StageHypervisor::Switch {
 public:
     Switch(StageHypervisor& host, const VmId& vm, const std::vector<ports::DiskSwitch>& switches)
-        : host_(host), vm_(vm) {
+        : host_(host), vm_(vm), outer_(host.moment_), outer_targets_(host.moment_targets_) {
         host.begin_moment(vm, switches);
     }
     ~Switch() {
         for (const auto& disk : host_.disks(vm_))
             host_.locations_.prepared.erase(disk.source.location);
+        host_.moment_ = outer_;
+        host_.moment_targets_ = std::move(outer_targets_);
     }
     Switch(const Switch&) = delete;
     Switch& operator=(const Switch&) = delete;
@@ -54,6 +57,8 @@ public:
 private:
     StageHypervisor& host_;
     VmId vm_;
+    SnapshotId outer_;
+    std::vector<std::string> outer_targets_;
 };
 
 Result<model::Consistency> StageHypervisor::snapshot(const VmId& vm,
