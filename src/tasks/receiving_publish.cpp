@@ -1,6 +1,7 @@
 #include "engine/lineage.hpp"
 #include "engine/ownership.hpp"
 #include "tasks/receiving.hpp"
+#include "tasks/volumes.hpp"
 
 #include <fmt/format.h>
 
@@ -9,7 +10,6 @@
 // How a whole transfer becomes a snapshot of this cluster's catalog.
 
 namespace understudy::tasks {
-
 namespace {
 
 // Names are for people, and each side keeps and removes its own snapshots: one here may have the
@@ -49,8 +49,7 @@ Result<> Receiving::publish(const model::Transfer& transfer) {
     vm.id = request.vm;
     vm.name = request.vm_name;
     vm.ownership = engine::replica_of(request.ownership);
-    for (const auto& disk : request.snapshot.disks)
-        vm.disks.push_back({disk.target, disk.volume, disk.pool});
+    vm.disks = vm_disks(request.snapshot.disks);
     auto snapshot = request.snapshot;
     auto name = free_name(site_, snapshot);
     if (!name) return std::unexpected(std::move(name.error()));

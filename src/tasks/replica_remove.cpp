@@ -4,8 +4,6 @@
 
 #include <fmt/format.h>
 
-#include <set>
-
 // The catalog forgets the replica first, then its data goes: a snapshot that is listed is whole.
 
 namespace understudy::tasks {
@@ -37,19 +35,7 @@ Result<> unlist(Work& work) {
     return work.site().end_receiving(id, [&] { return catalog.remove_vm(id); });
 }
 
-// Volumes that the catalog names again: a retry that comes late finds a new replica in them.
-Result<std::set<VolumeId>> volumes_in_use(Site& site, const VmId& id) {
-    std::set<VolumeId> used;
-    auto known = known_disks(site, id);
-    if (!known) return std::unexpected(std::move(known.error()));
-    for (const auto& disk : *known) used.insert(disk.volume);
-    auto transfers = site.catalog.transfers();
-    if (!transfers) return std::unexpected(std::move(transfers.error()));
-    for (const auto& transfer : *transfers)
-        for (const auto& disk : transfer.request.snapshot.disks) used.insert(disk.volume);
-    return used;
-}
-
+// Not of volumes that the catalog names again: a retry that comes late finds a new replica in them.
 Result<> remove_data(Work& work) {
     const auto volumes = work.memo().value("volumes", nlohmann::json::object());
     auto used = volumes_in_use(work.site(), id_in<VmId>(work.arguments(), "vm"));

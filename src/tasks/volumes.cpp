@@ -198,8 +198,8 @@ Result<> remove_from_volumes(Work& work, const VmId& vm,
     return forget_unused(work.site(), vm, vm_disks(disks));
 }
 
-Result<> forget_unused(Site& site, const VmId& id, const std::vector<model::VmDisk>& disks,
-                       std::optional<TransferId> ending) {
+Result<std::set<VolumeId>> volumes_in_use(Site& site, const VmId& id,
+                                          std::optional<TransferId> ending) {
     std::set<VolumeId> used;
     auto known = known_disks(site, id);
     if (!known) return std::unexpected(std::move(known.error()));
@@ -209,8 +209,15 @@ Result<> forget_unused(Site& site, const VmId& id, const std::vector<model::VmDi
     for (const auto& transfer : *transfers)
         if (transfer.id != ending)
             for (const auto& disk : transfer.request.snapshot.disks) used.insert(disk.volume);
+    return used;
+}
+
+Result<> forget_unused(Site& site, const VmId& id, const std::vector<model::VmDisk>& disks,
+                       std::optional<TransferId> ending) {
+    auto used = volumes_in_use(site, id, ending);
+    if (!used) return std::unexpected(std::move(used.error()));
     for (const auto& disk : disks) {
-        if (used.contains(disk.volume)) continue;
+        if (used->contains(disk.volume)) continue;
         auto pool = site.pool(disk.pool);
         if (!pool) return std::unexpected(std::move(pool.error()));
         auto head = (*pool)->head(disk.volume);

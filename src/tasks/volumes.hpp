@@ -3,6 +3,7 @@
 #include "tasks/work.hpp"
 
 #include <optional>
+#include <set>
 #include <vector>
 
 namespace understudy::tasks {
@@ -34,10 +35,14 @@ Result<std::optional<ports::DiskDescription>> attached_disk(Site& site,
 Result<> remove_from_volumes(Work& work, const VmId& vm,
                              const std::vector<model::SnapshotDisk>& disks, const SnapshotId& id);
 
+// Volumes that the VM, its snapshots here or any transfer refer to; `ending` is a transfer that
+// does not count any more.
+Result<std::set<VolumeId>> volumes_in_use(Site& site, const VmId& vm,
+                                          std::optional<TransferId> ending = {});
+
 // Forgets those of the VM's volumes that no snapshot, no transfer and the VM itself do not refer to
 // any more: of a disk that was unplugged, or whose first snapshot failed. One with a head stays a
-// disk, with all that its guest wrote; what was received for a replica goes.
-// `ending` is a transfer that does not count any more.
+// disk, with all that its guest wrote; what was received for a replica goes. `ending` as above.
 Result<> forget_unused(Site& site, const VmId& vm, const std::vector<model::VmDisk>& disks,
                        std::optional<TransferId> ending = {});
 
