@@ -144,7 +144,7 @@ model::Capabilities House::capabilities() {
     answer.features = protocol::our_features();
     for (const auto& [name, pool] : site_.pools) {
         auto capacity = pool->capacity();
-        answer.pools.push_back({name, "qcow2", capacity ? capacity->total : ByteSize(),
+        answer.pools.push_back({name, pool->driver(), capacity ? capacity->total : ByteSize(),
                                 capacity ? capacity->free : ByteSize()});
     }
     return answer;

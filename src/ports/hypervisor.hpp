@@ -80,8 +80,12 @@ public:
     // One moment over all disks: switches every named disk of a running VM to its (already made)
     // overlay, atomically. Frozen through the guest agent when it answers within the limit
     // (`filesystem`), else `crash`; thaw always runs.
+    // When some disks are no overlays, `still` snapshots those: it is called before the switch,
+    // once, while the VM is paused and all that it wrote has reached its disks. A VM that ran goes
+    // on afterwards, whatever failed; only a crash of this process leaves it paused.
     virtual Result<model::Consistency> snapshot(const VmId&, const std::vector<DiskSwitch>&,
-                                                Duration freeze_limit) = 0;
+                                                Duration freeze_limit,
+                                                const std::function<Result<>()>& still) = 0;
     // Ends a freeze that a snapshot left behind whose daemon died; done when there is none.
     virtual Result<> thaw(const VmId&) = 0;
     // The same for a stopped VM: changes its definition, all disks in one step.

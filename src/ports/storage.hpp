@@ -18,8 +18,9 @@ using model::Extent;
 
 // What a driver can do, asked before use.
 struct StorageFeatures {
-    bool live_overlay = false;  // a running VM is snapshotted by switching to an overlay file
-    bool adopts_files = false;  // a user's own file can become a volume's bottom as it stands
+    // A snapshot is made by switching the VM to a new head. Without it the VM stays on its head,
+    // and take_snapshot makes the snapshot in the one moment.
+    bool live_overlay = false;
 };
 
 struct Capacity {
@@ -30,9 +31,16 @@ struct Capacity {
 // Where a hypervisor finds a volume's writable head or a frozen snapshot.
 struct DiskSource {
     std::string type = "file";  // libvirt's <disk type=…>: "file" (qcow2 driver), "network" (rbd)
-    std::string format;         // "qcow2" or "raw"
-    std::string location;       // absolute path, or "POOL/IMAGE" for rbd
-    bool operator==(const DiskSource&) const = default;
+    std::string format = {};    // "qcow2" or "raw"
+    std::string location = {};  // absolute path; rbd: "POOL/IMAGE" or "POOL/NAMESPACE/IMAGE"
+    // How the hypervisor reaches a network disk; no part of what the disk is.
+    std::vector<std::string> monitors = {};  // "HOST:PORT" each; none: as the host's ceph.conf says
+    std::string user = {};                   // of cephx; empty: no authentication
+    std::string secret = {};                 // UUID of libvirt's secret that holds the user's key
+
+    bool operator==(const DiskSource& other) const {
+        return type == other.type && format == other.format && location == other.location;
+    }
 };
 
 // Reads one frozen snapshot of one volume. Thread-safe: many threads may read at once.
@@ -104,7 +112,13 @@ public:
     virtual ~StoragePool() = default;
 
     virtual const std::string& name() const = 0;
+    virtual std::string driver() const = 0;  // "qcow2", "rbd"
     virtual StorageFeatures features() const = 0;
+    // Whether a user's disk that is there could be adopted: the driver's kind of disk, and for a
+    // driver that adopts only what is in the pool itself, in this one.
+    virtual bool takes(const DiskSource&) const = 0;
+    // What a head of this volume looks like to a hypervisor; it need not exist. For rehearsals.
+    virtual DiskSource outline(const VolumeId&) const = 0;
     virtual Result<Capacity> capacity() = 0;
 
     // Makes an existing disk, running or not, the writable head of a new volume as it stands.
@@ -124,8 +138,16 @@ public:
     // the disk's present virtual size; one of another size that was not switched to is made anew),
     // the hypervisor switches the VM to it, commit records that the former head is now the frozen
     // `id`. cancel removes a prepared overlay that was not switched to.
+    // Without live_overlay prepare only checks and names the present head, the moment is
+    // take_snapshot, commit lists what it took, and cancel removes that when it is not committed.
     virtual Result<DiskSource> prepare_snapshot(const VolumeId&, const SnapshotId& id,
                                                 ByteSize size) = 0;
+    // The head's content as it is now; the VM is stopped or stands still meanwhile, so it returns
+    // within a few seconds, whatever the storage does. conflict: `id` was taken before (cancel it:
+    // it may be of another moment than the VM's other disks). Nothing to do with live_overlay.
+    virtual Result<> take_snapshot(const VolumeId&, const SnapshotId& id) = 0;
+    // Whether take_snapshot has made `id`, committed or not. Always false with live_overlay.
+    virtual Result<bool> snapshot_taken(const VolumeId&, const SnapshotId& id) = 0;
     virtual Result<> commit_snapshot(const VolumeId&, const SnapshotId& id) = 0;
     virtual Result<> cancel_snapshot(const VolumeId&, const SnapshotId& id) = 0;
 
@@ -151,7 +173,8 @@ public:
     virtual Result<> finish_removal(const VolumeId&, const SnapshotId&) = 0;
     virtual Result<> remove_snapshot(const VolumeId&, const SnapshotId&) = 0;
 
-    // Makes a writable head on a snapshot; instant whatever the size.
+    // Makes a writable head on a snapshot; instant whatever the size. A driver whose head is the
+    // volume itself answers a rollback with the present head; promote then takes it back in place.
     virtual Result<DiskSource> activate(const VolumeId&, const SnapshotId&, ActivationKind) = 0;
     // Throws away a drill's head, or that of a rollback that was not promoted.
     virtual Result<> deactivate(const VolumeId&, const DiskSource&) = 0;

@@ -288,7 +288,7 @@ Result<> moment(Work& work) {
     } else {
         const auto limit =
             flag_in(work.arguments(), "freeze", true) ? site.settings.freeze_limit : Duration(0);
-        auto taken = site.hypervisor.snapshot(id, planned_switches(work), limit);
+        auto taken = site.hypervisor.snapshot(id, planned_switches(work), limit, {});
         if (!taken) return std::unexpected(std::move(taken.error()).during("snapshot"));
         consistency = *taken;
     }

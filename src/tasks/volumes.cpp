@@ -251,6 +251,22 @@ Result<std::map<std::string, std::string>> networks_from(Site& site, const Clust
     return std::unexpected(std::move(peer.error()));
 }
 
+namespace {
+
+// Heads as activate_disks would make them.
+Result<std::vector<ports::DiskSwitch>> outlined_disks(
+    Site& site, const std::vector<model::SnapshotDisk>& disks) {
+    std::vector<ports::DiskSwitch> outlined;
+    for (const auto& disk : disks) {
+        auto pool = site.pool(disk.pool);
+        if (!pool) return std::unexpected(std::move(pool.error()));
+        outlined.push_back({disk.target, (*pool)->outline(disk.volume)});
+    }
+    return outlined;
+}
+
+}  // namespace
+
 Result<ports::Adapted> rehearse(Site& site, const ClusterId& owner, const std::string& domain_xml,
                                 const std::vector<model::SnapshotDisk>& disks) {
     auto networks = networks_from(site, owner);
@@ -258,8 +274,9 @@ Result<ports::Adapted> rehearse(Site& site, const ClusterId& owner, const std::s
     ports::AdaptRequest request;
     request.domain_xml = domain_xml;
     request.networks = std::move(*networks);
-    for (const auto& disk : disks)
-        request.disks.push_back({disk.target, {"file", "qcow2", "/" + disk.volume.text()}});
+    auto outlined = outlined_disks(site, disks);
+    if (!outlined) return std::unexpected(std::move(outlined.error()));
+    request.disks = std::move(*outlined);
     return site.hypervisor.adapt(request);
 }
 
@@ -287,10 +304,9 @@ Result<ports::Adapted> rehearse_here(Site& site, const model::Snapshot& snapshot
                                      const ClusterId& owner) {
     auto definition = site.catalog.definition(snapshot.id);
     if (!definition) return std::unexpected(std::move(definition.error()));
-    std::vector<ports::DiskSwitch> disks;
-    for (const auto& disk : snapshot.disks)
-        disks.push_back({disk.target, {"file", "qcow2", "/" + disk.volume.text()}});
-    return adapt_snapshot(site, snapshot, owner, definition->domain_xml, disks);
+    auto disks = outlined_disks(site, snapshot.disks);
+    if (!disks) return std::unexpected(std::move(disks.error()));
+    return adapt_snapshot(site, snapshot, owner, definition->domain_xml, *disks);
 }
 
 Result<std::vector<std::string>> define_from_snapshot(Work& work, const model::Snapshot& snapshot,

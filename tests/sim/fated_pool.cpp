@@ -86,6 +86,14 @@ Result<ports::DiskSource> FatedPool::prepare_snapshot(const VolumeId& volume, co
     });
 }
 
+Result<> FatedPool::take_snapshot(const VolumeId& volume, const SnapshotId& id) {
+    return fated(fate_, "pool.take_snapshot", [&] { return real_.take_snapshot(volume, id); });
+}
+
+Result<bool> FatedPool::snapshot_taken(const VolumeId& volume, const SnapshotId& id) {
+    return fated(fate_, "pool.snapshot_taken", [&] { return real_.snapshot_taken(volume, id); });
+}
+
 Result<> FatedPool::commit_snapshot(const VolumeId& volume, const SnapshotId& id) {
     return fated(fate_, "pool.commit_snapshot", [&] { return real_.commit_snapshot(volume, id); });
 }

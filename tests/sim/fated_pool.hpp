@@ -20,7 +20,12 @@ public:
         : real_(real), fate_(fate), locations_(locations) {}
 
     const std::string& name() const override { return real_.name(); }
+    std::string driver() const override { return real_.driver(); }
     ports::StorageFeatures features() const override { return real_.features(); }
+    bool takes(const ports::DiskSource& source) const override { return real_.takes(source); }
+    ports::DiskSource outline(const VolumeId& volume) const override {
+        return real_.outline(volume);
+    }
     Result<ports::Capacity> capacity() override;
     Result<ports::AdoptedVolume> adopt(const VolumeId&, const ports::VolumeLabel&,
                                        const ports::DiskSource&) override;
@@ -31,6 +36,8 @@ public:
     Result<ports::SnapshotStat> stat(const VolumeId&, const SnapshotId&) override;
     Result<ports::DiskSource> prepare_snapshot(const VolumeId&, const SnapshotId& id,
                                                ByteSize size) override;
+    Result<> take_snapshot(const VolumeId&, const SnapshotId& id) override;
+    Result<bool> snapshot_taken(const VolumeId&, const SnapshotId& id) override;
     Result<> commit_snapshot(const VolumeId&, const SnapshotId& id) override;
     Result<> cancel_snapshot(const VolumeId&, const SnapshotId& id) override;
     Result<std::unique_ptr<ports::Reader>> open_snapshot(const VolumeId&,

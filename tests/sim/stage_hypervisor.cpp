@@ -63,9 +63,10 @@ private:
 
 Result<model::Consistency> StageHypervisor::snapshot(const VmId& vm,
                                                      const std::vector<ports::DiskSwitch>& switches,
-                                                     Duration freeze_limit) {
+                                                     Duration freeze_limit,
+                                                     const std::function<Result<>()>& still) {
     const Switch settles(*this, vm, switches);
-    return MemoryHypervisor::snapshot(vm, switches, freeze_limit);
+    return MemoryHypervisor::snapshot(vm, switches, freeze_limit, still);
 }
 
 Result<> StageHypervisor::set_disks(const VmId& vm,

@@ -30,7 +30,8 @@ public:
     std::function<Result<>(const VmId&)> on_start;
 
     Result<model::Consistency> snapshot(const VmId&, const std::vector<ports::DiskSwitch>&,
-                                        Duration freeze_limit) override;
+                                        Duration freeze_limit,
+                                        const std::function<Result<>()>& still) override;
     Result<> set_disks(const VmId&, const std::vector<ports::DiskSwitch>&) override;
     Result<> define(const std::string& domain_xml) override;
     Result<> start(const VmId&) override;

@@ -47,7 +47,7 @@ protected:
         return disk + "." + std::to_string(number);
     }
     void snapshot(Guest& guest, int number) {
-        auto taken = virt_.snapshot(guest.id(), overlays(number), Duration(2000));
+        auto taken = virt_.snapshot(guest.id(), overlays(number), Duration(2000), {});
         ASSERT_TRUE(taken) << taken.error().text();
         EXPECT_EQ(*taken, Consistency::crash);
     }
@@ -96,7 +96,7 @@ TEST_F(LiveLayers, snapshot_works_paused_and_repeats_without_effect) {
     auto again = virt_.snapshot(
         guest.id(),
         {{"vda", {"file", "qcow2", path("a.1")}}, {"vdb", {"file", "qcow2", path("b.1")}}},
-        Duration(2000));
+        Duration(2000), {});
     ASSERT_TRUE(again) << again.error().text();
     EXPECT_EQ(*again, Consistency::crash);
     EXPECT_THAT(guest.chain("vda"), ElementsAre(path("a.1"), path("a")));
@@ -108,7 +108,7 @@ TEST_F(LiveLayers, snapshot_that_cannot_switch_one_disk_switches_none) {
     guest.start();
     auto switches = overlays(1);
     switches[1].source.location = path("no such file");
-    auto taken = virt_.snapshot(guest.id(), switches, Duration(0));
+    auto taken = virt_.snapshot(guest.id(), switches, Duration(0), {});
     ASSERT_FALSE(taken);
     EXPECT_THAT(guest.chain("vda"), ElementsAre(path("a")));
     EXPECT_THAT(guest.chain("vdb"), ElementsAre(path("b")));
@@ -118,7 +118,7 @@ TEST_F(LiveLayers, snapshot_that_cannot_switch_one_disk_switches_none) {
 
 TEST_F(LiveLayers, snapshot_of_a_stopped_vm_is_a_conflict) {
     Guest guest("stopped", disks());
-    auto taken = virt_.snapshot(guest.id(), overlays(1), Duration(0));
+    auto taken = virt_.snapshot(guest.id(), overlays(1), Duration(0), {});
     EXPECT_EQ(taken.error().kind(), ErrorKind::conflict);
 }
 

@@ -48,9 +48,11 @@ public:
 
     Result<model::Consistency> snapshot(const VmId& vm,
                                         const std::vector<ports::DiskSwitch>& switches,
-                                        Duration freeze_limit) override {
-        return with(
-            vm, [&](virDomainPtr domain) { return take_snapshot(domain, switches, freeze_limit); });
+                                        Duration freeze_limit,
+                                        const std::function<Result<>()>& still) override {
+        return with(vm, [&](virDomainPtr domain) {
+            return take_snapshot(domain, switches, freeze_limit, still);
+        });
     }
     Result<> thaw(const VmId& vm) override { return with(vm, libvirt::thaw); }
     Result<> set_disks(const VmId& vm, const std::vector<ports::DiskSwitch>& switches) override {

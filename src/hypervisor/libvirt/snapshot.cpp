@@ -12,6 +12,7 @@
 #include <chrono>
 #include <map>
 #include <memory>
+#include <utility>
 
 namespace understudy::libvirt {
 namespace {
@@ -60,6 +61,33 @@ std::size_t already_switched(const std::vector<ports::DiskDescription>& disks,
         }));
 }
 
+// Keeps a running domain paused for as long as it lives.
+class Pause {
+public:
+    static Result<Pause> begin(virDomainPtr domain) {
+        int state = VIR_DOMAIN_NOSTATE;
+        if (virDomainGetState(domain, &state, nullptr, 0) < 0)
+            return fail(domain_error(domain, "look at"));
+        if (state != VIR_DOMAIN_RUNNING && state != VIR_DOMAIN_BLOCKED) return Pause(nullptr);
+        if (virDomainSuspend(domain) < 0) return fail(domain_error(domain, "pause"));
+        return Pause(domain);
+    }
+    // unavailable: the domain is still paused, and how to help it.
+    Result<> end() {
+        auto* domain = std::exchange(domain_, nullptr);
+        if (domain == nullptr || virDomainResume(domain) == 0) return {};
+        return fail(domain_error(domain, "resume")
+                        .advising("The VM is still paused: `virsh resume` lets it go on."));
+    }
+    ~Pause() { (void)end(); }
+    Pause(Pause&& other) noexcept : domain_(std::exchange(other.domain_, nullptr)) {}
+    Pause& operator=(Pause&&) = delete;
+
+private:
+    explicit Pause(virDomainPtr domain) : domain_(domain) {}
+    virDomainPtr domain_;
+};
+
 Result<> switch_disks(virDomainPtr domain, const std::string& snapshot) {
     constexpr unsigned kFlags =
         VIR_DOMAIN_SNAPSHOT_CREATE_DISK_ONLY | VIR_DOMAIN_SNAPSHOT_CREATE_ATOMIC |
@@ -69,11 +97,24 @@ Result<> switch_disks(virDomainPtr domain, const std::string& snapshot) {
     return {};
 }
 
+// What happens in the one moment. `snapshot` is empty when no disk is switched.
+Result<> in_one_moment(virDomainPtr domain, const std::string& snapshot,
+                       const std::function<Result<>()>& still) {
+    if (!still) return switch_disks(domain, snapshot);
+    auto pause = Pause::begin(domain);
+    if (!pause) return fail(std::move(pause.error()));
+    auto done = still();
+    if (done && !snapshot.empty()) done = switch_disks(domain, snapshot);
+    auto resumed = pause->end();
+    UNDERSTUDY_TRY(std::move(done));
+    return resumed;
+}
+
 }  // namespace
 
 Result<Consistency> take_snapshot(virDomainPtr domain,
                                   const std::vector<ports::DiskSwitch>& switches,
-                                  Duration freeze_limit) {
+                                  Duration freeze_limit, const std::function<Result<>()>& still) {
     auto active = is_active(domain);
     if (!active) return fail(std::move(active.error()));
     if (!*active) return fail(ErrorKind::conflict, label(domain) + " does not run any more");
@@ -83,23 +124,23 @@ Result<Consistency> take_snapshot(virDomainPtr domain,
     if (!disks) return fail(std::move(disks.error()));
 
     const auto switched = already_switched(*disks, switches);
-    if (switched == switches.size()) return Consistency::crash;
+    if (switched == switches.size() && !switches.empty()) return Consistency::crash;
     if (switched > 0)
         return fail(ErrorKind::conflict, fmt::format("{} uses only {} of the {} prepared layers",
                                                      label(domain), switched, switches.size()));
-    auto snapshot = snapshot_xml(*live, switches);
+    auto snapshot = switches.empty() ? Result<std::string>{} : snapshot_xml(*live, switches);
     if (!snapshot) return fail(std::move(snapshot.error()));
     auto agent = agent_connected(*live);
     if (!agent) return fail(std::move(agent.error()));
     if (!*agent || freeze_limit <= Duration::zero()) {
-        UNDERSTUDY_TRY(switch_disks(domain, *snapshot));
+        UNDERSTUDY_TRY(in_one_moment(domain, *snapshot, still));
         return Consistency::crash;
     }
 
     const AgentTimeout timeout(domain, freeze_limit);
     Freeze freeze([&] { return freeze_file_systems(domain); },
                   [&] { return thaw_file_systems(domain); }, freeze_limit);
-    auto done = switch_disks(domain, *snapshot);
+    auto done = in_one_moment(domain, *snapshot, still);
     const bool frozen = freeze.thaw();
     UNDERSTUDY_TRY(std::move(done));
     return frozen ? Consistency::filesystem : Consistency::crash;

@@ -68,7 +68,7 @@ void run_a_guest() {
     make_overlay(at("a.1"), at("a"), "qcow2", "32M");
     auto* guest = new Guest(kVm, "survivor", {{"vda", at("a"), "qcow2"}});  // never ended
     guest->start();
-    ASSERT_TRUE(virt.snapshot(kVm, {{"vda", {"file", "qcow2", at("a.1")}}}, Duration(0)));
+    ASSERT_TRUE(virt.snapshot(kVm, {{"vda", {"file", "qcow2", at("a.1")}}}, Duration(0), {}));
     guest->write("vda", 0, 65536, 0x41);
     guest->begin_commit("vda", at("a"), at("a.1"));
     ASSERT_TRUE(
@@ -88,7 +88,7 @@ void take_over() {
         EXPECT_TRUE(merged) << merged.error().text();
         EXPECT_THAT(survivor->chain("vda"), ElementsAre(at("a")));
         make_overlay(at("a.2"), at("a"), "qcow2", "32M");
-        auto taken = virt.snapshot(kVm, {{"vda", {"file", "qcow2", at("a.2")}}}, Duration(0));
+        auto taken = virt.snapshot(kVm, {{"vda", {"file", "qcow2", at("a.2")}}}, Duration(0), {});
         EXPECT_TRUE(taken) << taken.error().text();
         survivor->write("vda", 0, 4096, 0x42);
         EXPECT_TRUE(reads(at("a"), "qcow2", 0, 65536, 0x41));

@@ -135,7 +135,8 @@ Result<> MemoryHypervisor::resume(const VmId& vm) {
 }
 
 Result<model::Consistency> MemoryHypervisor::snapshot(
-    const VmId& vm, const std::vector<ports::DiskSwitch>& switches, Duration freeze_limit) {
+    const VmId& vm, const std::vector<ports::DiskSwitch>& switches, Duration freeze_limit,
+    const std::function<Result<>()>& still) {
     UNDERSTUDY_TRY(begin("snapshot"));
     auto guest = find(vm);
     if (!guest) return fail(std::move(guest.error()));
@@ -147,14 +148,19 @@ Result<model::Consistency> MemoryHypervisor::snapshot(
         const auto* disk = find_disk(disks, change.target);
         return disk != nullptr && disk->source == change.source;
     });
-    if (switched == static_cast<std::ptrdiff_t>(switches.size())) return model::Consistency::crash;
+    if (!switches.empty() && switched == static_cast<std::ptrdiff_t>(switches.size()))
+        return model::Consistency::crash;
     if (switched > 0) return fail(ErrorKind::conflict, "only some disks use the prepared layers");
     if (consistency_ == model::Consistency::filesystem && freeze_limit > Duration(0))
         frozen_.insert(vm);
     const bool guest_runs = (*guest)->summary.state == VmState::running && hooks_.guest;
     if (guest_runs) hooks_.guest(vm, disks, Moment::before);
     for (auto& disk : disks) disk.size = size_of(disk);
-    auto done = switch_sources(disks, switches, ErrorKind::conflict);
+    const auto state = (*guest)->summary.state;
+    if (still) (*guest)->summary.state = VmState::paused;  // a caller that dies leaves it so
+    auto done = still ? still() : Result<>{};
+    if (done) done = switch_sources(disks, switches, ErrorKind::conflict);
+    (*guest)->summary.state = state;
     if (done && guest_runs) hooks_.guest(vm, disks, Moment::after);
     if (done) done = end("snapshot");  // a caller that dies here thaws nothing any more
     frozen_.erase(vm);

@@ -71,7 +71,8 @@ public:
     Result<> pause(const VmId&) override;
     Result<> resume(const VmId&) override;
     Result<model::Consistency> snapshot(const VmId&, const std::vector<ports::DiskSwitch>&,
-                                        Duration freeze_limit) override;
+                                        Duration freeze_limit,
+                                        const std::function<Result<>()>& still) override;
     Result<> thaw(const VmId&) override;
     Result<> set_disks(const VmId&, const std::vector<ports::DiskSwitch>&) override;
     Result<> merge(const VmId&, const std::string& target, const ports::LiveMerge&,

@@ -32,7 +32,7 @@ TEST(MemoryHypervisor, guest_writes_before_and_after_the_moment) {
     MemoryHypervisor hypervisor(hooks);
     add_web1(hypervisor);
     ASSERT_TRUE(hypervisor.start(kVm));
-    ASSERT_TRUE(hypervisor.snapshot(kVm, kOverlays, Duration(0)));
+    ASSERT_TRUE(hypervisor.snapshot(kVm, kOverlays, Duration(0), {}));
     EXPECT_THAT(writes, ElementsAre("before b", "after b.1"));
 }
 
@@ -43,10 +43,11 @@ TEST(MemoryHypervisor, repeated_snapshot_is_done_and_happens_once) {
     MemoryHypervisor hypervisor(hooks);
     add_web1(hypervisor);
     hypervisor.set_consistency(Consistency::filesystem);
-    EXPECT_EQ(hypervisor.snapshot(kVm, kOverlays, Duration(0)).error().kind(), ErrorKind::conflict);
+    EXPECT_EQ(hypervisor.snapshot(kVm, kOverlays, Duration(0), {}).error().kind(),
+              ErrorKind::conflict);
     ASSERT_TRUE(hypervisor.start(kVm));
-    EXPECT_EQ(hypervisor.snapshot(kVm, kOverlays, Duration(0)), Consistency::filesystem);
-    EXPECT_EQ(hypervisor.snapshot(kVm, kOverlays, Duration(0)), Consistency::crash);
+    EXPECT_EQ(hypervisor.snapshot(kVm, kOverlays, Duration(0), {}), Consistency::filesystem);
+    EXPECT_EQ(hypervisor.snapshot(kVm, kOverlays, Duration(0), {}), Consistency::crash);
     EXPECT_EQ(turns, 2);
 }
 
@@ -54,7 +55,7 @@ TEST(MemoryHypervisor, failed_snapshot_switches_no_disk) {
     MemoryHypervisor hypervisor;
     add_web1(hypervisor);
     ASSERT_TRUE(hypervisor.start(kVm));
-    EXPECT_FALSE(hypervisor.snapshot(kVm, {kOverlays[0], {"vdz", {}}}, Duration(0)));
+    EXPECT_FALSE(hypervisor.snapshot(kVm, {kOverlays[0], {"vdz", {}}}, Duration(0), {}));
     EXPECT_EQ(hypervisor.disks(kVm)[0].source.location, "a");
 }
 
@@ -92,7 +93,7 @@ TEST(MemoryHypervisor, merge_moves_the_head_and_repeats) {
     MemoryHypervisor hypervisor(hooks);
     add_web1(hypervisor);
     ASSERT_TRUE(hypervisor.start(kVm));
-    ASSERT_TRUE(hypervisor.snapshot(kVm, kOverlays, Duration(0)));
+    ASSERT_TRUE(hypervisor.snapshot(kVm, kOverlays, Duration(0), {}));
     const ports::LiveMerge merge{"a", "a.1", true};
     const auto stop = hypervisor.merge(kVm, "vda", merge, [] { return true; });
     EXPECT_EQ(stop.error().kind(), ErrorKind::cancelled);

@@ -78,7 +78,15 @@ const std::string& MemoryPool::name() const {
 }
 
 ports::StorageFeatures MemoryPool::features() const {
-    return {.live_overlay = true, .adopts_files = true};
+    return {.live_overlay = true};
+}
+
+bool MemoryPool::takes(const ports::DiskSource& source) const {
+    return source.type == "file" && source.format == "raw";
+}
+
+ports::DiskSource MemoryPool::outline(const VolumeId& id) const {
+    return {"file", "raw", "/" + id.text()};
 }
 
 Result<ports::Capacity> MemoryPool::capacity() {

@@ -48,6 +48,9 @@ public:
     std::vector<std::string> unfinished(const VolumeId&);
 
     const std::string& name() const override;
+    std::string driver() const override { return "memory"; }
+    bool takes(const ports::DiskSource&) const override;
+    ports::DiskSource outline(const VolumeId&) const override;
     ports::StorageFeatures features() const override;
     Result<ports::Capacity> capacity() override;
     Result<ports::AdoptedVolume> adopt(const VolumeId&, const ports::VolumeLabel&,
@@ -59,6 +62,8 @@ public:
     Result<ports::SnapshotStat> stat(const VolumeId&, const SnapshotId&) override;
     Result<ports::DiskSource> prepare_snapshot(const VolumeId&, const SnapshotId& id,
                                                ByteSize size) override;
+    Result<> take_snapshot(const VolumeId&, const SnapshotId&) override { return {}; }
+    Result<bool> snapshot_taken(const VolumeId&, const SnapshotId&) override { return false; }
     Result<> commit_snapshot(const VolumeId&, const SnapshotId& id) override;
     Result<> cancel_snapshot(const VolumeId&, const SnapshotId& id) override;
     Result<std::unique_ptr<ports::Reader>> open_snapshot(const VolumeId&,

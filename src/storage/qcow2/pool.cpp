@@ -65,8 +65,11 @@ public:
           lock_(std::move(lock)) {}
 
     const std::string& name() const override { return name_; }
-    ports::StorageFeatures features() const override {
-        return {.live_overlay = true, .adopts_files = true};
+    std::string driver() const override { return "qcow2"; }
+    ports::StorageFeatures features() const override { return {.live_overlay = true}; }
+    bool takes(const ports::DiskSource& source) const override { return source.type == "file"; }
+    ports::DiskSource outline(const VolumeId& id) const override {
+        return {"file", "qcow2", directory_ + "/" + id.text()};
     }
     Result<ports::Capacity> capacity() override {
         auto space = free_space(directory_);
@@ -97,6 +100,8 @@ public:
                                                ByteSize size) override {
         return volume(id)->prepare_snapshot(snapshot, size);
     }
+    Result<> take_snapshot(const VolumeId&, const SnapshotId&) override { return {}; }
+    Result<bool> snapshot_taken(const VolumeId&, const SnapshotId&) override { return false; }
     Result<> commit_snapshot(const VolumeId& id, const SnapshotId& snapshot) override {
         return volume(id)->commit_snapshot(snapshot);
     }
