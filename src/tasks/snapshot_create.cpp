@@ -108,14 +108,19 @@ Result<std::optional<VmDisk>> settled_volume(Site& site, const std::vector<VmDis
     return std::nullopt;
 }
 
-// A rollback that has defined the VM on new heads, and was cut off before the pools knew, comes
-// first; it waits for nobody any more.
-Result<> check_no_rollback_is_half_done(Site& site, const VmId& vm) {
-    auto active = site.catalog.tasks({vm, true, 1000});
+// What would be this snapshot's parent comes first: a snapshot whose moment has passed, and a
+// rollback that has defined the VM on new heads, which were cut off before the catalog or the pools
+// knew. Neither waits for anybody any more.
+Result<> check_nothing_is_half_done(Work& work) {
+    auto active = work.site().catalog.tasks({id_in<VmId>(work.arguments(), "vm"), true, 1000});
     if (!active) return std::unexpected(std::move(active.error()));
-    for (const auto& task : *active)
-        if (task.kind == "snapshot_rollback" && task.step == "settle")
+    for (const auto& task : *active) {
+        if (task.id == work.task().id) continue;
+        const bool taken = task.kind == "snapshot_create" &&
+                           nlohmann::json::parse(task.memo, nullptr, false).contains("consistency");
+        if (taken || (task.kind == "snapshot_rollback" && task.step == "settle"))
             return fail(ErrorKind::conflict, fmt::format("'{}' is not finished", task.title));
+    }
     return {};
 }
 
@@ -150,7 +155,7 @@ Result<std::string> pool_taking(Site& site, const ports::DiskDescription& disk) 
 
 Result<> plan(Work& work) {
     auto& site = work.site();
-    UNDERSTUDY_TRY(check_no_rollback_is_half_done(site, id_in<VmId>(work.arguments(), "vm")));
+    UNDERSTUDY_TRY(check_nothing_is_half_done(work));
     UNDERSTUDY_TRY(undo(work));  // of an earlier plan that the world has changed under
     auto subject = subject_of(work);
     if (!subject) return std::unexpected(std::move(subject.error()));
