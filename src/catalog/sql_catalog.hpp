@@ -64,7 +64,8 @@ public:
     Result<model::Task> task(const TaskId&) override;
     Result<std::vector<model::Task>> tasks(const ports::TaskFilter&) override;
     Result<std::optional<model::Task>> claim_task(const std::string& node, TimePoint now,
-                                                  Duration lease) override;
+                                                  Duration lease,
+                                                  const std::string& except_kind) override;
     Result<> release_task(const model::Task& outcome, const std::string& node) override;
     Result<> request_cancel(const TaskId&, TimePoint now) override;
     Result<> retry_task(const TaskId&, TimePoint now) override;

@@ -30,6 +30,7 @@ constexpr Query kClaimable(UNDERSTUDY_TASKS
                            "WHERE " UNDERSTUDY_ACTIVE
                            "AND ((state = 'queued' AND not_before <= :due)"
                            " OR (state = 'running' AND COALESCE(lease_until, 0) <= :lapsed))"
+                           " AND kind <> :except"
                            " AND (vm IS NULL OR NOT EXISTS (SELECT 1 FROM tasks other"
                            " WHERE other.vm = tasks.vm AND other.state = 'running'"
                            " AND other.lease_until > :valid AND other.id <> tasks.id))"
@@ -152,9 +153,10 @@ Result<std::vector<model::Task>> SqlCatalog::tasks(const ports::TaskFilter& filt
 }
 
 Result<std::optional<model::Task>> SqlCatalog::claim_task(const std::string& node, TimePoint now,
-                                                          Duration lease) {
+                                                          Duration lease,
+                                                          const std::string& except_kind) {
     return db_->write([&]() -> Result<std::optional<model::Task>> {
-        auto task = db_->one(kClaimable, {now, now, now}, read_task);
+        auto task = db_->one(kClaimable, {now, now, except_kind, now}, read_task);
         if (!task) return std::nullopt;
         // Another task of this VM may be `running` under a lapsed lease. Nobody runs it: it goes
         // back to the queue, because the schema allows one running task per VM.

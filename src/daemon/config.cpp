@@ -1,5 +1,6 @@
 #include "daemon/config.hpp"
 
+#include "base/ids.hpp"
 #include "net/socket.hpp"
 
 #include <fmt/ranges.h>
@@ -8,6 +9,7 @@
 #include <toml++/toml.h>
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <filesystem>
 #include <functional>
 #include <map>
@@ -123,17 +125,83 @@ Setter one_of(std::string& into, std::vector<std::string> words) {
     };
 }
 
-Result<PoolConfig> pool_of(const std::string& name, const toml::table& table,
-                           const std::string& where) {
-    PoolConfig pool;
-    pool.name = name;
+Setter uuid(std::string& into) {
+    return [&into](const toml::node& node) -> Result<> {
+        const auto value = node.value<std::string>();
+        if (!value || !base::parse_uuid(*value)) return fail(ErrorKind::invalid, "must be a UUID");
+        into = *value;
+        return {};
+    };
+}
+
+Result<Qcow2PoolConfig> qcow2_pool(const toml::table& table, const std::string& where,
+                                   const std::string& fields, const Setter& driver) {
+    Qcow2PoolConfig pool;
     UNDERSTUDY_TRY(apply(table,
-                         {{"driver", one_of(pool.driver, {"qcow2"})},
+                         {{"driver", driver},
                           {"path", absolute_path(pool.path)},
                           {"full_format", one_of(pool.full_format, {"qcow2", "raw"})}},
-                         fmt::format("pools.{}.", name)));
+                         fields));
     if (pool.path.empty()) return fail(ErrorKind::invalid, where + ": 'path' is missing");
     return pool;
+}
+
+Result<RbdPoolConfig> rbd_pool(const std::string& name, const toml::table& table,
+                               const std::string& where, const std::string& fields,
+                               const Setter& driver) {
+    RbdPoolConfig pool;
+    pool.pool = name;
+    UNDERSTUDY_TRY(apply(table,
+                         {{"driver", driver},
+                          {"ceph_conf", absolute_path(pool.ceph_conf)},
+                          {"user", text(pool.user)},
+                          {"keyring", absolute_path(pool.keyring)},
+                          {"pool", text(pool.pool)},
+                          {"namespace", text(pool.rbd_namespace)},
+                          {"data_pool", text(pool.data_pool)},
+                          {"secret", uuid(pool.secret)},
+                          {"object_size", size(pool.object_size, base::KiB(4), base::MiB(32))},
+                          {"timeout", duration(pool.timeout, Duration(1000), Duration(600'000))}},
+                         fields));
+    if (pool.pool.empty()) return fail(ErrorKind::invalid, where + ": 'pool' is empty");
+    if (!std::has_single_bit(pool.object_size.count()))
+        return fail(ErrorKind::invalid, where + ": 'object_size' must be a power of two");
+    return pool;
+}
+
+Result<PoolConfig> pool_of(const std::string& name, const toml::table& table,
+                           const std::string& where) {
+    const auto fields = fmt::format("pools.{}.", name);
+    std::string kind = "qcow2";
+    const auto driver = one_of(kind, {"qcow2", "rbd"});
+    if (const auto* named = table.get("driver"))
+        if (auto known = driver(*named); !known)
+            return fail(std::move(known.error())
+                            .during(fmt::format("line {}: '{}driver'", named->source().begin.line,
+                                                fields)));
+    PoolConfig pool{name, {}};
+    if (kind == "qcow2") {
+        auto settings = qcow2_pool(table, where, fields, driver);
+        if (!settings) return std::unexpected(std::move(settings.error()));
+        pool.settings = std::move(*settings);
+    } else {
+        auto settings = rbd_pool(name, table, where, fields, driver);
+        if (!settings) return std::unexpected(std::move(settings.error()));
+        pool.settings = std::move(*settings);
+    }
+    return pool;
+}
+
+// Two pools in one place would each take the other's volumes for strangers.
+bool is_same_place(const PoolConfig& a, const PoolConfig& b) {
+    if (a.settings.index() != b.settings.index()) return false;
+    if (const auto* here = std::get_if<Qcow2PoolConfig>(&a.settings))
+        return std::filesystem::path(here->path).lexically_normal() ==
+               std::filesystem::path(std::get<Qcow2PoolConfig>(b.settings).path).lexically_normal();
+    const auto& one = std::get<RbdPoolConfig>(a.settings);
+    const auto& other = std::get<RbdPoolConfig>(b.settings);
+    return one.ceph_conf == other.ceph_conf && one.pool == other.pool &&
+           one.rbd_namespace == other.rbd_namespace;
 }
 
 Setter pools(std::vector<PoolConfig>& into) {
@@ -149,10 +217,9 @@ Setter pools(std::vector<PoolConfig>& into) {
             auto pool = pool_of(name, *described, where);
             if (!pool) return std::unexpected(std::move(pool.error()));
             for (const auto& other : into)
-                if (std::filesystem::path(other.path).lexically_normal() ==
-                    std::filesystem::path(pool->path).lexically_normal())
+                if (is_same_place(other, *pool))
                     return fail(ErrorKind::invalid,
-                                fmt::format("{}: has the path of pool '{}'", where, other.name));
+                                fmt::format("{}: is in the place of pool '{}'", where, other.name));
             into.push_back(std::move(*pool));
         }
         return {};
@@ -193,7 +260,7 @@ void fill_defaults(Config& config) {
             config.node + (port == std::string::npos ? ":7373" : config.listen_peers.substr(port));
     }
     if (config.pools.empty())
-        config.pools.push_back({"default", "qcow2", config.state_dir + "/pool", "qcow2"});
+        config.pools.push_back({"default", Qcow2PoolConfig{config.state_dir + "/pool", "qcow2"}});
 }
 
 }  // namespace

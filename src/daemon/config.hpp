@@ -4,15 +4,33 @@
 #include "base/units.hpp"
 
 #include <string>
+#include <variant>
 #include <vector>
 
 namespace understudy::daemon {
 
-struct PoolConfig {
-    std::string name;
-    std::string driver = "qcow2";
+struct Qcow2PoolConfig {
     std::string path;
     std::string full_format = "qcow2";  // of disks received whole: "qcow2" or "raw"
+    bool operator==(const Qcow2PoolConfig&) const = default;
+};
+
+struct RbdPoolConfig {
+    std::string ceph_conf = "/etc/ceph/ceph.conf";
+    std::string user = "admin";  // of cephx
+    std::string keyring;         // empty: where ceph.conf says
+    std::string pool;            // Ceph's name for it
+    std::string rbd_namespace;   // empty: none
+    std::string data_pool;       // of new images' data; empty: the pool itself
+    std::string secret;          // UUID of libvirt's secret with the user's key; empty: no cephx
+    ByteSize object_size = base::MiB(4);
+    Duration timeout{30'000};  // Ceph answers within that, or an operation fails
+    bool operator==(const RbdPoolConfig&) const = default;
+};
+
+struct PoolConfig {
+    std::string name;
+    std::variant<Qcow2PoolConfig, RbdPoolConfig> settings;
 };
 
 // understudyd.toml. Every field has a value that works on one machine without a file.

@@ -38,7 +38,8 @@ TEST_F(ConfigFile, may_be_missing_altogether) {
     EXPECT_EQ(config->advertise, config->node + ":7373");
     EXPECT_EQ(config->listen_api, "");
     ASSERT_EQ(config->pools.size(), 1U);
-    EXPECT_EQ(config->pools.front().path, "/var/lib/understudy/pool");
+    EXPECT_EQ(std::get<Qcow2PoolConfig>(config->pools.front().settings),
+              (Qcow2PoolConfig{"/var/lib/understudy/pool", "qcow2"}));
 }
 
 TEST_F(ConfigFile, says_all_that_it_can_say) {
@@ -76,7 +77,33 @@ full_format = "raw"
     EXPECT_EQ(config->checkpoint_every, Duration(250));
     EXPECT_EQ(config->checkpoint_bytes, base::MiB(64));
     ASSERT_EQ(config->pools.size(), 2U);
-    EXPECT_EQ(config->pools[1].full_format, "raw");
+    EXPECT_EQ(std::get<Qcow2PoolConfig>(config->pools[1].settings),
+              (Qcow2PoolConfig{"/slow", "raw"}));
+}
+
+TEST_F(ConfigFile, describes_pools_in_ceph_whose_name_is_the_ceph_pool_s_unless_it_says_otherwise) {
+    const auto config = load(R"(
+[pools.here]
+driver = "rbd"
+ceph_conf = "/c/ceph.conf"
+user = "understudy"
+keyring = "/c/keyring"
+pool = "vms"
+namespace = "prod"
+data_pool = "ec"
+secret = "0c7d1e3c-6b0a-4d0e-9a53-2b7f3f1b8f11"
+object_size = "1MiB"
+timeout = "5s"
+[pools.rbd]
+driver = "rbd"
+)");
+    ASSERT_TRUE(config) << config.error().text();
+    ASSERT_EQ(config->pools.size(), 2U);
+    EXPECT_EQ(
+        std::get<RbdPoolConfig>(config->pools[0].settings),
+        (RbdPoolConfig{"/c/ceph.conf", "understudy", "/c/keyring", "vms", "prod", "ec",
+                       "0c7d1e3c-6b0a-4d0e-9a53-2b7f3f1b8f11", base::MiB(1), Duration(5000)}));
+    EXPECT_EQ(std::get<RbdPoolConfig>(config->pools[1].settings).pool, "rbd");
 }
 
 TEST_F(ConfigFile, without_advertise_is_reached_by_its_host_name_and_the_peers_port) {
@@ -128,7 +155,12 @@ constexpr Wrong kWrong[] = {
     {"[pools.vms]\npath = \"/v\"\ndriver = \"zfs\"\n", "line 3: 'pools.vms.driver'", "\"qcow2\""},
     {"[pools.vms]\npath = \"/v\"\nfull_format = \"vhd\"\n", "line 3", "\"qcow2\" or \"raw\""},
     {"[pools.vms]\npath = \"/v\"\nsize = 3\n", "line 3", "unknown field 'pools.vms.size'"},
-    {"[pools.a]\npath = \"/v\"\n[pools.b]\npath = \"/x/../v\"\n", "line 3", "path of pool 'a'"},
+    {"[pools.vms]\ndriver = \"rbd\"\npath = \"/v\"\n", "line 3", "unknown field 'pools.vms.path'"},
+    {"[pools.vms]\ndriver = \"rbd\"\nsecret = \"x\"\n", "line 3: 'pools.vms.secret'", "UUID"},
+    {"[pools.vms]\ndriver = \"rbd\"\nobject_size = \"3MiB\"\n", "line 1", "power of two"},
+    {"[pools.a]\ndriver = \"rbd\"\npool = \"p\"\n[pools.b]\ndriver = \"rbd\"\npool = \"p\"\n",
+     "line 4", "place of pool 'a'"},
+    {"[pools.a]\npath = \"/v\"\n[pools.b]\npath = \"/x/../v\"\n", "line 3", "place of pool 'a'"},
     {"node = \"a\"\nnode = \"b\"\n", "line 2", "node"},
     {"workers = [1,\n", "line", "array"},
     {"\xff\xfe\n", "line 1", ""},

@@ -60,15 +60,16 @@ Result<std::unique_ptr<House>> House::open(const Config& config, const model::Cl
     UNDERSTUDY_TRY(house->runner_.recover());
     UNDERSTUDY_TRY(house->listen(identity));
     for (std::size_t i = 0; i < config.workers; ++i)
-        house->threads_.emplace_back([h = house.get()] { h->work(); });
+        house->threads_.emplace_back([h = house.get(), i] { h->work(i); });
     house->threads_.emplace_back([h = house.get()] { h->keep_contact(); });
     return house;
 }
 
 Result<> House::open_pools() {
     for (const auto& wanted : config_.pools) {
-        auto pool = qcow2::open_qcow2_pool(wanted.name, wanted.path,
-                                           qcow2::PoolSettings{wanted.full_format});
+        const auto& files = std::get<Qcow2PoolConfig>(wanted.settings);
+        auto pool =
+            qcow2::open_qcow2_pool(wanted.name, files.path, qcow2::PoolSettings{files.full_format});
         if (!pool)
             return fail(std::move(pool.error()).during(fmt::format("open pool '{}'", wanted.name)));
         site_.pools.emplace(wanted.name, std::move(*pool));
@@ -103,11 +104,14 @@ House::~House() {
     for (auto& thread : threads_) thread.join();
 }
 
-void House::work() {
+// However many sends there are, one worker is free for what does not wait for a peer: a promote
+// must not queue behind them.
+void House::work(std::size_t worker) {
+    const std::string except_kind = worker == 0 && config_.workers > 1 ? "send" : "";
     auto& queued = site_.bells->queued;
     while (!runner_.stopping()) {
         const auto rung = queued.rung();
-        auto ran = runner_.run_one();
+        auto ran = runner_.run_one(except_kind);
         if (!ran) spdlog::error("tasks: {}", ran.error().text());
         if (!ran)
             clock_.sleep(kIdle);

@@ -38,7 +38,7 @@ private:
 
     Result<> open_pools();
     Result<> listen(const net::Identity& identity);
-    void work();
+    void work(std::size_t worker);
     void keep_contact();
     model::Capabilities capabilities();
 

@@ -29,7 +29,8 @@ Codec codec_for(std::uint64_t rate, Codec now) {
 
 }  // namespace
 
-CodecChooser::CodecChooser(std::vector<Codec> usable) : usable_(std::move(usable)) {}
+CodecChooser::CodecChooser(std::vector<Codec> usable, Codec first)
+    : usable_(std::move(usable)), by_link_(first), candidate_(first) {}
 
 void CodecChooser::set_rate_limit(std::uint64_t bytes_per_second) {
     by_limit_ = bytes_per_second == 0 ? Codec::none : codec_for(bytes_per_second, by_limit_);
@@ -42,7 +43,9 @@ void CodecChooser::observe(const ports::LinkStats& sum) {
     if (only_a_lower_bound && wanted > by_link_) return;  // the link may well be faster
     agreeing_ = wanted == candidate_ ? agreeing_ + 1 : 1;
     candidate_ = wanted;
-    if (agreeing_ >= kAgreeing) by_link_ = wanted;
+    if (agreeing_ < kAgreeing) return;
+    by_link_ = wanted;
+    if (!only_a_lower_bound) learnt_ = wanted;
 }
 
 Codec CodecChooser::preferred() const {

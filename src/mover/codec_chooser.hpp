@@ -4,6 +4,7 @@
 #include "ports/peer_link.hpp"
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 namespace understudy::mover {
@@ -13,7 +14,9 @@ namespace understudy::mover {
 // above that nothing does. Pure: no clock, no threads.
 class CodecChooser {
 public:
-    explicit CodecChooser(std::vector<model::Codec> usable);  // none is always usable
+    // none is always usable. `first`: what an earlier send to the same place learnt.
+    explicit CodecChooser(std::vector<model::Codec> usable,
+                          model::Codec first = model::Codec::none);
 
     // The configured limit in bytes per second, 0 = none. A limit below the link is the link.
     void set_rate_limit(std::uint64_t bytes_per_second);
@@ -30,6 +33,8 @@ public:
     void record(bool shrank);
 
     model::Codec preferred() const;  // by the link alone
+    // What the link itself asked for, once it has bounded the rate; nothing before that.
+    std::optional<model::Codec> learnt() const { return learnt_; }
 
 private:
     model::Codec nearest_usable(model::Codec wanted) const;
@@ -38,6 +43,7 @@ private:
     model::Codec by_link_ = model::Codec::none;
     model::Codec by_limit_ = model::Codec::none;
     model::Codec candidate_ = model::Codec::none;
+    std::optional<model::Codec> learnt_;
     unsigned agreeing_ = 0;
     unsigned failures_ = 0;  // in a row
     unsigned skip_ = 0;      // chunks to go before the next try

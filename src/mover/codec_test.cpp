@@ -124,6 +124,23 @@ TEST(CodecChooser, a_rate_limit_is_a_slow_link) {
     EXPECT_EQ(chooser.choose(), Codec::none);
 }
 
+TEST(CodecChooser, begins_with_what_an_earlier_send_learnt_and_learns_only_from_the_link) {
+    const std::vector usable{Codec::none, Codec::lz4, Codec::zstd};
+    CodecChooser chooser(usable, Codec::zstd);
+    EXPECT_EQ(chooser.choose(), Codec::zstd);
+    const auto twice = [&](const ports::LinkStats& stats) {
+        chooser.observe(stats);
+        chooser.observe(stats);
+    };
+    twice({.delivery_rate_bytes = kGigabit, .app_limited = true, .receiver_limited = false});
+    EXPECT_EQ(chooser.learnt(), std::nullopt);
+    twice({.delivery_rate_bytes = 10 * kGigabit, .app_limited = true, .receiver_limited = false});
+    EXPECT_EQ(chooser.choose(), Codec::none);
+    EXPECT_EQ(chooser.learnt(), std::nullopt);
+    twice({.delivery_rate_bytes = 3 * kGigabit, .app_limited = false, .receiver_limited = false});
+    EXPECT_EQ(chooser.learnt(), Codec::lz4);
+}
+
 TEST(CodecChooser, uses_nothing_that_the_target_does_not_know) {
     CodecChooser only_lz4({Codec::none, Codec::lz4});
     only_lz4.set_rate_limit(kGigabit);

@@ -27,7 +27,7 @@ Sender::Sender(std::vector<SourceDisk> disks, model::DurablePoint start, SenderO
       disk_(start.disk),
       from_(start.offset),
       durable_(start),
-      chooser_(options_.codecs) {
+      chooser_(options_.codecs, options_.first_codec) {
     if (options_.rate_limit) chooser_.set_rate_limit(options_.rate_limit());
 }
 
@@ -228,6 +228,11 @@ void Sender::observe_link(const ports::LinkStats& sum) {
     const std::lock_guard lock(mutex_);
     chooser_.set_rate_limit(limit);
     chooser_.observe(sum);
+}
+
+std::optional<model::Codec> Sender::learnt_codec() const {
+    const std::lock_guard lock(mutex_);
+    return chooser_.learnt();
 }
 
 void Sender::count_wire(std::uint64_t bytes) {

@@ -24,11 +24,12 @@ struct SourceDisk {
 };
 
 struct SenderOptions {
-    ChunkerOptions chunking;                    // both true only in a full send without a base
-    std::vector<model::Codec> codecs;           // that the target knows; none always works
-    std::uint64_t total_bytes = 0;              // of data, for progress; 0: unknown
-    std::function<std::uint64_t()> rate_limit;  // bytes per second now, 0 or empty: none
-    std::function<bool()> cancelled;            // asked before every chunk; may be empty
+    ChunkerOptions chunking;                        // both true only in a full send without a base
+    std::vector<model::Codec> codecs;               // that the target knows; none always works
+    model::Codec first_codec = model::Codec::none;  // until the link was measured
+    std::uint64_t total_bytes = 0;                  // of data, for progress; 0: unknown
+    std::function<std::uint64_t()> rate_limit;      // bytes per second now, 0 or empty: none
+    std::function<bool()> cancelled;                // asked before every chunk; may be empty
 };
 
 // The source's half of one attempt: extents → chunks → zero check → digest → compression, and the
@@ -67,6 +68,7 @@ public:
     std::uint64_t rate_limit() const;
     bool cancelled() const { return options_.cancelled && options_.cancelled(); }
     void observe_link(const ports::LinkStats& sum);
+    std::optional<model::Codec> learnt_codec() const;  // as CodecChooser::learnt
     void count_wire(std::uint64_t bytes);
     model::Progress progress() const;  // without rate_bytes, which takes a clock
 

@@ -87,9 +87,11 @@ public:
     virtual Result<model::Task> task(const TaskId&) = 0;
     virtual Result<std::vector<model::Task>> tasks(const TaskFilter&) = 0;
     // Claims the oldest runnable task (queued and due, or running with a lapsed lease) whose VM has
-    // no other running task with a valid lease; it becomes running, attempts + 1.
+    // no other running task with a valid lease; it becomes running, attempts + 1. Tasks of
+    // `except_kind` are left alone; empty: none are.
     virtual Result<std::optional<model::Task>> claim_task(const std::string& node, TimePoint now,
-                                                          Duration lease) = 0;
+                                                          Duration lease,
+                                                          const std::string& except_kind) = 0;
     // The four below give conflict when `node` no longer holds the lease.
     virtual Result<> renew_lease(const TaskId&, const std::string& node, TimePoint until) = 0;
     virtual Result<> save_step(const TaskId&, const std::string& node, const std::string& step,

@@ -176,7 +176,8 @@ public:
     // Makes a writable head on a snapshot; instant whatever the size. A driver whose head is the
     // volume itself answers a rollback with the present head; promote then takes it back in place.
     virtual Result<DiskSource> activate(const VolumeId&, const SnapshotId&, ActivationKind) = 0;
-    // Throws away a drill's head, or that of a rollback that was not promoted.
+    // Throws away a drill's head, or that of a rollback that was not promoted; of one in place only
+    // the intention. refused: that is the disk of a VM.
     virtual Result<> deactivate(const VolumeId&, const DiskSource&) = 0;
 };
 

@@ -217,7 +217,7 @@ Result<model::Transfer> Receiving::new_transfer(const ClusterId& from,
     made.id = site_.random.id<TransferId>();
     made.source = from;
     made.request = request;
-    auto placed = place_disks(from, request.snapshot.disks);
+    auto placed = place_disks(from, request.vm, request.snapshot.disks);
     if (!placed) return std::unexpected(std::move(placed.error()));
     made.request.snapshot.disks = std::move(*placed);
     made.created = made.updated = site_.clock.now();
@@ -228,9 +228,11 @@ Result<model::Transfer> Receiving::new_transfer(const ClusterId& from,
 // A volume that is here stays where it is; a new one goes where the peer's pool is mapped, or to
 // the pool of the same name, or to the default pool.
 Result<std::vector<model::SnapshotDisk>> Receiving::place_disks(
-    const ClusterId& from, const std::vector<model::SnapshotDisk>& disks) {
+    const ClusterId& from, const VmId& vm, const std::vector<model::SnapshotDisk>& disks) {
     auto peer = site_.catalog.peer(from);
     if (!peer) return std::unexpected(std::move(peer.error()));
+    auto here = known_disks(site_, vm);
+    if (!here) return std::unexpected(std::move(here.error()));
     auto placed = disks;
     for (auto& disk : placed) {
         const auto mapped = peer->pools.find(disk.pool);
@@ -238,9 +240,12 @@ Result<std::vector<model::SnapshotDisk>> Receiving::place_disks(
         if (!site_.pools.contains(wanted)) wanted = site_.settings.default_pool;
         for (const auto& [name, pool] : site_.pools) {
             auto known = pool->knows(disk.volume);
-            if (!known) return std::unexpected(std::move(known.error()));
-            if (*known) wanted = name;
+            if (known && *known) wanted = name;
+            // A pool that does not answer stops only the VMs that are in it.
+            if (!known && name == wanted) return std::unexpected(std::move(known.error()));
         }
+        for (const auto& known : *here)
+            if (known.volume == disk.volume) wanted = known.pool;
         UNDERSTUDY_TRY(site_.pool(wanted));
         disk.pool = wanted;
     }

@@ -67,7 +67,7 @@ private:
     void end_attempt(Session&);
     Result<model::Transfer> transfer_of(const ClusterId& from, const TransferId&);
     Result<model::Transfer> new_transfer(const ClusterId& from, const model::TransferRequest&);
-    Result<std::vector<model::SnapshotDisk>> place_disks(const ClusterId& from,
+    Result<std::vector<model::SnapshotDisk>> place_disks(const ClusterId& from, const VmId& vm,
                                                          const std::vector<model::SnapshotDisk>&);
     Result<std::unique_ptr<ports::Incoming>> open_disk(const model::Transfer&,
                                                        const model::SnapshotDisk&);

@@ -33,6 +33,16 @@ bool held_by_node(const model::Task& task, const std::string& node) {
     return task.lease_node.substr(0, task.lease_node.rfind('/')) == node;
 }
 
+// In the memo of a task that has ended for good and has still to clean up: how it ended.
+constexpr const char* kOutcome = "outcome";
+
+Result<> outcome_before(Work& work) {
+    const auto found = work.memo().find(kOutcome);
+    if (found == work.memo().end()) return {};
+    const auto kind = base::error_kind_from(text_in(*found, "kind"));
+    return fail(Error(kind, text_in(*found, "text")));
+}
+
 // Half of something is worse than a long wait: past the point of no return the work goes on by
 // itself also when room was made.
 bool is_passing(const Error& error, bool must_go_on) {
@@ -83,9 +93,10 @@ Result<> Runner::recover() {
     return {};
 }
 
-Result<bool> Runner::run_one() {
+Result<bool> Runner::run_one(const std::string& except_kind) {
     if (stopping_) return false;
-    auto claimed = site_.catalog.claim_task(new_holder(site_), site_.clock.now(), kLease);
+    auto claimed =
+        site_.catalog.claim_task(new_holder(site_), site_.clock.now(), kLease, except_kind);
     if (!claimed) return std::unexpected(std::move(claimed.error()));
     if (!*claimed) return false;
     run(**claimed);
@@ -105,7 +116,8 @@ void Runner::run(model::Task& task) {
                           .advising("Update understudyd on this node.")));
         return;
     }
-    auto outcome = run_steps(work, task, found->second);
+    auto outcome = outcome_before(work);
+    if (outcome) outcome = run_steps(work, task, found->second);
     conclude(work, task, found->second, std::move(outcome));
 }
 
@@ -122,43 +134,54 @@ Result<> Runner::run_steps(Work& work, model::Task& task, const Kind& kind) {
 }
 
 void Runner::conclude(Work& work, model::Task& task, const Kind& kind, Result<> outcome) {
-    if (outcome) {
-        task.state = model::TaskState::succeeded;
-        task.result = work.result().dump();
-        task.error.clear();
-        task.error_kind.clear();
-        work.log("done");
-    } else {
-        auto error = std::move(outcome.error()).during(task.title);
-        const bool cancelled = error.kind() == ErrorKind::cancelled;
-        if (cancelled && work.stopping()) {
-            put_back(task, Duration(0));
-            return;
-        }
-        task.error = error.text();
-        task.error_kind = to_string(error.kind());
-        work.log(task.error);
-        const auto in_vain = number_in(work.memo(), kInVain) + 1;
-        work.memo()[kInVain] = in_vain;
-        const bool must_go_on = past_the_point_of_no_return(kind, task);
-        if (!cancelled && is_passing(error, must_go_on) && (must_go_on || in_vain < kMaxAttempts)) {
-            if (error.kind() == ErrorKind::conflict && !must_go_on)
-                task.step.clear();  // plan again
-            task.progress.note = error.step_text();
-            task.memo = work.memo().dump();
-            put_back(task, retry_pause(in_vain));
-            return;
-        }
-        task.state = cancelled ? model::TaskState::cancelled : model::TaskState::failed;
-        const bool is_clean = !(cancelled || kind.clean_on_failed) || clean_up(work, task, kind);
-        if (cancelled && !is_clean && in_vain < kMaxAttempts) {
-            // Its next attempt ends like this one, and cleans up.
-            task.memo = work.memo().dump();
-            put_back(task, retry_pause(in_vain));
-            return;
-        }
-        work.moved_on();  // `task retry` has all attempts again
+    if (!outcome) {
+        fall_short(work, task, kind, std::move(outcome.error()));
+        return;
     }
+    task.state = model::TaskState::succeeded;
+    task.result = work.result().dump();
+    task.error.clear();
+    task.error_kind.clear();
+    work.log("done");
+    end(work, task);
+}
+
+void Runner::fall_short(Work& work, model::Task& task, const Kind& kind, Error error) {
+    const bool ended_before = work.memo().contains(kOutcome);  // and has only to clean up
+    if (!ended_before) error = std::move(error).during(task.title);
+    const bool cancelled = error.kind() == ErrorKind::cancelled;
+    if (cancelled && work.stopping()) {
+        put_back(work, task, Duration(0));
+        return;
+    }
+    task.error = error.text();
+    task.error_kind = to_string(error.kind());
+    if (!ended_before) work.log(task.error);
+    const auto in_vain = number_in(work.memo(), kInVain) + 1;
+    work.memo()[kInVain] = in_vain;
+    const bool must_go_on = past_the_point_of_no_return(kind, task);
+    const bool passing = !cancelled && !ended_before && is_passing(error, must_go_on);
+    if (passing && (must_go_on || in_vain < kMaxAttempts)) {
+        if (error.kind() == ErrorKind::conflict && !must_go_on) task.step.clear();  // plan again
+        task.progress.note = error.step_text();
+        put_back(work, task, retry_pause(in_vain));
+        return;
+    }
+    task.state = cancelled ? model::TaskState::cancelled : model::TaskState::failed;
+    work.memo()[kOutcome] = {{"kind", task.error_kind}, {"text", task.error}};
+    if (!ended_before) work.memo()[kInVain] = 0;  // from here on attempts to clean up are counted
+    const bool is_clean = !(cancelled || kind.clean_on_failed) || clean_up(work, task, kind);
+    if (!is_clean && number_in(work.memo(), kInVain) < kMaxAttempts) {
+        task.progress.note = "clean-up: waiting for what stopped it";
+        put_back(work, task, retry_pause(number_in(work.memo(), kInVain) + 1));
+        return;
+    }
+    work.moved_on();  // `task retry` has all attempts again
+    end(work, task);
+}
+
+void Runner::end(Work& work, model::Task& task) {
+    work.memo().erase(kOutcome);
     task.memo = work.memo().dump();
     task.ended = site_.clock.now();
     release(task);
@@ -171,7 +194,8 @@ void Runner::release(const model::Task& task) {
     site_.bells->queued.ring();  // the next one of this VM may begin
 }
 
-void Runner::put_back(model::Task& task, Duration pause) {
+void Runner::put_back(Work& work, model::Task& task, Duration pause) {
+    task.memo = work.memo().dump();
     task.state = model::TaskState::queued;
     task.not_before = site_.clock.now() + pause;
     release(task);
@@ -184,7 +208,8 @@ bool Runner::clean_up(Work& work, model::Task& task, const Kind& kind) {
     if (cleaned) return true;
     work.log("clean-up: " + cleaned.error().text());
     task.error += ". Clean-up did not finish: " + cleaned.error().text();
-    return !is_passing(cleaned.error(), false);
+    const bool stopped = cleaned.error().kind() == ErrorKind::cancelled;
+    return !stopped && !is_passing(cleaned.error(), false);
 }
 
 }  // namespace understudy::tasks

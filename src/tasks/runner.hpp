@@ -21,7 +21,8 @@ public:
 
     // Claims and runs one task to its end, its next pause or a stop. False: nothing to do.
     // An error is of the catalog; the task's own errors are recorded in it.
-    Result<bool> run_one();
+    // `except_kind` is left to others; empty: none.
+    Result<bool> run_one(const std::string& except_kind = {});
 
     // Running steps end at their next durable point, their tasks go back to the queue.
     void stop() { stopping_ = true; }
@@ -31,7 +32,9 @@ private:
     void run(model::Task& task);
     Result<> run_steps(Work& work, model::Task& task, const Kind& kind);
     void conclude(Work& work, model::Task& task, const Kind& kind, Result<> outcome);
-    void put_back(model::Task& task, Duration pause);
+    void fall_short(Work& work, model::Task& task, const Kind& kind, Error error);
+    void end(Work& work, model::Task& task);
+    void put_back(Work& work, model::Task& task, Duration pause);
     void release(const model::Task& task);
     // False: it did not finish, and may when it is tried again.
     bool clean_up(Work& work, model::Task& task, const Kind& kind);

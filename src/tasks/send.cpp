@@ -166,11 +166,14 @@ Result<> stream(Work& work, ports::PeerLink& link, const model::TransferRequest&
     auto peer = site.catalog.peer(id_in<ClusterId>(work.arguments(), "peer"));
     if (!peer) return std::unexpected(std::move(peer.error()));
     parts->options.codecs = protocol::usable_codecs(peer->capabilities);
+    parts->options.first_codec = site.link_memory->codec(peer->id, site.clock.monotonic());
     mover::Sender sender(std::move(parts->disks), offer.durable, std::move(parts->options));
     const auto attempt = site.random.next() | 1;
     auto totals =
         drive(work, sender, *account, [&] { return link.open_channel(offer.id, attempt); });
     work.progress(account->of_all(sender.progress()));
+    if (const auto learnt = sender.learnt_codec())
+        site.link_memory->learn(peer->id, *learnt, site.clock.monotonic());
     if (!totals) return std::unexpected(std::move(totals.error()));
     auto committed = link.commit(offer.id, attempt, *totals);
     if (!committed) return fail(std::move(committed.error()).during("commit"));

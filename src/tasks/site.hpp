@@ -7,6 +7,7 @@
 #include "ports/storage.hpp"
 #include "ports/world.hpp"
 #include "tasks/bell.hpp"
+#include "tasks/link_memory.hpp"
 
 #include <functional>
 #include <map>
@@ -38,6 +39,7 @@ struct Site {
     ports::Random& random;
     std::map<std::string, std::shared_ptr<ports::StoragePool>> pools;
     std::shared_ptr<Bells> bells = std::make_shared<Bells>();
+    std::shared_ptr<LinkMemory> link_memory = std::make_shared<LinkMemory>();
     // Receiving::end_receiving, which the site's Receiving puts here.
     std::function<Result<>(const VmId&, const std::function<Result<>()>& then)> end_receiving =
         [](const VmId&, const std::function<Result<>()>& then) { return then(); };

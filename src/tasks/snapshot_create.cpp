@@ -1,21 +1,21 @@
 #include "engine/ownership.hpp"
 #include "tasks/arguments.hpp"
 #include "tasks/kinds.hpp"
+#include "tasks/snapshot_moment.hpp"
 #include "tasks/volumes.hpp"
 
 #include <fmt/format.h>
 
 // The order, and what a crash leaves: `plan` records which volumes the disks are, before any is
-// made; `adopt` makes them; `overlay` makes the future heads, which nothing uses yet; `moment`
-// switches the VM to them in one step; `commit` lets the pools record that the former heads are
-// frozen; `publish` makes the snapshot exist. Before `moment` everything can be undone, after it
-// everything goes forward.
+// made; `adopt` makes them; `prepare` makes the future heads, which nothing uses yet; `moment`
+// switches the VM to them in one step, and snapshots the disks in place whose pools have no
+// overlays; `commit` lets the pools record what is frozen; `publish` makes the snapshot exist.
+// Before `moment` everything can be undone, after it everything goes forward.
 
 namespace understudy::tasks {
 namespace {
 
 using model::VmDisk;
-using ports::DiskSwitch;
 
 struct Subject {
     ports::VmDescription described;
@@ -59,28 +59,6 @@ Result<Subject> subject_of(Work& work, Must must = Must::own) {
     }
     subject.vm.name = subject.described.summary.name;
     return subject;
-}
-
-std::vector<VmDisk> planned_disks(Work& work) {
-    return work.memo().value("disks", std::vector<VmDisk>{});
-}
-
-std::vector<DiskSwitch> planned_switches(Work& work) {
-    std::vector<DiskSwitch> switches;
-    for (const auto& entry : work.memo().value("switches", nlohmann::json::array()))
-        switches.push_back(
-            {text_in(entry, "target"),
-             {text_in(entry, "type"), text_in(entry, "format"), text_in(entry, "location")}});
-    return switches;
-}
-
-// All disks are switched at once: one that is on its overlay stands for all, also for those that
-// were unplugged since.
-bool is_switched(Work& work, const ports::VmDescription& described) {
-    for (const auto& disk : described.disks)
-        for (const auto& planned : planned_switches(work))
-            if (disk.source.location == planned.source.location) return true;
-    return false;
 }
 
 // Takes overlays away that the VM was not switched to, and volumes that only this task made.
@@ -152,6 +130,24 @@ Result<> check_name(Site& site, const VmId& vm, const std::string& name) {
     return {};
 }
 
+// Where a disk that is new here is adopted.
+Result<std::string> pool_taking(Site& site, const ports::DiskDescription& disk) {
+    const auto& standard = site.settings.default_pool;
+    const auto first = site.pools.find(standard);
+    if (first != site.pools.end() && first->second->takes(disk.source)) return standard;
+    for (const auto& [name, pool] : site.pools)
+        if (pool->takes(disk.source)) return name;
+    return fail(
+        Error(ErrorKind::unsupported, fmt::format("{}: no pool of this cluster takes {}",
+                                                  disk.target, disk.source.location))
+            .keeping("the VM as it was")
+            .advising(disk.source.type == "network"
+                          ? "Name its Ceph pool in understudyd.toml: `[pools.NAME]` with `driver "
+                            "= \"rbd\"`."
+                          : "Name a pool for files in understudyd.toml: `[pools.NAME]` with "
+                            "`driver = \"qcow2\"`."));
+}
+
 Result<> plan(Work& work) {
     auto& site = work.site();
     UNDERSTUDY_TRY(check_no_rollback_is_half_done(site, id_in<VmId>(work.arguments(), "vm")));
@@ -166,23 +162,19 @@ Result<> plan(Work& work) {
     for (const auto& disk : subject->described.disks) {
         auto volume = settled_volume(site, *known, disk, subject->vm.name);
         if (!volume) return std::unexpected(std::move(volume.error()).during(disk.target));
-        auto planned = volume->value_or(
-            VmDisk{disk.target, site.random.id<VolumeId>(), site.settings.default_pool});
-        planned.target = disk.target;
-        UNDERSTUDY_TRY(site.pool(planned.pool));
-        disks.push_back(std::move(planned));
+        if (!*volume) {
+            auto pool = pool_taking(site, disk);
+            if (!pool) return std::unexpected(std::move(pool.error()));
+            *volume = VmDisk{disk.target, site.random.id<VolumeId>(), std::move(*pool)};
+        }
+        (*volume)->target = disk.target;
+        UNDERSTUDY_TRY(site.pool((*volume)->pool));
+        disks.push_back(std::move(**volume));
     }
     work.memo()["disks"] = disks;
     work.memo()["former"] = subject->vm.disks;
     work.memo()["epoch"] = subject->vm.ownership.epoch;
     return {};
-}
-
-Result<const ports::DiskDescription*> disk_now(const ports::VmDescription& described,
-                                               const std::string& target) {
-    for (const auto& disk : described.disks)
-        if (disk.target == target) return &disk;
-    return fail(ErrorKind::conflict, fmt::format("disk {} is no longer there", target));
 }
 
 Result<> adopt(Work& work) {
@@ -207,93 +199,10 @@ Result<> adopt(Work& work) {
     return {};
 }
 
-Result<> overlay(Work& work) {
-    auto& site = work.site();
-    const auto snapshot = id_in<SnapshotId>(work.arguments(), "snapshot");
+Result<> prepare(Work& work) {
     auto subject = subject_of(work);
     if (!subject) return std::unexpected(std::move(subject.error()));
-    auto switches = nlohmann::json::array();
-    for (const auto& disk : planned_disks(work)) {
-        auto now = disk_now(subject->described, disk.target);
-        if (!now) return std::unexpected(std::move(now.error()));
-        auto pool = site.pool(disk.pool);
-        if (!pool) return std::unexpected(std::move(pool.error()));
-        // One of an earlier attempt may be of another size.
-        UNDERSTUDY_TRY((*pool)->cancel_snapshot(disk.volume, snapshot));
-        auto head = (*pool)->prepare_snapshot(disk.volume, snapshot, (*now)->size);
-        if (!head)
-            return std::unexpected(std::move(head.error()).during("overlay for " + disk.target));
-        switches.push_back({{"target", disk.target},
-                            {"type", head->type},
-                            {"format", head->format},
-                            {"location", head->location},
-                            {"size", (*now)->size.count()}});
-    }
-    work.memo()["switches"] = switches;
-    // Counted from before the moment, so that a stated RPO is never better than the truth.
-    work.memo()["taken"] = base::format_time(site.clock.now());
-    return {};
-}
-
-// The world may have changed since the overlays were made: disks come and go, and grow (the VM
-// would find them shrunk). conflict: plan again; no overlay is in use yet.
-Result<> check_plan(Work& work, const ports::VmDescription& described) {
-    const auto changed = [](const std::string& what) {
-        return fail(ErrorKind::conflict, what + " since the snapshot was planned");
-    };
-    const auto disks = planned_disks(work);
-    if (disks.size() != described.disks.size()) return changed("the VM's disks have changed");
-    for (const auto& entry : work.memo().value("switches", nlohmann::json::array())) {
-        const auto target = text_in(entry, "target");
-        auto now = disk_now(described, target);
-        if (!now) return std::unexpected(std::move(now.error()));
-        if ((*now)->size.count() != number_in(entry, "size"))
-            return changed(target + " has another size");
-        auto volume = volume_at(work.site(), disks, (*now)->source);
-        if (!volume) return std::unexpected(std::move(volume.error()));
-        if (!*volume || (*volume)->target != target)
-            return changed(target + " is on another layer");
-    }
-    return {};
-}
-
-// A daemon that died in the middle of the moment has left the guest frozen.
-void thaw(Work& work) {
-    if (!flag_in(work.arguments(), "freeze", true)) return;
-    auto thawed = work.site().hypervisor.thaw(id_in<VmId>(work.arguments(), "vm"));
-    if (!thawed && thawed.error().kind() != ErrorKind::not_found)
-        work.log("the guest's file systems may still be frozen (`virsh domfsthaw` thaws them): " +
-                 thawed.error().text());
-}
-
-Result<> moment(Work& work) {
-    // A cancelled task whose moment had passed was completed, and others may have come since: a
-    // retry must not switch the VM back to layers that are frozen by now.
-    if (work.memo().contains("consistency")) return {};
-    auto& site = work.site();
-    const auto id = id_in<VmId>(work.arguments(), "vm");
-    auto described = site.hypervisor.describe(id);
-    if (!described) return std::unexpected(std::move(described.error()));
-    auto consistency = model::Consistency::crash;
-    if (!is_switched(work, *described)) {
-        UNDERSTUDY_TRY(check_plan(work, *described));
-        work.memo()["domain_xml"] = described->domain_xml;
-        UNDERSTUDY_TRY(work.save_memo());
-    }
-    if (is_switched(work, *described)) {
-        work.log("the VM is on the new overlays already");
-        thaw(work);
-    } else if (described->summary.state == ports::VmState::stopped) {
-        UNDERSTUDY_TRY(site.hypervisor.set_disks(id, planned_switches(work)));
-    } else {
-        const auto limit =
-            flag_in(work.arguments(), "freeze", true) ? site.settings.freeze_limit : Duration(0);
-        auto taken = site.hypervisor.snapshot(id, planned_switches(work), limit, {});
-        if (!taken) return std::unexpected(std::move(taken.error()).during("snapshot"));
-        consistency = *taken;
-    }
-    work.memo()["consistency"] = std::string(model::to_string(consistency));
-    return {};
+    return prepare_heads(work, subject->described);
 }
 
 Result<> commit(Work& work) {
@@ -366,7 +275,7 @@ Result<> let_go(Work& work) {
 // that the snapshot is completed instead, whatever the task is called then.
 Result<> take_back(Work& work) {
     if (!work.memo().contains("consistency")) {
-        if (work.memo().contains("domain_xml")) thaw(work);  // the moment had begun
+        if (work.memo().contains("domain_xml")) let_guest_go_on(work);  // the moment had begun
         auto described = work.site().hypervisor.describe(id_in<VmId>(work.arguments(), "vm"));
         if (!described && described.error().kind() != ErrorKind::not_found)
             return std::unexpected(std::move(described.error()));
@@ -390,7 +299,7 @@ Kind snapshot_create() {
     return Kind{"snapshot_create",
                 {{"plan", plan},
                  {"adopt", adopt},
-                 {"overlay", overlay},
+                 {"prepare", prepare},
                  {"moment", moment},
                  {"commit", commit, true},
                  {"publish", publish, true},

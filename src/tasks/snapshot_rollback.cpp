@@ -14,13 +14,17 @@
 //
 // The order, and what a crash leaves: `hold` rehearses, before anything is made; `go_back` makes
 // the new heads beside the present ones and defines the VM with them, which is the one step from
-// before to after; `settle` throws away the heads that were there. Until the VM is defined anew
-// everything can be undone, after it everything goes forward.
+// before to after; `settle` throws away the heads that were there, or takes a disk back in place
+// whose pool has no heads beside the present one. Until the VM is defined anew everything can be
+// undone, after it everything goes forward.
 
 namespace understudy::tasks {
 namespace {
 
-constexpr const char* kMade = "made";  // in the memo: volume → location of its new head
+// In the memo:
+constexpr const char* kMade = "made";         // volume → location of its new head
+constexpr const char* kInPlace = "in_place";  // the same of heads that are taken back as they stand
+constexpr const char* kDefining = "defining";  // the VM may be defined as it was in the snapshot
 
 Result<model::Snapshot> snapshot_of(Work& work) {
     return work.site().catalog.snapshot(id_in<SnapshotId>(work.arguments(), "snapshot"));
@@ -106,8 +110,9 @@ Result<std::vector<ports::DiskSwitch>> make_heads(Work& work, const model::Snaps
             return std::unexpected(std::move(head.error()).during("activate " + disk.target));
         auto present = (*pool)->head(disk.volume);
         if (!present) return std::unexpected(std::move(present.error()));
-        if (*present != *head)
-            work.memo()[kMade][disk.volume.text()] = {
+        const bool is_beside = *present != *head;
+        if (is_beside || !(*pool)->features().live_overlay)
+            work.memo()[is_beside ? kMade : kInPlace][disk.volume.text()] = {
                 {"type", head->type}, {"format", head->format}, {"location", head->location}};
         UNDERSTUDY_TRY(work.save_memo());
         heads.push_back({disk.target, std::move(*head)});
@@ -120,8 +125,8 @@ struct MadeHead {
     ports::DiskSource source;
 };
 
-std::vector<MadeHead> made_heads(Work& work, const model::Snapshot& snapshot) {
-    const auto made = work.memo().value(kMade, nlohmann::json::object());
+std::vector<MadeHead> heads_in(Work& work, const char* where, const model::Snapshot& snapshot) {
+    const auto made = work.memo().value(where, nlohmann::json::object());
     std::vector<MadeHead> heads;
     for (const auto& disk : snapshot.disks)
         if (const auto head = made.find(disk.volume.text()); head != made.end())
@@ -137,6 +142,8 @@ Result<> go_back(Work& work) {
     if (!snapshot) return std::unexpected(std::move(snapshot.error()));
     auto heads = make_heads(work, *snapshot);
     if (!heads) return std::unexpected(std::move(heads.error()));
+    work.memo()[kDefining] = true;
+    UNDERSTUDY_TRY(work.save_memo());
     auto changes = define_from_snapshot(work, *snapshot, *heads, snapshot->origin,
                                         texts_in(work.arguments(), "accept"));
     if (!changes) return std::unexpected(std::move(changes.error()));
@@ -154,14 +161,27 @@ Result<bool> is_defined_with(Work& work, const std::vector<MadeHead>& made) {
 }
 
 // Heads that the VM is not defined with; one that a later rollback made its own is left to that.
-Result<> drop_heads(Work& work, const std::vector<MadeHead>& made) {
-    for (const auto& head : made) {
+Result<> drop_heads(Work& work, const model::Snapshot& snapshot) {
+    auto heads = heads_in(work, kMade, snapshot);
+    for (auto& head : heads_in(work, kInPlace, snapshot)) heads.push_back(std::move(head));
+    for (const auto& head : heads) {
         auto pool = work.site().pool(head.disk->pool);
         if (!pool) continue;
         auto undone = (*pool)->deactivate(head.disk->volume, head.source);
         if (!undone && undone.error().kind() != ErrorKind::not_found &&
             undone.error().kind() != ErrorKind::refused)
             return std::unexpected(std::move(undone.error()).during(head.disk->target));
+    }
+    return {};
+}
+
+Result<> take_place(Work& work, const std::vector<MadeHead>& heads, const SnapshotId& snapshot) {
+    for (const auto& head : heads) {
+        auto pool = work.site().pool(head.disk->pool);
+        if (!pool) return std::unexpected(std::move(pool.error()));
+        auto settled =
+            (*pool)->activate(head.disk->volume, snapshot, ports::ActivationKind::promote);
+        if (!settled) return std::unexpected(std::move(settled.error()).during(head.disk->target));
     }
     return {};
 }
@@ -174,12 +194,12 @@ Result<> settle(Work& work) {
     if (!vm) return std::unexpected(std::move(vm.error()));
     auto snapshot = snapshot_of(work);
     if (!snapshot) return std::unexpected(std::move(snapshot.error()));
-    const auto made = made_heads(work, *snapshot);
+    const auto made = heads_in(work, kMade, *snapshot);
     auto defined = is_defined_with(work, made);
     if (!defined) return std::unexpected(std::move(defined.error()));
     if (!made.empty() && !*defined) {
         work.log("the VM has other disks again: its new ones are not used");
-        UNDERSTUDY_TRY(drop_heads(work, made));
+        UNDERSTUDY_TRY(drop_heads(work, *snapshot));
         return let_go_for_task(work, snapshot->id);
     }
     const auto former = work.memo().value("former", vm->disks);
@@ -188,13 +208,8 @@ Result<> settle(Work& work) {
     vm->disks = vm_disks(snapshot->disks);
     vm->head_parent = snapshot->id;
     UNDERSTUDY_TRY(site.catalog.save_vm(*vm));
-    for (const auto& head : made) {
-        auto pool = site.pool(head.disk->pool);
-        if (!pool) return std::unexpected(std::move(pool.error()));
-        auto settled =
-            (*pool)->activate(head.disk->volume, snapshot->id, ports::ActivationKind::promote);
-        if (!settled) return std::unexpected(std::move(settled.error()).during(head.disk->target));
-    }
+    UNDERSTUDY_TRY(take_place(work, made, snapshot->id));
+    UNDERSTUDY_TRY(take_place(work, heads_in(work, kInPlace, *snapshot), snapshot->id));
     UNDERSTUDY_TRY(forget_unused(site, vm->id, former));  // of disks that came later
     work.result()["rolled_back_to"] = snapshot->name;
     return let_go_for_task(work, snapshot->id);
@@ -205,17 +220,17 @@ Result<> take_back(Work& work) {
     auto snapshot = snapshot_of(work);
     if (!snapshot && snapshot.error().kind() == ErrorKind::not_found) return {};
     if (!snapshot) return std::unexpected(std::move(snapshot.error()));
-    const auto made = made_heads(work, *snapshot);
+    const auto made = heads_in(work, kMade, *snapshot);
     auto defined = is_defined_with(work, made);
     if (!defined) return std::unexpected(std::move(defined.error()));
-    if (*defined) {
+    if (*defined || (made.empty() && flag_in(work.memo(), kDefining))) {
         UNDERSTUDY_TRY(settle(work));
         work.log("the VM had its new disks already: the rollback is complete");
         return {};
     }
-    UNDERSTUDY_TRY(drop_heads(work, made));
+    UNDERSTUDY_TRY(drop_heads(work, *snapshot));
     UNDERSTUDY_TRY(let_go_for_task(work, snapshot->id));
-    work.memo().erase(kMade);
+    for (const char* done : {kMade, kInPlace, kDefining}) work.memo().erase(done);
     work.begin_again();
     return {};
 }

@@ -28,7 +28,8 @@ Result<bool> is_being_snapshotted(Site& site, const VmId& vm, const ports::DiskS
         const auto memo = nlohmann::json::parse(task.memo, nullptr, false);
         if (!memo.is_object()) continue;
         for (const auto& entry : memo.value("switches", nlohmann::json::array()))
-            if (text_in(entry, "location") == source.location) return true;
+            if (flag_in(entry, "overlay", true) && text_in(entry, "location") == source.location)
+                return true;
     }
     return false;
 }

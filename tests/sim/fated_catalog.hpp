@@ -129,9 +129,9 @@ public:
     Result<std::vector<model::Task>> tasks(const ports::TaskFilter& a) override {
         return fated(fate_, "catalog.tasks", [&] { return real_.tasks(a); });
     }
-    Result<std::optional<model::Task>> claim_task(const std::string& a, TimePoint b,
-                                                  Duration c) override {
-        return fated(fate_, "catalog.claim_task", [&] { return real_.claim_task(a, b, c); });
+    Result<std::optional<model::Task>> claim_task(const std::string& a, TimePoint b, Duration c,
+                                                  const std::string& d) override {
+        return fated(fate_, "catalog.claim_task", [&] { return real_.claim_task(a, b, c, d); });
     }
     Result<> renew_lease(const TaskId& a, const std::string& b, TimePoint c) override {
         return fated(fate_, "catalog.renew_lease", [&] { return real_.renew_lease(a, b, c); });

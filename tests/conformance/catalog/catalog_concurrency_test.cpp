@@ -43,7 +43,7 @@ TEST_P(CatalogConcurrency, every_task_is_claimed_once_and_one_at_a_time_per_vm) 
     std::atomic<int> done{0};
     in_threads([&](const std::string& node) {
         while (done < kTasks) {
-            auto task = must(catalog().claim_task(node, at(kTasks), Duration(60'000)));
+            auto task = must(catalog().claim_task(node, at(kTasks), Duration(60'000), {}));
             if (!task) {
                 std::this_thread::yield();
                 continue;

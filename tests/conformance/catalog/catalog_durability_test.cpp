@@ -40,7 +40,7 @@ TEST_P(CatalogDurability, what_was_written_is_there_after_an_exit_without_closin
         must(own.add_transfer(transfer));
         must(own.save_durable(transfer.id, {1, ByteOffset(8192)}, MiB(9), at(3)));
         must(own.add_task(task));
-        must(own.claim_task("node", at(1), Duration(1000)));
+        must(own.claim_task("node", at(1), Duration(1000), {}));
         must(own.save_step(task.id, "node", "publish", "{}"));
     });
     int status = 0;

@@ -169,7 +169,7 @@ TEST_P(CatalogOnSqlite, two_sessions_that_read_and_then_write_wait_for_each_othe
         auto own = must(try_open(Duration(20'000)));
         for (int i = 0; i < 40; ++i) {
             must(own->add_task(some_task(std::nullopt, i)));
-            must(own->claim_task(node, at(100), Duration(60'000)));
+            must(own->claim_task(node, at(100), Duration(60'000), {}));
         }
     };
     const auto checked = [&](const std::string& node) {

@@ -14,8 +14,12 @@ protected:
         must(catalog().add_task(task));
         return task;
     }
+    std::optional<TaskId> claim_all_but(const std::string& kind, std::int64_t now_ms) {
+        const auto task = must(catalog().claim_task("n", at(now_ms), kLease, kind));
+        return task ? std::optional(task->id) : std::nullopt;
+    }
     std::optional<TaskId> claim(const std::string& node, std::int64_t now_ms) {
-        const auto task = must(catalog().claim_task(node, at(now_ms), kLease));
+        const auto task = must(catalog().claim_task(node, at(now_ms), kLease, {}));
         return task ? std::optional(task->id) : std::nullopt;
     }
     void end(const TaskId& id, const std::string& node, TaskState state, std::int64_t now_ms) {
@@ -68,7 +72,7 @@ TEST_P(CatalogTasks, a_claim_takes_the_oldest_that_is_due) {
     const auto second = add(std::nullopt, 10);
     const auto third = add(std::nullopt, 10);
     EXPECT_EQ(claim("n", 9), std::nullopt);
-    const auto task = must(catalog().claim_task("n", at(20), kLease));
+    const auto task = must(catalog().claim_task("n", at(20), kLease, {}));
     ASSERT_TRUE(task);
     EXPECT_EQ(task->id, second.id);
     EXPECT_EQ(task->state, TaskState::running);
@@ -80,6 +84,17 @@ TEST_P(CatalogTasks, a_claim_takes_the_oldest_that_is_due) {
     EXPECT_EQ(claim("n", 20), third.id);
     EXPECT_EQ(claim("n", 20), std::nullopt);
     EXPECT_EQ(claim("n", 50), later.id);
+}
+
+TEST_P(CatalogTasks, a_claim_leaves_the_excepted_kind_to_others) {
+    auto send = some_task(std::nullopt, 0);
+    send.kind = "send";
+    must(catalog().add_task(send));
+    EXPECT_EQ(claim_all_but("send", 10), std::nullopt);
+    const auto other = add(std::nullopt, 1);
+    EXPECT_NE(other.kind, "send");
+    EXPECT_EQ(claim_all_but("send", 10), other.id);
+    EXPECT_EQ(claim("n", 10), send.id);
 }
 
 TEST_P(CatalogTasks, one_at_a_time_runs_per_vm_and_those_without_a_vm_do_not_wait) {

@@ -46,7 +46,7 @@ TEST_P(CatalogValues, any_text_comes_back_as_it_was) {
         task.title = task.memo = task.progress.note = task.error = name;
         must(catalog().add_task(task));
         EXPECT_EQ(json(must(catalog().task(task.id))), json(task));
-        const auto claimed = must(catalog().claim_task(name, at(1), Duration(1)));
+        const auto claimed = must(catalog().claim_task(name, at(1), Duration(1), {}));
         ASSERT_TRUE(claimed);
         EXPECT_EQ(claimed->lease_node, name);
         must(catalog().renew_lease(task.id, name, at(1'000'000)));

@@ -36,7 +36,7 @@ TEST_P(CatalogInMemory, typical_operations_cost_less_than_a_millisecond) {
     must(catalog().add_transfer(transfer));
     const auto task = some_task(made.vm.id, 0);
     must(catalog().add_task(task));
-    must(catalog().claim_task("node", at(0), Duration(1'000'000)));
+    must(catalog().claim_task("node", at(0), Duration(1'000'000), {}));
     std::vector<model::Vm> vms;
     for (int i = 0; i < 500; ++i) vms.push_back(some_vm("vm" + std::to_string(i)));
     measure("find_vm", [&](int) { must(catalog().find_vm(made.vm.id)); });
@@ -51,11 +51,11 @@ TEST_P(CatalogInMemory, typical_operations_cost_less_than_a_millisecond) {
     measure("save_step", [&](int) { must(catalog().save_step(task.id, "node", "s", "{}")); });
     measure("append_log", [&](int i) { must(catalog().append_log(task.id, at(i), "line")); });
     measure("claim_task (none due)", [&](int) {
-        EXPECT_EQ(must(catalog().claim_task("other", at(1), Duration(1))), std::nullopt);
+        EXPECT_EQ(must(catalog().claim_task("other", at(1), Duration(1), {})), std::nullopt);
     });
     measure("add + claim + release task", [&](int i) {
         must(catalog().add_task(some_task(std::nullopt, i)));
-        auto claimed = must(catalog().claim_task("node", at(i), Duration(1))).value();
+        auto claimed = must(catalog().claim_task("node", at(i), Duration(1), {})).value();
         claimed.state = model::TaskState::succeeded;
         must(catalog().release_task(claimed, "node"));
     });

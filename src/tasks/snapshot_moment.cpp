@@ -1,0 +1,204 @@
+#include "tasks/snapshot_moment.hpp"
+
+#include "tasks/arguments.hpp"
+#include "tasks/volumes.hpp"
+
+#include <fmt/format.h>
+
+namespace understudy::tasks {
+namespace {
+
+constexpr const char* kStandsStill = "stands_still";  // in the memo: the VM ran and is to go on
+
+VmId vm_id(Work& work) {
+    return id_in<VmId>(work.arguments(), "vm");
+}
+
+SnapshotId snapshot_id(Work& work) {
+    return id_in<SnapshotId>(work.arguments(), "snapshot");
+}
+
+nlohmann::json planned_heads(Work& work) {
+    return work.memo().value("switches", nlohmann::json::array());
+}
+
+bool is_overlay(const nlohmann::json& head) {
+    return flag_in(head, "overlay", true);
+}
+
+std::vector<ports::DiskSwitch> planned_switches(Work& work) {
+    std::vector<ports::DiskSwitch> switches;
+    for (const auto& head : planned_heads(work))
+        if (is_overlay(head))
+            switches.push_back(
+                {text_in(head, "target"),
+                 {text_in(head, "type"), text_in(head, "format"), text_in(head, "location")}});
+    return switches;
+}
+
+// The disks that stay on their heads.
+Result<std::vector<model::VmDisk>> disks_in_place(Work& work) {
+    std::vector<model::VmDisk> in_place;
+    for (const auto& disk : planned_disks(work)) {
+        auto pool = work.site().pool(disk.pool);
+        if (!pool) return std::unexpected(std::move(pool.error()));
+        if (!(*pool)->features().live_overlay) in_place.push_back(disk);
+    }
+    return in_place;
+}
+
+Result<nlohmann::json> prepare_head(Work& work, const model::VmDisk& disk, ByteSize size) {
+    auto pool = work.site().pool(disk.pool);
+    if (!pool) return std::unexpected(std::move(pool.error()));
+    // One of an earlier attempt may be of another size, or of another moment.
+    UNDERSTUDY_TRY((*pool)->cancel_snapshot(disk.volume, snapshot_id(work)));
+    auto head = (*pool)->prepare_snapshot(disk.volume, snapshot_id(work), size);
+    if (!head) return std::unexpected(std::move(head.error()).during("prepare " + disk.target));
+    return nlohmann::json{{"target", disk.target},
+                          {"type", head->type},
+                          {"format", head->format},
+                          {"location", head->location},
+                          {"overlay", (*pool)->features().live_overlay},
+                          {"size", size.count()}};
+}
+
+// The world may have changed since the heads were made: disks come and go, and grow (the VM would
+// find them shrunk). conflict: plan again; no overlay is in use yet.
+Result<> check_plan(Work& work, const ports::VmDescription& described) {
+    const auto changed = [](const std::string& what) {
+        return fail(ErrorKind::conflict, what + " since the snapshot was planned");
+    };
+    const auto disks = planned_disks(work);
+    if (disks.size() != described.disks.size()) return changed("the VM's disks have changed");
+    for (const auto& head : planned_heads(work)) {
+        const auto target = text_in(head, "target");
+        auto now = disk_now(described, target);
+        if (!now) return std::unexpected(std::move(now.error()));
+        if ((*now)->size.count() != number_in(head, "size"))
+            return changed(target + " has another size");
+        auto volume = volume_at(work.site(), disks, (*now)->source);
+        if (!volume) return std::unexpected(std::move(volume.error()));
+        if (!*volume || (*volume)->target != target)
+            return changed(target + " is on another layer");
+    }
+    return {};
+}
+
+Result<> take_in_place(Work& work, const std::vector<model::VmDisk>& disks) {
+    for (const auto& disk : disks) {
+        auto pool = work.site().pool(disk.pool);
+        if (!pool) return std::unexpected(std::move(pool.error()));
+        auto taken = (*pool)->take_snapshot(disk.volume, snapshot_id(work));
+        if (!taken) return std::unexpected(std::move(taken.error()).during(disk.target));
+    }
+    return {};
+}
+
+// All disks at once: those that stay on their heads first, while the VM stands still; the switch of
+// the others is what tells later that the moment has passed.
+Result<model::Consistency> take_all(Work& work, const ports::VmDescription& described) {
+    auto& site = work.site();
+    auto in_place = disks_in_place(work);
+    if (!in_place) return std::unexpected(std::move(in_place.error()));
+    for (const auto& disk : *in_place) {  // what an attempt took that was cut off is too old
+        auto now = disk_now(described, disk.target);
+        if (!now) return std::unexpected(std::move(now.error()));
+        auto again = prepare_head(work, disk, (*now)->size);
+        if (!again) return std::unexpected(std::move(again.error()));
+    }
+    const auto switches = planned_switches(work);
+    if (described.summary.state == ports::VmState::stopped) {
+        UNDERSTUDY_TRY(take_in_place(work, *in_place));
+        if (!switches.empty()) UNDERSTUDY_TRY(site.hypervisor.set_disks(vm_id(work), switches));
+        return model::Consistency::crash;
+    }
+    std::function<Result<>()> still;
+    if (!in_place->empty()) {
+        still = [&] { return take_in_place(work, *in_place); };
+        work.memo()[kStandsStill] = described.summary.state == ports::VmState::running;
+        UNDERSTUDY_TRY(work.save_memo());
+    }
+    const auto limit =
+        flag_in(work.arguments(), "freeze", true) ? site.settings.freeze_limit : Duration(0);
+    auto taken = site.hypervisor.snapshot(vm_id(work), switches, limit, still);
+    if (!taken) return std::unexpected(std::move(taken.error()).during("snapshot"));
+    work.memo().erase(kStandsStill);
+    return taken;
+}
+
+}  // namespace
+
+std::vector<model::VmDisk> planned_disks(Work& work) {
+    return work.memo().value("disks", std::vector<model::VmDisk>{});
+}
+
+Result<const ports::DiskDescription*> disk_now(const ports::VmDescription& described,
+                                               const std::string& target) {
+    for (const auto& disk : described.disks)
+        if (disk.target == target) return &disk;
+    return fail(ErrorKind::conflict, fmt::format("disk {} is no longer there", target));
+}
+
+bool is_switched(Work& work, const ports::VmDescription& described) {
+    for (const auto& disk : described.disks)
+        for (const auto& planned : planned_switches(work))
+            if (disk.source.location == planned.source.location) return true;
+    return false;
+}
+
+Result<> prepare_heads(Work& work, const ports::VmDescription& described) {
+    auto heads = nlohmann::json::array();
+    for (const auto& disk : planned_disks(work)) {
+        auto now = disk_now(described, disk.target);
+        if (!now) return std::unexpected(std::move(now.error()));
+        auto head = prepare_head(work, disk, (*now)->size);
+        if (!head) return std::unexpected(std::move(head.error()));
+        heads.push_back(std::move(*head));
+    }
+    work.memo()["switches"] = heads;
+    return {};
+}
+
+void let_guest_go_on(Work& work) {
+    auto& hypervisor = work.site().hypervisor;
+    if (flag_in(work.memo(), kStandsStill)) {
+        auto resumed = hypervisor.resume(vm_id(work));
+        if (!resumed && resumed.error().kind() == ErrorKind::unavailable)
+            work.log("the VM may still be paused (`virsh resume` lets it go on): " +
+                     resumed.error().text());
+        else
+            work.memo().erase(kStandsStill);
+    }
+    if (!flag_in(work.arguments(), "freeze", true)) return;
+    auto thawed = hypervisor.thaw(vm_id(work));
+    if (!thawed && thawed.error().kind() != ErrorKind::not_found)
+        work.log("the guest's file systems may still be frozen (`virsh domfsthaw` thaws them): " +
+                 thawed.error().text());
+}
+
+Result<> moment(Work& work) {
+    // A cancelled task whose moment had passed was completed, and others may have come since: a
+    // retry must not switch the VM back to layers that are frozen by now.
+    if (work.memo().contains("consistency")) return {};
+    if (flag_in(work.memo(), kStandsStill)) let_guest_go_on(work);
+    auto described = work.site().hypervisor.describe(vm_id(work));
+    if (!described) return std::unexpected(std::move(described.error()));
+    auto consistency = model::Consistency::crash;
+    if (is_switched(work, *described)) {
+        work.log("the VM is on the new overlays already");
+        let_guest_go_on(work);
+    } else {
+        UNDERSTUDY_TRY(check_plan(work, *described));
+        work.memo()["domain_xml"] = described->domain_xml;
+        // Counted from before the moment, so that a stated RPO is never better than the truth.
+        work.memo()["taken"] = base::format_time(work.site().clock.now());
+        UNDERSTUDY_TRY(work.save_memo());
+        auto taken = take_all(work, *described);
+        if (!taken) return std::unexpected(std::move(taken.error()));
+        consistency = *taken;
+    }
+    work.memo()["consistency"] = std::string(model::to_string(consistency));
+    return {};
+}
+
+}  // namespace understudy::tasks

@@ -1,0 +1,35 @@
+#pragma once
+
+#include "tasks/work.hpp"
+
+#include <string>
+#include <vector>
+
+namespace understudy::tasks {
+
+// The heart of snapshot_create: the heads that its disks get, and the one moment. What was planned
+// and how far it came stands in the task's memo:
+//   disks        the volumes, one per disk of the VM
+//   switches     per disk what prepare_heads made; `overlay` false: the disk stays on its head
+//   domain_xml   the definition, written down when the moment is about to begin
+//   consistency  the moment has passed
+
+std::vector<model::VmDisk> planned_disks(Work& work);
+
+Result<const ports::DiskDescription*> disk_now(const ports::VmDescription& described,
+                                               const std::string& target);
+
+// All disks with overlays are switched at once: one that is on its overlay stands for all, also for
+// those that were unplugged since. A disk without an overlay was snapshotted before that.
+bool is_switched(Work& work, const ports::VmDescription& described);
+
+// Makes the future heads, which nothing uses yet. Idempotent.
+Result<> prepare_heads(Work& work, const ports::VmDescription& described);
+
+// A daemon that died in the middle of the moment has left the guest frozen, or standing still.
+void let_guest_go_on(Work& work);
+
+// conflict: the VM's disks have changed since the plan; nothing was switched.
+Result<> moment(Work& work);
+
+}  // namespace understudy::tasks
