@@ -26,7 +26,7 @@ struct VmSummary {
 struct DiskDescription {
     std::string target;
     DiskSource source;
-    ByteSize size;            // virtual size now
+    ByteSize size;            // virtual size now; 0 for a network disk: its storage knows
     std::string unsupported;  // empty, or why this disk cannot be snapshotted and sent
 };
 

@@ -8,6 +8,9 @@
 #     --disk PATH:FORMAT:TARGET[:OPTIONS]   again for each disk; OPTIONS go to <driver> and are
 #                       separated by commas (discard=unmap,detect_zeroes=unmap); default
 #                       discard=unmap. No ':' in PATH.
+#     --disk rbd:POOL/IMAGE:TARGET[:OPTIONS]    the same in the Ceph of --ceph
+#     --ceph CONF       where that Ceph's monitors are
+#     --ceph-user NAME --ceph-secret UUID       with cephx: libvirt's secret with that user's key
 #     --serial FILE     the guest's console (default: none)
 #     --talk SOCKET     a unix socket on the same port, for guest-tell; needs --serial
 #     --cmdline TEXT    after "console=ttyS0 panic=-1 quiet" (us.mode=… and so on, see guest-init)
@@ -31,6 +34,7 @@ xml() { # text that is safe in element content and in quoted attributes
 }
 
 name='' image='' uuid='' memory=128 serial='' talk='' cmdline='' agent='' bridge='' variables=''
+ceph='' ceph_user='' ceph_secret=''
 disks=() devices=()
 while [ $# -gt 0 ]; do
     [ $# -ge 2 ] || usage
@@ -46,6 +50,9 @@ while [ $# -gt 0 ]; do
         --agent) agent=$2 ;;
         --uefi) variables=$2 ;;
         --device) devices+=("$2") ;;
+        --ceph) ceph=$2 ;;
+        --ceph-user) ceph_user=$2 ;;
+        --ceph-secret) ceph_secret=$2 ;;
         --network) bridge=$2 ;;
         *) usage ;;
     esac
@@ -56,17 +63,34 @@ done
 [ -z "$talk" ] || [ -n "$serial" ] || usage
 [ -n "$uuid" ] || uuid=$(cat /proc/sys/kernel/random/uuid)
 
-print_disk() { # print_disk PATH:FORMAT:TARGET[:OPTIONS]
-    local path format target options option attributes=''
+print_image() { # print_image POOL/IMAGE: the <source> of a disk in Ceph
+    local monitor
+    echo "      <source protocol='rbd' name='$(xml "$1")'>"
+    for monitor in $(sed -n 's/^mon host = //p' "${ceph:?--ceph is missing}" | tr ',' ' '); do
+        echo "        <host name='$(xml "${monitor%:*}")' port='$(xml "${monitor##*:}")'/>"
+    done
+    [ -z "$ceph_user" ] || cat <<X
+        <auth username='$(xml "$ceph_user")'>
+          <secret type='ceph' uuid='$(xml "$ceph_secret")'/>
+        </auth>
+X
+    echo "      </source>"
+}
+
+print_disk() { # print_disk PATH:FORMAT:TARGET[:OPTIONS] or rbd:POOL/IMAGE:TARGET[:OPTIONS]
+    local path format target options option attributes='' type=file
     IFS=: read -r path format target options <<<"$1"
+    if [ "$path" = rbd ]; then
+        type=network path=$format format=raw
+    fi
     [ -n "$target" ] || usage
     for option in $(tr ',' ' ' <<<"${options:-discard=unmap}"); do
         attributes+=" ${option%%=*}='$(xml "${option#*=}")'"
     done
     cat <<X
-    <disk type='file' device='disk'>
+    <disk type='$type' device='disk'>
       <driver name='qemu' type='$(xml "$format")'$attributes/>
-      <source file='$(xml "$path")'/>
+$(if [ "$type" = file ]; then echo "      <source file='$(xml "$path")'/>"; else print_image "$path"; fi)
       <target dev='$(xml "$target")' bus='virtio'/>
     </disk>
 X

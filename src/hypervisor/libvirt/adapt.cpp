@@ -88,7 +88,10 @@ Result<Wanted> wanted_by(const std::string& domain_xml) {
 
 Result<ports::Adapted> adapt_definition(const ports::AdaptRequest& request,
                                         const HostFacts& facts) {
-    auto switched = with_disk_sources(request.domain_xml, request.disks);
+    auto disks = request.from_here ? switches_left(request.domain_xml, request.disks)
+                                   : Result<std::vector<ports::DiskSwitch>>(request.disks);
+    if (!disks) return fail(std::move(disks.error()));
+    auto switched = with_disk_sources(request.domain_xml, *disks);
     if (!switched) return fail(std::move(switched.error()));
     auto document = parse_domain(*switched);
     if (!document) return fail(std::move(document.error()));
@@ -105,6 +108,7 @@ Result<ports::Adapted> adapt_definition(const ports::AdaptRequest& request,
         return adapted;
     }
     adapt_other_disks(work);
+    check_images(work);
     adapt_hypervisor_type(work);
     adapt_machine(work);
     adapt_cpu(work);

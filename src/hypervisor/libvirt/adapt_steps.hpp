@@ -25,6 +25,7 @@ struct Adapting {
     }
 };
 
+void check_images(const Adapting& work);           // whether disks in Ceph can be reached
 void adapt_hypervisor_type(const Adapting& work);  // kvm or qemu, emulator, architecture
 void adapt_machine(const Adapting& work);
 void adapt_cpu(const Adapting& work);  // after adapt_hypervisor_type

@@ -45,6 +45,9 @@ Result<std::vector<DomainHandle>> all_domains(virConnectPtr connection) {
 
 Result<> add_sizes(virDomainPtr domain, std::vector<ports::DiskDescription>& disks) {
     for (auto& disk : disks) {
+        // libvirt has no size of an image while the VM is stopped, and while it runs the question
+        // makes QEMU read it: with a Ceph that is silent, no call for this VM would come back.
+        if (disk.source.type == "network") continue;
         virDomainBlockInfo info{};
         if (virDomainGetBlockInfo(domain, disk.target.c_str(), &info, 0) == 0) {
             disk.size = ByteSize(info.capacity);

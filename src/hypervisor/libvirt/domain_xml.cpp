@@ -1,5 +1,6 @@
 #include "hypervisor/libvirt/domain_xml.hpp"
 
+#include "hypervisor/libvirt/disk_source.hpp"
 #include "hypervisor/libvirt/xml.hpp"
 
 #include <fmt/format.h>
@@ -25,40 +26,9 @@ pugi::xml_node find_disk(const pugi::xml_document& document, const std::string& 
     return {};
 }
 
+// A layer's file; layers below a disk are files in any case.
 std::string file_of(pugi::xml_node disk) {
     return attribute_of(disk.child("source"), "file");
-}
-
-std::string format_of(pugi::xml_node disk) {
-    const auto format = attribute_of(disk.child("driver"), "type");
-    return format.empty() ? "raw" : format;  // libvirt's default: it never probes
-}
-
-// The reason why a disk cannot be snapshotted and sent, in itself; empty: it can.
-std::string why_unsupported(pugi::xml_node disk) {
-    const auto type = attribute_of(disk, "type");
-    if (type == "block")
-        return fmt::format("it is the block device {}; only disks in qcow2 or raw files travel",
-                           attribute_of(disk.child("source"), "dev"));
-    if (type == "network")
-        return fmt::format("it is a network disk ({}); only disks in qcow2 or raw files travel",
-                           attribute_of(disk.child("source"), "protocol"));
-    if (type == "volume")
-        return "it is given as a libvirt pool's volume; give its file instead (type='file')";
-    if (type != "file")
-        return fmt::format("it is of type '{}'; only disks in qcow2 or raw files travel", type);
-    if (attribute_of(disk, "device") == "lun") return "it is a passed-through SCSI LUN";
-    if (file_of(disk).empty()) return "it has no source file";
-    const auto format = format_of(disk);
-    if (format != "qcow2" && format != "raw")
-        return fmt::format("its format is '{}'; only qcow2 and raw travel", format);
-    if (disk.child("shareable")) return "it is shared with other VMs (<shareable/>)";
-    if (disk.child("readonly")) return "it is read-only (<readonly/>) and cannot take a new layer";
-    if (disk.child("transient")) return "it is thrown away at shutdown (<transient/>)";
-    if (disk.child("encryption") || disk.child("source").child("encryption"))
-        return "it is encrypted with a key that only this host's libvirt has";
-    if (disk.child("source").child("slices")) return "it is a slice of a larger file";
-    return {};
 }
 
 std::map<std::string, pugi::xml_node> travelling(const pugi::xml_document& document) {
@@ -75,20 +45,19 @@ std::string disagreement(pugi::xml_node now, const std::map<std::string, pugi::x
         return fmt::format(
             "it is attached only until the VM stops; attach it with `virsh attach-disk "
             "--persistent`, or detach it");
-    if (file_of(at->second) == file_of(now) && format_of(at->second) == format_of(now)) return {};
+    const auto wanted = source_of(at->second);
+    const auto used = source_of(now);
+    if (used == wanted) return {};
     return fmt::format(
         "the running VM uses {} ({}) but its definition says {} ({}); make them agree with "
         "`virsh edit`, or stop and start the VM",
-        file_of(now), format_of(now), file_of(at->second), format_of(at->second));
+        used.location, used.format, wanted.location, wanted.format);
 }
 
 ports::DiskDescription described(pugi::xml_node disk) {
     ports::DiskDescription description;
     description.target = target_of(disk);
-    const auto type = attribute_of(disk, "type");
-    description.source.type = type.empty() ? "file" : type;
-    description.source.format = format_of(disk);
-    description.source.location = file_of(disk);
+    description.source = source_of(disk);
     description.unsupported = why_unsupported(disk);
     return description;
 }
@@ -107,7 +76,7 @@ Result<std::vector<ports::DiskDescription>> disks_in(const std::string& current,
     std::vector<ports::DiskDescription> found;
     std::map<std::string, int> users;
     for (const auto disk : devices_of(*now).children("disk")) {
-        if (const auto file = file_of(disk); !file.empty()) ++users[file];
+        if (const auto used = location_of(disk); !used.empty()) ++users[used];
         if (!travels(disk)) continue;
         auto description = described(disk);
         if (description.unsupported.empty())
@@ -124,8 +93,21 @@ Result<std::vector<ports::DiskDescription>> disks_in(const std::string& current,
     for (auto& disk : found)
         if (disk.unsupported.empty() && users[disk.source.location] > 1)
             disk.unsupported =
-                fmt::format("two disks of this VM use the same file {}", disk.source.location);
+                fmt::format("two disks of this VM use the same {} {}",
+                            disk.source.type == "file" ? "file" : "image", disk.source.location);
     return found;
+}
+
+Result<std::vector<ports::DiskSwitch>> switches_left(
+    const std::string& definition, const std::vector<ports::DiskSwitch>& switches) {
+    auto document = parse_domain(definition);
+    if (!document) return fail(std::move(document.error()));
+    std::vector<ports::DiskSwitch> left;
+    for (const auto& change : switches) {
+        const auto disk = find_disk(*document, change.target);
+        if (!disk || source_of(disk) != change.source) left.push_back(change);
+    }
+    return left;
 }
 
 Result<std::string> with_disk_sources(const std::string& definition,
@@ -133,28 +115,12 @@ Result<std::string> with_disk_sources(const std::string& definition,
     auto document = parse_domain(definition);
     if (!document) return fail(std::move(document.error()));
     for (const auto& change : switches) {
-        if (change.source.type != "file")
-            return fail(ErrorKind::unsupported,
-                        fmt::format("disk {}: sources of type '{}' are not known here",
-                                    change.target, change.source.type));
         auto disk = find_disk(*document, change.target);
         if (!disk)
             return fail(ErrorKind::invalid,
                         fmt::format("the VM's definition has no disk '{}'", change.target));
-        set_attribute(disk, "type", "file");
-        auto driver = disk.child("driver");
-        if (!driver) driver = disk.prepend_child("driver");
-        set_attribute(driver, "name", "qemu");
-        set_attribute(driver, "type", change.source.format);
-        auto source = child_or_new(disk, "source");
-        for (const char* other : {"dev", "protocol", "name", "pool", "volume", "mode"})
-            source.remove_attribute(other);
-        for (const char* inner : {"host", "auth", "snapshot", "config", "slices", "encryption"})
-            remove_children(source, inner);
-        set_attribute(source, "file", change.source.location);
-        remove_children(disk, "backingStore");
-        remove_children(disk, "mirror");
-        remove_children(disk, "auth");
+        if (auto put = put_source(disk, change.source); !put)
+            return fail(std::move(put.error()).during(fmt::format("disk {}", change.target)));
     }
     return print(*document);
 }
@@ -167,6 +133,10 @@ Result<std::string> snapshot_xml(const std::string& live,
     for (const auto& change : switches) {
         if (!find_disk(*document, change.target))
             return fail(ErrorKind::conflict, fmt::format("the VM has no disk '{}'", change.target));
+        if (change.source.type != "file")
+            return fail(ErrorKind::unsupported,
+                        fmt::format("disk {}: only a new file can be put upon a running disk",
+                                    change.target));
         wanted[change.target] = &change;
     }
     pugi::xml_document snapshot;

@@ -16,11 +16,18 @@ namespace understudy::libvirt {
 Result<std::vector<ports::DiskDescription>> disks_in(const std::string& current,
                                                      const std::string& definition);
 
+// Those switches that change something. How a disk is reached that stands on its source already
+// stays as the operator wrote it (monitors, user, a configuration file).
+Result<std::vector<ports::DiskSwitch>> switches_left(
+    const std::string& definition, const std::vector<ports::DiskSwitch>& switches);
+
 // The definition with new disk sources; everything else stays as it is. invalid: no such disk.
+// unsupported: a kind of source that is not known here.
 Result<std::string> with_disk_sources(const std::string& definition,
                                       const std::vector<ports::DiskSwitch>& switches);
 
-// The <domainsnapshot> that switches these disks, and no other, to external files.
+// The <domainsnapshot> that switches these disks, and no other, to external files. unsupported: a
+// new source that is no file.
 Result<std::string> snapshot_xml(const std::string& live,
                                  const std::vector<ports::DiskSwitch>& switches);
 

@@ -8,6 +8,7 @@ namespace {
 
 using ports::DiskSource;
 using ports::DiskSwitch;
+using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::Not;
 
@@ -25,6 +26,26 @@ std::string disk(const std::string& target, const std::string& file,
         "<disk type='file' device='disk'><driver name='qemu' type='{}' cache='none'/>"
         "<source file='{}' index='1'/>{}<target dev='{}' bus='virtio'/></disk>",
         format, file, extra, target);
+}
+
+std::string image(const std::string& target, const std::string& name,
+                  const std::string& in_source = "", const std::string& extra = "",
+                  const std::string& format = "raw") {
+    return fmt::format(
+        "<disk type='network' device='disk'><driver name='qemu' type='{}' cache='writeback' "
+        "discard='unmap'/>{}<source protocol='rbd' name='{}'>{}</source>"
+        "<target dev='{}' bus='virtio'/></disk>",
+        format, extra, name, in_source, target);
+}
+
+constexpr const char* kAuth =
+    "<auth username='libvirt'><secret type='ceph' uuid='2ec115d7-3a88-4ceb-bc12-0ac909a6fd87'/>"
+    "</auth>";
+constexpr const char* kSecret = "2ec115d7-3a88-4ceb-bc12-0ac909a6fd87";
+
+DiskSource image_source(const std::string& location, std::vector<std::string> monitors = {},
+                        const std::string& user = "", const std::string& secret = "") {
+    return {"network", "raw", location, std::move(monitors), user, secret};
 }
 
 std::string reason(const std::string& devices) {
@@ -53,9 +74,9 @@ TEST(DomainXml, says_why_a_disk_cannot_travel) {
     EXPECT_THAT(reason("<disk type='block' device='disk'><source dev='/dev/sdx'/>"
                        "<target dev='vda'/></disk>"),
                 HasSubstr("/dev/sdx"));
-    EXPECT_THAT(reason("<disk type='network' device='disk'><source protocol='rbd' name='p/i'/>"
+    EXPECT_THAT(reason("<disk type='network' device='disk'><source protocol='nbd' name='p/i'/>"
                        "<target dev='vda'/></disk>"),
-                HasSubstr("rbd"));
+                HasSubstr("nbd"));
     EXPECT_THAT(reason("<disk type='volume' device='disk'><source pool='p' volume='v'/>"
                        "<target dev='vda'/></disk>"),
                 HasSubstr("pool"));
@@ -118,6 +139,118 @@ TEST(DomainXml, snapshot_names_every_other_disk_as_left_alone) {
     EXPECT_THAT(*xml, HasSubstr("<disk name=\"sda\" snapshot=\"no\""));
     EXPECT_THAT(*xml, HasSubstr("<disk name=\"vdb\" snapshot=\"external\" type=\"file\">"));
     EXPECT_THAT(*xml, HasSubstr("<source file=\"/b.1\""));
+}
+
+TEST(DomainXml, snapshot_takes_no_image_as_a_new_layer) {
+    auto xml = snapshot_xml(domain(image("vda", "p/i")), {DiskSwitch{"vda", image_source("p/j")}});
+    ASSERT_FALSE(xml);
+    EXPECT_EQ(xml.error().kind(), ErrorKind::unsupported);
+}
+
+TEST(DomainXml, image_is_described_with_how_it_is_reached) {
+    const auto hosts =
+        "<host name='mon1' port='6789'/><host name='fd00::1' port='3300'/><host name='mon3'/>";
+    for (const auto& xml : {domain(image("vda", "vms/web1", std::string(hosts) + kAuth)),
+                            domain(image("vda", "vms/web1", hosts, kAuth))}) {
+        auto disks = disks_in(xml, xml);
+        ASSERT_TRUE(disks);
+        ASSERT_EQ(disks->size(), 1u);
+        const auto& source = disks->front().source;
+        EXPECT_EQ(disks->front().unsupported, "");
+        EXPECT_EQ(source, image_source("vms/web1"));
+        EXPECT_THAT(source.monitors, ElementsAre("mon1:6789", "[fd00::1]:3300", "mon3"));
+        EXPECT_EQ(source.user, "libvirt");
+        EXPECT_EQ(source.secret, kSecret);
+    }
+    EXPECT_EQ(reason(image("vda", "vms/web1", "<config file='/etc/ceph/dr.conf'/>")), "");
+    EXPECT_EQ(reason(image("vda", "vms/tenant/web1")), "");
+}
+
+TEST(DomainXml, says_why_an_image_cannot_travel) {
+    EXPECT_THAT(reason(image("vda", "vms/web1", "<snapshot name='s'/>")), HasSubstr("snapshot"));
+    EXPECT_THAT(reason(image("vda", "vms/web1@s")), HasSubstr("snapshot"));
+    EXPECT_THAT(reason(image("vda", "web1")), HasSubstr("POOL/IMAGE"));
+    EXPECT_THAT(reason(image("vda", "vms/web1", "", "", "qcow2")), HasSubstr("qcow2"));
+    EXPECT_THAT(reason(image("vda", "vms/web1", "<encryption format='luks' engine='librbd'/>")),
+                HasSubstr("encrypted"));
+    EXPECT_THAT(reason(image("vda", "vms/web1", "", "<shareable/>")), HasSubstr("shared"));
+    EXPECT_THAT(reason(image("vda", "p/i") + image("vdb", "p/i")), HasSubstr("same image p/i"));
+}
+
+TEST(DomainXml, image_and_definition_that_disagree_are_named_however_they_are_reached) {
+    const auto live =
+        domain(image("vda", "p/i", "<host name='a' port='1'/>") + image("vdb", "p/j"));
+    auto disks = disks_in(live, domain(image("vda", "p/i", kAuth) + disk("vdb", "/b", "raw")));
+    ASSERT_TRUE(disks);
+    EXPECT_EQ((*disks)[0].unsupported, "");
+    EXPECT_THAT((*disks)[1].unsupported, HasSubstr("p/j"));
+    EXPECT_THAT((*disks)[1].unsupported, HasSubstr("/b"));
+}
+
+TEST(DomainXml, image_takes_the_place_of_a_file) {
+    const auto before = domain(
+        "<disk type='file' device='disk' snapshot='no'><driver name='qemu' type='qcow2' "
+        "io='threads' discard='unmap'><metadata_cache><max_size unit='bytes'>1</max_size>"
+        "</metadata_cache></driver><source file='/vm/a' startupPolicy='optional' index='1'>"
+        "<seclabel model='dac' relabel='no'/></source><backingStore type='file'>"
+        "<source file='/vm/base'/></backingStore><target dev='vda'/><serial>S1</serial></disk>");
+    const auto wanted = image_source("vms/web1", {"mon1:6789", "[fd00::1]:3300", "fd00::2", "mon3"},
+                                     "understudy", kSecret);
+    auto after = with_disk_sources(before, {DiskSwitch{"vda", wanted}});
+    ASSERT_TRUE(after) << after.error().text();
+    auto disks = disks_in(*after, *after);
+    ASSERT_TRUE(disks);
+    EXPECT_EQ(disks->front().unsupported, "");
+    EXPECT_EQ(disks->front().source, wanted);
+    EXPECT_THAT(disks->front().source.monitors,
+                ElementsAre("mon1:6789", "[fd00::1]:3300", "[fd00::2]", "mon3"));
+    EXPECT_EQ(disks->front().source.user, "understudy");
+    EXPECT_EQ(disks->front().source.secret, kSecret);
+    EXPECT_THAT(*after, HasSubstr("name=\"fd00::1\""));  // as libvirt writes them, without brackets
+    for (const char* kept : {"<serial>S1</serial>", "discard=\"unmap\"", "io=\"threads\""})
+        EXPECT_THAT(*after, HasSubstr(kept));
+    for (const char* gone : {"/vm/", "startupPolicy", "seclabel", "metadata_cache", "backingStore"})
+        EXPECT_THAT(*after, Not(HasSubstr(gone)));
+}
+
+TEST(DomainXml, file_takes_the_place_of_an_image) {
+    for (const auto& before : {image("vda", "vms/web1",
+                                     std::string("<host name='m' port='1'/>"
+                                                 "<config file='/etc/ceph/x.conf'/>") +
+                                         kAuth),
+                               image("vda", "vms/web1", "", kAuth)}) {
+        auto after =
+            with_disk_sources(domain(before), {DiskSwitch{"vda", {"file", "qcow2", "/p/a.qcow2"}}});
+        ASSERT_TRUE(after);
+        auto disks = disks_in(*after, *after);
+        ASSERT_TRUE(disks);
+        EXPECT_EQ(disks->front().source, (DiskSource{"file", "qcow2", "/p/a.qcow2"}));
+        EXPECT_THAT(*after, HasSubstr("cache=\"writeback\""));
+        for (const char* gone : {"rbd", "vms", "<host", "<config", "<auth", "secret"})
+            EXPECT_THAT(*after, Not(HasSubstr(gone)));
+    }
+}
+
+TEST(DomainXml, another_cluster_s_monitors_and_login_replace_the_old_ones) {
+    const auto before = domain(image("vda", "vms/web1", "<host name='there' port='1'/>", kAuth));
+    const auto reached = [&](const DiskSource& source) {
+        return with_disk_sources(before, {DiskSwitch{"vda", source}}).value_or("");
+    };
+    const auto here = reached(image_source("vms/web1", {"here:2"}));
+    EXPECT_THAT(here, HasSubstr("<host name=\"here\" port=\"2\""));
+    for (const char* gone : {"there", "<auth", kSecret}) EXPECT_THAT(here, Not(HasSubstr(gone)));
+    EXPECT_THAT(reached(image_source("vms/web1", {}, "admin")), Not(HasSubstr("<auth")))
+        << "libvirt takes no user without a secret";
+    EXPECT_THAT(reached(image_source("vms/web1")), Not(HasSubstr("<host")));
+}
+
+TEST(DomainXml, only_what_changes_is_left_to_switch) {
+    const auto xml = domain(image("vda", "p/i", kAuth) + disk("vdb", "/b"));
+    auto left = switches_left(xml, {DiskSwitch{"vda", image_source("p/i", {"m:1"})},
+                                    DiskSwitch{"vdb", {"file", "qcow2", "/b.1"}}});
+    ASSERT_TRUE(left);
+    ASSERT_EQ(left->size(), 1u);
+    EXPECT_EQ(left->front().target, "vdb");
 }
 
 TEST(DomainXml, chain_is_read_from_top_to_bottom) {

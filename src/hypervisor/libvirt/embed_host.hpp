@@ -49,6 +49,7 @@ public:
           const std::string& more_devices = {}, const std::string& os = {});
     Guest(const VmId& id, const std::string& name, const std::vector<Disk>& disks);
     static std::unique_ptr<Guest> existing(const VmId& id);  // one that another process left
+    static std::unique_ptr<Guest> defined_by(const std::string& domain_xml);
     ~Guest();
     Guest(const Guest&) = delete;
     Guest& operator=(const Guest&) = delete;

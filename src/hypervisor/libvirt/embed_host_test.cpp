@@ -2,6 +2,7 @@
 
 #include "hypervisor/libvirt/connection.hpp"
 #include "hypervisor/libvirt/domain_xml.hpp"
+#include "hypervisor/libvirt/xml.hpp"
 
 #include <fcntl.h>
 #include <fmt/format.h>
@@ -151,6 +152,15 @@ Guest::Guest(const VmId& id, const std::string& name, const std::vector<Disk>& d
 
 std::unique_ptr<Guest> Guest::existing(const VmId& id) {
     return std::unique_ptr<Guest>(new Guest(id));
+}
+
+std::unique_ptr<Guest> Guest::defined_by(const std::string& domain_xml) {
+    auto defined = EmbedHost::instance().hypervisor->define(domain_xml);
+    EXPECT_TRUE(defined) << defined.error().text();
+    const auto document = parse_domain(domain_xml).value_or(pugi::xml_document{});
+    const auto id = VmId::parse(text_of(document.child("domain").child("uuid")));
+    EXPECT_TRUE(id.has_value());
+    return existing(id.value_or(VmId::random()));
 }
 
 Guest::~Guest() {

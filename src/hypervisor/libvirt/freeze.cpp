@@ -24,17 +24,26 @@ Freeze::Freeze(const Call& freeze, Call thaw, Duration limit) : thaw_(std::move(
     changed_.wait(lock, [this] { return state_ != State::thawing; });
     state_ = State::frozen;
     thaw_locked(lock);
+    state_ = State::thawed;
 }
 
 Freeze::~Freeze() {
-    thaw();
+    if (!asked_) thaw();
     watchdog_.join();
+}
+
+bool Freeze::held() {
+    const std::unique_lock lock(mutex_);
+    return held_ && state_ == State::frozen;
 }
 
 bool Freeze::thaw() {
     std::unique_lock lock(mutex_);
+    asked_ = true;
     const bool held = held_ && state_ == State::frozen;
     thaw_locked(lock);
+    state_ = State::thawed;  // no more can be done; the watchdog need not try
+    changed_.notify_all();
     return held;
 }
 
@@ -42,14 +51,16 @@ void Freeze::thaw_locked(std::unique_lock<std::mutex>& lock) {
     changed_.wait(lock, [this] { return state_ != State::thawing; });
     if (state_ == State::thawed) return;
     state_ = State::thawing;
+    held_ = false;
     changed_.notify_all();
     lock.unlock();
-    for (int attempt = 0; attempt < kThawAttempts; ++attempt) {
-        if (thaw_()) break;
-        std::this_thread::sleep_for(kBetweenAttempts);
+    bool thawed = false;
+    for (int attempt = 0; attempt < kThawAttempts && !thawed; ++attempt) {
+        if (attempt > 0) std::this_thread::sleep_for(kBetweenAttempts);
+        thawed = thaw_().has_value();
     }
     lock.lock();
-    state_ = State::thawed;
+    state_ = thawed ? State::thawed : State::frozen;
     changed_.notify_all();
 }
 

@@ -11,8 +11,9 @@
 namespace understudy::libvirt {
 
 // A guest's file systems frozen for at most `limit`. Thaws when asked, when the limit passes (from
-// a thread of its own) or when it goes out of scope, whichever comes first; a failing thaw is tried
-// again. A freeze that failed is thawed as well: the guest may have done it and the answer be lost.
+// a thread of its own) or when it goes out of scope, whichever comes first. A failing thaw is tried
+// again, and one that failed when the limit passed (a paused guest hears nothing) once more when
+// asked. A freeze that failed is thawed as well: the guest may have done it and the answer be lost.
 class Freeze {
 public:
     using Call = std::function<Result<>()>;
@@ -23,7 +24,9 @@ public:
     Freeze(const Freeze&) = delete;
     Freeze& operator=(const Freeze&) = delete;
 
-    // True when it was frozen from the constructor until now.
+    // It has been frozen since the constructor, and nobody has begun to thaw it.
+    bool held();
+    // Whether it was held until now.
     bool thaw();
 
 private:
@@ -36,7 +39,8 @@ private:
     std::mutex mutex_;
     std::condition_variable changed_;
     State state_ = State::frozen;
-    bool held_ = false;  // frozen, and the limit has not passed
+    bool held_ = false;   // frozen, and the limit has not passed
+    bool asked_ = false;  // to thaw
     std::thread watchdog_;
 };
 

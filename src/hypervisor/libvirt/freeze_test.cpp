@@ -91,6 +91,33 @@ TEST(Freeze, freeze_that_outlasts_the_limit_is_thawed_after_it_ended) {
     EXPECT_EQ(thaws, 2);
 }
 
+TEST(Freeze, guest_that_could_not_be_thawed_at_the_limit_is_thawed_when_it_goes_on) {
+    std::atomic<bool> paused{true};
+    std::atomic<int> attempts{0};
+    Freeze freeze(
+        answers,
+        [&]() -> Result<> {
+            ++attempts;
+            if (paused) return refuses();
+            return {};
+        },
+        kShort);
+    while (attempts == 0) std::this_thread::yield();
+    EXPECT_FALSE(freeze.held());
+    while (attempts < 5) std::this_thread::yield();
+    paused = false;
+    EXPECT_FALSE(freeze.thaw());
+    EXPECT_EQ(attempts, 6);
+}
+
+TEST(Freeze, holds_until_asked_or_the_limit) {
+    Thaws thaws;
+    Freeze freeze(answers, thaws.call(), kLong);
+    EXPECT_TRUE(freeze.held());
+    freeze.thaw();
+    EXPECT_FALSE(freeze.held());
+}
+
 TEST(Freeze, failing_thaw_is_tried_again) {
     int attempts = 0;
     Freeze freeze(

@@ -93,6 +93,14 @@ std::set<std::string> host_addresses() {
     return found;
 }
 
+Result<bool> has_secret(virConnectPtr connection, const std::string& uuid) {
+    const SecretHandle secret(virSecretLookupByUUIDString(connection, uuid.c_str()));
+    if (secret) return true;
+    auto error = last_error(connection, fmt::format("look up secret {}", uuid));
+    if (error.kind() == ErrorKind::not_found) return false;
+    return fail(std::move(error));
+}
+
 // "pc-q35-8.2" → {"pc-q35", 8, 2}; a name without a plain version at its end has none.
 struct Version {
     std::string family;
@@ -182,6 +190,20 @@ Result<> add_domain_capabilities(const std::string& domain_capabilities_xml, Hos
     return {};
 }
 
+bool opens_images(const std::vector<std::string>& module_directories) {
+    bool modular = false;
+    for (const auto& directory : module_directories) {
+        std::error_code error;
+        for (std::filesystem::directory_iterator at(directory, error), end; at != end;
+             at.increment(error)) {
+            if (error) break;
+            if (at->path().filename() == "block-rbd.so") return true;
+            modular = modular || at->path().extension() == ".so";
+        }
+    }
+    return !modular;
+}
+
 Result<HostFacts> look_at_host(virConnectPtr connection, const std::string& arch,
                                const std::string& machine, bool wants_kvm) {
     const Text capabilities(virConnectGetCapabilities(connection));
@@ -192,6 +214,13 @@ Result<HostFacts> look_at_host(virConnectPtr connection, const std::string& arch
         std::error_code error;
         return std::filesystem::exists(path, error);
     };
+    facts->rbd = opens_images({fmt::format("/usr/lib/{}-linux-gnu/qemu", facts->host_arch),
+                               "/usr/lib64/qemu", "/usr/lib64/qemu-kvm", "/usr/lib/qemu"});
+    facts->has_secret = [connection](const std::string& uuid) {
+        return has_secret(connection, uuid);
+    };
+    if (virConnectGetLibVersion(connection, &facts->libvirt) < 0)
+        return fail(last_error(connection, "ask libvirt for its version"));
     facts->addresses = host_addresses();
     facts->bridges = host_bridges();
     auto networks = active_networks(connection);

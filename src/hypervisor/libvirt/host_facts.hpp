@@ -25,6 +25,10 @@ struct HostFacts {
     std::vector<std::string> loaders;             // UEFI code images, present on disk
     std::set<std::string> graphics;               // types; empty: not known
     bool tpm_emulator = false;
+    bool rbd = true;            // QEMU can open RBD images, as far as can be seen
+    unsigned long libvirt = 0;  // its version, as major * 1000000 + minor * 1000 + release
+    // Whether libvirt has the secret of that UUID. unsupported: this libvirt has no secrets.
+    std::function<Result<bool>(const std::string&)> has_secret;
     // Those that libvirt has here, name → UUID.
     std::map<std::string, std::string> vms;
     std::set<std::string> networks;   // libvirt's, active
@@ -46,7 +50,12 @@ Result<> add_domain_capabilities(const std::string& domain_capabilities_xml, Hos
 std::string choose_machine(const std::map<std::string, std::string>& machines,
                            const std::string& wanted);
 
-// Asks libvirt and the host. arch and machine may be empty or unknown here.
+// Whether a QEMU whose modules lie in one of these directories opens RBD images: one without any
+// modules has all that it can do inside, and is believed.
+bool opens_images(const std::vector<std::string>& module_directories);
+
+// Asks libvirt and the host. `has_secret` asks through the connection, later. arch and machine may
+// be empty or unknown here.
 Result<HostFacts> look_at_host(virConnectPtr connection, const std::string& arch,
                                const std::string& machine, bool wants_kvm);
 

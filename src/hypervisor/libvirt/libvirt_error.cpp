@@ -40,6 +40,7 @@ ErrorKind kind_of(int code, int system_errno, std::string_view message) {
         return ErrorKind::no_space;
     switch (code) {
         case VIR_ERR_NO_DOMAIN:
+        case VIR_ERR_NO_SECRET:
         case VIR_ERR_NO_NETWORK: return ErrorKind::not_found;
         case VIR_ERR_INVALID_ARG:
         case VIR_ERR_XML_ERROR:

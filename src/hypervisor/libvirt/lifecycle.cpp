@@ -153,7 +153,10 @@ Result<> set_disks(virDomainPtr domain, const std::vector<ports::DiskSwitch>& sw
     UNDERSTUDY_TRY(refuse_saved_image(domain, "get other disks"));
     auto definition = domain_xml(domain, VIR_DOMAIN_XML_INACTIVE | VIR_DOMAIN_XML_SECURE);
     if (!definition) return fail(std::move(definition.error()));
-    auto changed = with_disk_sources(*definition, switches);
+    auto left = switches_left(*definition, switches);
+    if (!left) return fail(std::move(left.error()));
+    if (left->empty()) return {};
+    auto changed = with_disk_sources(*definition, *left);
     if (!changed) return fail(std::move(changed.error()));
     const DomainHandle defined(
         virDomainDefineXMLFlags(virDomainGetConnect(domain), changed->c_str(), 0));

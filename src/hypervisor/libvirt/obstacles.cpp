@@ -1,5 +1,6 @@
 #include "hypervisor/libvirt/obstacles.hpp"
 
+#include "hypervisor/libvirt/disk_source.hpp"
 #include "hypervisor/libvirt/xml.hpp"
 
 #include <fmt/format.h>
@@ -37,7 +38,8 @@ bool removable(pugi::xml_node device) {
 void collect_secrets(pugi::xml_node node, std::set<std::string>& secrets) {
     for (const auto child : node.children()) {
         if (std::string_view(child.name()) == "disk" && removable(child)) continue;
-        if (std::string_view(child.name()) == "secret") {
+        // A disk gets the login to the Ceph that it is in: each target has its own.
+        if (std::string_view(child.name()) == "secret" && !is_ceph_login(child)) {
             const auto uuid = attribute_of(child, "uuid");
             const auto name = uuid.empty() ? attribute_of(child, "usage") : uuid;
             if (!name.empty()) secrets.insert(name);

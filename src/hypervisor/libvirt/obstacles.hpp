@@ -16,7 +16,7 @@ namespace understudy::libvirt {
 std::string hostdev_address(pugi::xml_node device);
 
 // The libvirt secrets (UUID or usage name) that a part of a definition refers to; CD-ROMs and
-// floppies do not count.
+// floppies do not count, nor does what an RBD disk logs in to Ceph with.
 std::set<std::string> secrets_in(pugi::xml_node node);
 
 // The issues that this definition would have at any target. `blocks` ones are refused at send.

@@ -68,6 +68,25 @@ TEST(Obstacles, each_secret_is_named_once) {
         ElementsAre("secret:2ec115d7-3a88-3ceb-bc12-0ac909a6fd87"));
 }
 
+TEST(Obstacles, login_of_an_image_is_none_but_its_encryption_is) {
+    const std::string secret = "<secret type='ceph' uuid='2ec115d7-3a88-3ceb-bc12-0ac909a6fd87'/>";
+    const auto image = [](const std::string& in_source, const std::string& in_disk) {
+        return "<disk type='network' device='disk'>" + in_disk +
+               "<source protocol='rbd' name='p/i'>" + in_source +
+               "</source><target dev='vda'/></disk>";
+    };
+    EXPECT_THAT(keys(image("<auth username='u'>" + secret + "</auth>", "")), IsEmpty());
+    EXPECT_THAT(keys(image("", "<auth username='u'>" + secret + "</auth>")), IsEmpty());
+    EXPECT_THAT(keys(image("<encryption format='luks'><secret type='passphrase' "
+                           "uuid='6f3a0000-0000-4000-8000-000000000001'/></encryption>",
+                           "")),
+                ElementsAre("secret:6f3a0000-0000-4000-8000-000000000001"));
+    EXPECT_THAT(keys("<disk type='network' device='disk'><source protocol='iscsi' name='i/1'>"
+                     "<auth username='u'><secret type='iscsi' usage='lun'/></auth></source>"
+                     "<target dev='sda'/></disk>"),
+                ElementsAre("secret:lun"));
+}
+
 TEST(Obstacles, encrypted_memory_is_named) {
     EXPECT_THAT(keys("", "<launchSecurity type='sev'/>"), ElementsAre("launch-security"));
 }

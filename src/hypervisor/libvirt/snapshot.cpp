@@ -69,10 +69,16 @@ public:
         if (virDomainGetState(domain, &state, nullptr, 0) < 0)
             return fail(domain_error(domain, "look at"));
         if (state != VIR_DOMAIN_RUNNING && state != VIR_DOMAIN_BLOCKED) return Pause(nullptr);
-        if (virDomainSuspend(domain) < 0) return fail(domain_error(domain, "pause"));
-        return Pause(domain);
+        if (virDomainSuspend(domain) == 0) return Pause(domain);
+        auto error = domain_error(domain, "pause");
+        // It may stand still although libvirt could not say so.
+        if (virDomainGetState(domain, &state, nullptr, 0) == 0 && state != VIR_DOMAIN_PAUSED)
+            return fail(std::move(error));
+        if (auto resumed = Pause(domain).end(); !resumed)
+            return fail(std::move(resumed.error()).during(error.what()));
+        return fail(std::move(error));
     }
-    // unavailable: the domain is still paused, and how to help it.
+    // Failed: the domain is still paused, and how to help it.
     Result<> end() {
         auto* domain = std::exchange(domain_, nullptr);
         if (domain == nullptr || virDomainResume(domain) == 0) return {};
@@ -97,17 +103,26 @@ Result<> switch_disks(virDomainPtr domain, const std::string& snapshot) {
     return {};
 }
 
-// What happens in the one moment. `snapshot` is empty when no disk is switched.
-Result<> in_one_moment(virDomainPtr domain, const std::string& snapshot,
-                       const std::function<Result<>()>& still) {
-    if (!still) return switch_disks(domain, snapshot);
+// What happens in the one moment. `snapshot` is empty when no disk is switched. Returns what
+// `frozen` says in it.
+Result<bool> in_one_moment(virDomainPtr domain, const std::string& snapshot,
+                           const std::function<Result<>()>& still,
+                           const std::function<bool()>& frozen) {
+    if (!still) {
+        UNDERSTUDY_TRY(switch_disks(domain, snapshot));
+        return frozen();
+    }
     auto pause = Pause::begin(domain);
     if (!pause) return fail(std::move(pause.error()));
+    // A guest that is frozen and stands still stays frozen, whatever it is told meanwhile.
+    const bool was_frozen = frozen();
     auto done = still();
     if (done && !snapshot.empty()) done = switch_disks(domain, snapshot);
     auto resumed = pause->end();
+    if (!done && !resumed) return fail(std::move(resumed.error()).during(done.error().what()));
     UNDERSTUDY_TRY(std::move(done));
-    return resumed;
+    UNDERSTUDY_TRY(std::move(resumed));
+    return was_frozen;
 }
 
 }  // namespace
@@ -133,17 +148,18 @@ Result<Consistency> take_snapshot(virDomainPtr domain,
     auto agent = agent_connected(*live);
     if (!agent) return fail(std::move(agent.error()));
     if (!*agent || freeze_limit <= Duration::zero()) {
-        UNDERSTUDY_TRY(in_one_moment(domain, *snapshot, still));
+        auto done = in_one_moment(domain, *snapshot, still, [] { return false; });
+        if (!done) return fail(std::move(done.error()));
         return Consistency::crash;
     }
 
     const AgentTimeout timeout(domain, freeze_limit);
     Freeze freeze([&] { return freeze_file_systems(domain); },
                   [&] { return thaw_file_systems(domain); }, freeze_limit);
-    auto done = in_one_moment(domain, *snapshot, still);
-    const bool frozen = freeze.thaw();
-    UNDERSTUDY_TRY(std::move(done));
-    return frozen ? Consistency::filesystem : Consistency::crash;
+    auto frozen = in_one_moment(domain, *snapshot, still, [&] { return freeze.held(); });
+    freeze.thaw();
+    if (!frozen) return fail(std::move(frozen.error()));
+    return *frozen ? Consistency::filesystem : Consistency::crash;
 }
 
 Result<> thaw(virDomainPtr domain) {
