@@ -108,22 +108,6 @@ Result<std::optional<VmDisk>> settled_volume(Site& site, const std::vector<VmDis
     return std::nullopt;
 }
 
-// What would be this snapshot's parent comes first: a snapshot whose moment has passed, and a
-// rollback that has defined the VM on new heads, which were cut off before the catalog or the pools
-// knew. Neither waits for anybody any more.
-Result<> check_nothing_is_half_done(Work& work) {
-    auto active = work.site().catalog.tasks({id_in<VmId>(work.arguments(), "vm"), true, 1000});
-    if (!active) return std::unexpected(std::move(active.error()));
-    for (const auto& task : *active) {
-        if (task.id == work.task().id) continue;
-        const bool taken = task.kind == "snapshot_create" &&
-                           nlohmann::json::parse(task.memo, nullptr, false).contains("consistency");
-        if (taken || (task.kind == "snapshot_rollback" && task.step == "settle"))
-            return fail(ErrorKind::conflict, fmt::format("'{}' is not finished", task.title));
-    }
-    return {};
-}
-
 Result<> check_name(Site& site, const VmId& vm, const std::string& name) {
     auto snapshots = site.catalog.snapshots(vm);
     if (!snapshots) return std::unexpected(std::move(snapshots.error()));
