@@ -168,12 +168,14 @@ void Runner::fall_short(Work& work, model::Task& task, const Kind& kind, Error e
         return;
     }
     task.state = cancelled ? model::TaskState::cancelled : model::TaskState::failed;
-    work.memo()[kOutcome] = {{"kind", task.error_kind}, {"text", task.error}};
-    if (!ended_before) work.memo()[kInVain] = 0;  // from here on attempts to clean up are counted
+    const nlohmann::json ended{{"kind", task.error_kind}, {"text", task.error}};
     const bool is_clean = !(cancelled || kind.clean_on_failed) || clean_up(work, task, kind);
-    if (!is_clean && number_in(work.memo(), kInVain) < kMaxAttempts) {
+    const auto tries = ended_before ? in_vain : 0;  // to clean up
+    if (!is_clean && tries < kMaxAttempts) {
+        work.memo()[kOutcome] = ended;
+        work.memo()[kInVain] = tries;
         task.progress.note = "clean-up: waiting for what stopped it";
-        put_back(work, task, retry_pause(number_in(work.memo(), kInVain) + 1));
+        put_back(work, task, retry_pause(tries + 1));
         return;
     }
     work.moved_on();  // `task retry` has all attempts again

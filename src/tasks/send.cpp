@@ -245,12 +245,27 @@ Result<> record(Work& work) {
     return {};
 }
 
+// The peer may have committed before, and its answer was lost: then it has the snapshot, and counts
+// on it as the next base.
+Result<> heed_commit(Work& work, ports::PeerLink& link) {
+    auto there = link.look_up(id_in<VmId>(work.arguments(), "vm"));
+    if (!there) return std::unexpected(std::move(there.error()).during("ask what the peer holds"));
+    const auto snapshot = id_in<SnapshotId>(work.arguments(), "snapshot");
+    if (std::ranges::none_of(there->snapshots,
+                             [&](const SnapshotId& held) { return held == snapshot; }))
+        return {};
+    work.log("the peer has the snapshot: it was complete before the cancel");
+    return record(work);
+}
+
 // A cancelled send leaves nothing at the peer; a failed one leaves what `task retry` goes on from.
 Result<> clean_up(Work& work) {
     UNDERSTUDY_TRY(let_go(work));
     const auto transfer = id_in<TransferId>(work.memo(), "transfer");
-    work.begin_again();
-    if (work.task().state != model::TaskState::cancelled || transfer.is_nil()) return {};
+    if (work.task().state != model::TaskState::cancelled || transfer.is_nil()) {
+        work.begin_again();
+        return {};
+    }
     auto link = work.site().peers.to(id_in<ClusterId>(work.arguments(), "peer"));
     if (!link) return std::unexpected(std::move(link.error()));
     auto gone = (*link)->abandon(transfer);
@@ -258,6 +273,8 @@ Result<> clean_up(Work& work) {
         return fail(std::move(gone.error())
                         .during("remove what the peer received")
                         .advising("The peer removes it with the next send of this VM."));
+    UNDERSTUDY_TRY(heed_commit(work, **link));
+    work.begin_again();
     return {};
 }
 
