@@ -4,7 +4,6 @@
 #include "daemon/autostart.hpp"
 #include "hypervisor/libvirt/open_libvirt.hpp"
 #include "protocol/features.hpp"
-#include "storage/qcow2/pool.hpp"
 #include "tasks/kinds.hpp"
 #include "tasks/ownership_news.hpp"
 
@@ -53,7 +52,9 @@ Result<std::unique_ptr<House>> House::open(const Config& config, const model::Cl
         return fail(std::move(hypervisor.error()).during("connect to " + config.hypervisor));
     std::unique_ptr<House> house(
         new House(config, cluster, std::move(catalog), std::move(*hypervisor), identity, clock));
-    UNDERSTUDY_TRY(house->open_pools());
+    auto pools = open_pools(config.pools);
+    if (!pools) return std::unexpected(std::move(pools.error()));
+    house->site_.pools = std::move(*pools);
     house->operators_ = std::make_unique<api::Operators>(api::OperatorsContext{
         house->site_, house->receiving_, identity, config.advertise, config.listen_api,
         config.hypervisor, [h = house.get()] { return h->capabilities(); }});
@@ -62,19 +63,8 @@ Result<std::unique_ptr<House>> House::open(const Config& config, const model::Cl
     for (std::size_t i = 0; i < config.workers; ++i)
         house->threads_.emplace_back([h = house.get(), i] { h->work(i); });
     house->threads_.emplace_back([h = house.get()] { h->keep_contact(); });
+    house->threads_.emplace_back([h = house.get()] { h->watch_room(); });
     return house;
-}
-
-Result<> House::open_pools() {
-    for (const auto& wanted : config_.pools) {
-        const auto& files = std::get<Qcow2PoolConfig>(wanted.settings);
-        auto pool =
-            qcow2::open_qcow2_pool(wanted.name, files.path, qcow2::PoolSettings{files.full_format});
-        if (!pool)
-            return fail(std::move(pool.error()).during(fmt::format("open pool '{}'", wanted.name)));
-        site_.pools.emplace(wanted.name, std::move(*pool));
-    }
-    return {};
 }
 
 Result<> House::listen(const net::Identity& identity) {
@@ -120,6 +110,13 @@ void House::work(std::size_t worker) {
     }
 }
 
+void House::watch_room() {
+    while (!runner_.stopping()) {
+        room_.look(site_.pools);
+        clock_.sleep(config_.contact_every);
+    }
+}
+
 void House::keep_contact() {
     Autostart autostart(site_, config_.state_dir + "/autostart-done");
     while (!runner_.stopping()) {
@@ -146,11 +143,7 @@ model::Capabilities House::capabilities() {
     auto answer = known ? std::move(*known) : model::Capabilities{};
     answer.version = base::version();
     answer.features = protocol::our_features();
-    for (const auto& [name, pool] : site_.pools) {
-        auto capacity = pool->capacity();
-        answer.pools.push_back({name, pool->driver(), capacity ? capacity->total : ByteSize(),
-                                capacity ? capacity->free : ByteSize()});
-    }
+    answer.pools = room_.known(site_.pools);
     return answer;
 }
 

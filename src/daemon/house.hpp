@@ -4,6 +4,7 @@
 #include "api/peer_client.hpp"
 #include "api/peer_server.hpp"
 #include "daemon/config.hpp"
+#include "daemon/pools.hpp"
 #include "daemon/system_world.hpp"
 #include "tasks/runner.hpp"
 
@@ -36,10 +37,10 @@ private:
           std::shared_ptr<ports::Catalog> catalog, std::unique_ptr<ports::Hypervisor> hypervisor,
           const net::Identity& identity, SystemClock& clock);
 
-    Result<> open_pools();
     Result<> listen(const net::Identity& identity);
     void work(std::size_t worker);
     void keep_contact();
+    void watch_room();
     model::Capabilities capabilities();
 
     Config config_;
@@ -47,6 +48,7 @@ private:
     std::unique_ptr<ports::Hypervisor> hypervisor_;
     SystemClock& clock_;
     SystemRandom random_;
+    PoolRoom room_;
     api::NetPeerLinks links_;
     tasks::Site site_;
     tasks::Receiving receiving_;

@@ -130,7 +130,7 @@ Result<> start(Work& work) {
                                                   "`understudy vm start {}`.",
                                                   base::shell_word(vm->name))));
     }
-    UNDERSTUDY_TRY(let_go(work));
+    UNDERSTUDY_TRY(let_go_for_task(work, snapshot->id));
     auto& result = work.result();
     result["vm"] = vm->name;
     result["snapshot"] = *snapshot;
