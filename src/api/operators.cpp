@@ -74,7 +74,7 @@ Result<Reply> queue(tasks::Site& site, std::string_view kind, const VmId& vm, st
     const auto task = tasks::new_task(site, kind, vm, std::move(title), arguments);
     UNDERSTUDY_TRY(site.catalog.add_task(task));
     site.bells->queued.ring();
-    return Reply{202, json{{"task", task}}};
+    return Reply{202, json{{"task", task_view(task)}}};
 }
 
 Result<std::string> text_field(const json& body, const char* name) {

@@ -39,7 +39,9 @@ Result<Reply> list(const Asked& asked) {
     }
     auto tasks = asked.site().catalog.tasks(filter);
     if (!tasks) return std::unexpected(std::move(tasks.error()));
-    return Reply{200, {{"tasks", *tasks}}};
+    auto views = nlohmann::json::array();
+    for (const auto& task : *tasks) views.push_back(task_view(task));
+    return Reply{200, {{"tasks", std::move(views)}}};
 }
 
 // Changes whenever there is something new to show.
@@ -65,7 +67,7 @@ Result<Reply> info(const Asked& asked, model::Task task) {
         if (news || left <= Duration::zero() || changed.closed()) break;
         changed.wait(rung, std::min(left, kLookEvery));
     }
-    return Reply{200, {{"task", task}, {"progress_mark", mark_of(task)}}};
+    return Reply{200, {{"task", task_view(task)}, {"progress_mark", mark_of(task)}}};
 }
 
 Result<Reply> change(const Asked& asked, const model::Task& task) {
@@ -78,7 +80,7 @@ Result<Reply> change(const Asked& asked, const model::Task& task) {
     site.bells->changed.ring();
     auto now = site.catalog.task(task.id);
     if (!now) return std::unexpected(std::move(now.error()));
-    return Reply{200, {{"task", *now}}};
+    return Reply{200, {{"task", task_view(*now)}}};
 }
 
 Result<Reply> log(const Asked& asked, const model::Task& task) {

@@ -187,6 +187,16 @@ Result<json> snapshot_views(tasks::Site& site, const VmId& vm) {
     return views;
 }
 
+json task_view(const model::Task& task) {
+    json view = task;
+    for (const char* field : {"arguments", "result"}) {
+        auto object = json::parse(view[field].get_ref<const std::string&>(), nullptr, false);
+        view[field] = object.is_object() ? std::move(object) : json::object();
+    }
+    view.erase("memo");  // between the task's own steps
+    return view;
+}
+
 Result<json> replica_view(tasks::Site& site, const model::Vm& vm) {
     auto snapshots = site.catalog.snapshots(vm.id);
     if (!snapshots) return std::unexpected(std::move(snapshots.error()));

@@ -25,6 +25,7 @@ Result<nlohmann::json> snapshot_views(tasks::Site& site, const VmId& vm);
 Result<nlohmann::json> replica_views(tasks::Site& site);
 Result<nlohmann::json> replica_view(tasks::Site& site, const model::Vm& vm);
 Result<nlohmann::json> replica_details(tasks::Site& site, const VmId& vm);
+nlohmann::json task_view(const model::Task& task);
 // What a promote to this snapshot would do and lose.
 Result<nlohmann::json> promotion_view(tasks::Site& site, const model::Vm& vm,
                                       const model::Snapshot& snapshot);

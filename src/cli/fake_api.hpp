@@ -120,7 +120,7 @@ inline nlohmann::json task_json(const std::string& state, const std::string& tit
             {"title", title},
             {"state", state},
             {"step", "run"},
-            {"result", ""},
+            {"result", nlohmann::json::object()},
             {"progress",
              {{"done_bytes", 0},
               {"total_bytes", 0},
@@ -145,7 +145,7 @@ inline void script_task(FakeApi& api, const std::string& call, const nlohmann::j
                         const std::string& title = "the work") {
     api.answer(call, {{"task", task_json("queued", title)}});
     auto done = task_json("succeeded", title);
-    done["result"] = result.dump();
+    done["result"] = result;
     api.answer("GET " + kTaskPath, {{"task", done}, {"progress_mark", "9"}});
 }
 

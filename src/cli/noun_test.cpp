@@ -262,7 +262,7 @@ TEST(Task, list_and_info) {
     auto failed = task_json("failed");
     failed["error"] = "no space";
     failed["error_kind"] = "no_space";
-    failed["result"] = "{\"bytes\": 5}";
+    failed["result"] = {{"bytes", 5}};
     program.api.answer("GET /v1/tasks/7f3a", {{"task", failed}, {"progress_mark", ""}});
     const auto ran = program.run({"task", "info", "7f3a"});
     EXPECT_THAT(ran.out, HasSubstr("Last error (no_space): no space"));

@@ -25,7 +25,7 @@ void sent(const Context& context, const json& task, const json& result) {
         line += fmt::format(" in {}", base::format_duration(Duration(static_cast<Duration::rep>(
                                           seconds.get<double>() * 1000))));
     context.say(line + ".");
-    const json readiness = object_at(result, "readiness");
+    const json readiness = at(result, "readiness");
     if (!readiness.is_array() || readiness.empty()) return;
     context.say("\nStarting there:");
     context.world().out << issue_lines(readiness.get<std::vector<json>>()) << std::flush;
@@ -57,7 +57,7 @@ void snapshot_taken(const Context& context, const json& snapshot) {
 }  // namespace
 
 void report_result(const Context& context, const json& task) {
-    const json result = object_at(task, "result");
+    const json result = at(task, "result");
     // By what the result holds rather than by the task's kind, which is the daemon's own business.
     if (at(result, "wire_bytes").is_number()) return sent(context, task, result);
     if (find_text(result, "kind") == "nothing")

@@ -77,7 +77,7 @@ void render_task(const Context& context, const json& answer) {
     if (const auto error = find_text(task, "error"); error && !error->empty())
         context.world().out << fmt::format(
             "\nLast error ({}): {}\n", escape(text_at(task, "error_kind")), escape_lines(*error));
-    const json result = object_at(task, "result");
+    const json result = at(task, "result");
     if (result.is_object() && !result.empty())
         context.world().out << "\nResult: " << escape_lines(dump(result)) << "\n";
     context.world().out << std::flush;

@@ -113,12 +113,6 @@ std::string moment_at(const json& j, std::string_view key, TimePoint now) {
     return age == *text || age == kUnknown ? *text : fmt::format("{} ({})", *text, age);
 }
 
-json object_at(const json& j, std::string_view key) {
-    const json& member = at(j, key);
-    if (!member.is_string()) return member;
-    return json::parse(member.get_ref<const std::string&>(), nullptr, false);
-}
-
 std::string joined_at(const json& j, std::string_view key, std::string_view none) {
     std::string joined;
     for (const json& element : list_at(j, key)) {

@@ -39,9 +39,6 @@ std::string ago_at(const nlohmann::json& j, std::string_view key);
 // "2026-11-23T09:26:52.123Z (4 m 12 s ago)"
 std::string moment_at(const nlohmann::json& j, std::string_view key, TimePoint now);
 
-// An object that may come as JSON text (a task's result, a replication's readiness).
-nlohmann::json object_at(const nlohmann::json& j, std::string_view key);
-
 // ["a", "b"] → "a, b"; empty → `none`
 std::string joined_at(const nlohmann::json& j, std::string_view key, std::string_view none);
 

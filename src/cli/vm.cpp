@@ -62,7 +62,7 @@ std::string replication_table(const std::vector<json>& replications, TimePoint n
     for (const char* head : {"PEER", "RPO", "SENT", "READY"}) table.column(head);
     std::string issues;
     for (const json& replication : replications) {
-        const json readiness = object_at(replication, "readiness");
+        const json readiness = at(replication, "readiness");
         const bool known = readiness.is_array();
         const std::vector<json> list =
             known ? readiness.get<std::vector<json>>() : std::vector<json>{};

@@ -108,17 +108,6 @@ Result<std::optional<VmDisk>> settled_volume(Site& site, const std::vector<VmDis
     return std::nullopt;
 }
 
-// A rollback that has defined the VM on new heads, and was cut off before the pools knew, comes
-// first; it waits for nobody any more.
-Result<> check_no_rollback_is_half_done(Site& site, const VmId& vm) {
-    auto active = site.catalog.tasks({vm, true, 1000});
-    if (!active) return std::unexpected(std::move(active.error()));
-    for (const auto& task : *active)
-        if (task.kind == "snapshot_rollback" && task.step == "settle")
-            return fail(ErrorKind::conflict, fmt::format("'{}' is not finished", task.title));
-    return {};
-}
-
 Result<> check_name(Site& site, const VmId& vm, const std::string& name) {
     auto snapshots = site.catalog.snapshots(vm);
     if (!snapshots) return std::unexpected(std::move(snapshots.error()));
@@ -150,7 +139,7 @@ Result<std::string> pool_taking(Site& site, const ports::DiskDescription& disk) 
 
 Result<> plan(Work& work) {
     auto& site = work.site();
-    UNDERSTUDY_TRY(check_no_rollback_is_half_done(site, id_in<VmId>(work.arguments(), "vm")));
+    UNDERSTUDY_TRY(check_nothing_is_half_done(work));
     UNDERSTUDY_TRY(undo(work));  // of an earlier plan that the world has changed under
     auto subject = subject_of(work);
     if (!subject) return std::unexpected(std::move(subject.error()));

@@ -1,5 +1,6 @@
 #include "tasks/snapshot_moment.hpp"
 
+#include "engine/ownership.hpp"
 #include "tasks/arguments.hpp"
 #include "tasks/volumes.hpp"
 
@@ -126,6 +127,14 @@ Result<model::Consistency> take_all(Work& work, const ports::VmDescription& desc
     return taken;
 }
 
+// Another cluster may have taken the VM over since: then it stands still for good.
+bool may_run(Work& work) {
+    auto& site = work.site();
+    auto vm = site.catalog.find_vm(vm_id(work));
+    if (!vm) return false;
+    return !*vm || engine::may_start((*vm)->ownership, site.cluster.id, (*vm)->name, {});
+}
+
 }  // namespace
 
 std::vector<model::VmDisk> planned_disks(Work& work) {
@@ -161,7 +170,7 @@ Result<> prepare_heads(Work& work, const ports::VmDescription& described) {
 
 void let_guest_go_on(Work& work) {
     auto& hypervisor = work.site().hypervisor;
-    if (flag_in(work.memo(), kStandsStill)) {
+    if (flag_in(work.memo(), kStandsStill) && may_run(work)) {
         auto resumed = hypervisor.resume(vm_id(work));
         if (!resumed && resumed.error().kind() == ErrorKind::unavailable)
             work.log("the VM may still be paused (`virsh resume` lets it go on): " +

@@ -76,6 +76,7 @@ Result<> check(Work& work) {
 // Until the VM is on it, the snapshot must stay.
 Result<> hold(Work& work) {
     UNDERSTUDY_TRY(check(work));
+    UNDERSTUDY_TRY(check_nothing_is_half_done(work));
     UNDERSTUDY_TRY(
         check_no_snapshot_is_half_done(work.site(), id_in<VmId>(work.arguments(), "vm")));
     return hold_for_task(work, id_in<SnapshotId>(work.arguments(), "snapshot"));

@@ -337,6 +337,19 @@ Result<> check_no_snapshot_is_half_done(Site& site, const VmId& vm) {
     return {};
 }
 
+Result<> check_nothing_is_half_done(Work& work) {
+    auto active = work.site().catalog.tasks({id_in<VmId>(work.arguments(), "vm"), true, 1000});
+    if (!active) return std::unexpected(std::move(active.error()));
+    for (const auto& task : *active) {
+        if (task.id == work.task().id) continue;
+        const bool taken = task.kind == "snapshot_create" &&
+                           nlohmann::json::parse(task.memo, nullptr, false).contains("consistency");
+        if (taken || (task.kind == "snapshot_rollback" && task.step == "settle"))
+            return fail(ErrorKind::conflict, fmt::format("'{}' is not finished", task.title));
+    }
+    return {};
+}
+
 Result<> hold_for_task(Work& work, const SnapshotId& id) {
     return work.site().catalog.add_hold({id, model::HoldKind::transfer, work.task().id.text()});
 }

@@ -199,8 +199,11 @@ void check_settled(World& world) {
         for (const auto& vm : cluster->machines()) {
             // A superseded one may be stuck in a rollback that may not go on.
             const auto known = got(cluster->catalog().find_vm(vm.id));
-            check_guest(world, *cluster, vm,
-                        !known || known->ownership.phase == model::Phase::owned);
+            const bool owned = !known || known->ownership.phase == model::Phase::owned;
+            check_guest(world, *cluster, vm, owned);
+            if (vm.state == ports::VmState::paused && owned)
+                world.broken(
+                    fmt::format("promise 5: {} stands still on {}", vm.name, cluster->name()));
             if (vm.state == ports::VmState::running && !world.released.contains(vm.id) &&
                 ++running[vm.id] > 1)
                 world.broken(fmt::format("promise 3: {} runs on more than one cluster", vm.name));

@@ -51,10 +51,10 @@ Daemon::Daemon(World& world, Cluster& cluster)
       receiving(site),
       runner(site, tasks::all_kinds()) {}
 
-Cluster::Cluster(World& world, const std::string& name)
+Cluster::Cluster(World& world, const std::string& name, memory::MemoryPool::Heads heads)
     : world_(world),
       identity_{world.chance().id<ClusterId>(), name},
-      pool_(name),
+      pool_(name, heads),
       fated_pool_(std::make_shared<FatedPool>(pool_, *this, locations_)),
       hypervisor_(hooks(), locations_, world.recorded()),
       catalog_(open_catalog()) {

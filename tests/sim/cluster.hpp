@@ -34,7 +34,7 @@ struct Daemon {
 // crash (catalog, pool, definitions, running guests) lives here, its process is a Daemon.
 class Cluster final : public Fate {
 public:
-    Cluster(World& world, const std::string& name);
+    Cluster(World& world, const std::string& name, memory::MemoryPool::Heads heads);
 
     const std::string& name() const { return identity_.name; }
     const ClusterId& id() const { return identity_.id; }

@@ -81,13 +81,18 @@ Result<ports::DiskSource> FatedPool::prepare_snapshot(const VolumeId& volume, co
                                                       ByteSize size) {
     return fated(fate_, "pool.prepare_snapshot", [&] {
         auto made = real_.prepare_snapshot(volume, id, size);
-        if (made) locations_.prepared[made->location] = id;
+        if (made && features().live_overlay) locations_.prepared[made->location] = id;
         return made;
     });
 }
 
 Result<> FatedPool::take_snapshot(const VolumeId& volume, const SnapshotId& id) {
-    return fated(fate_, "pool.take_snapshot", [&] { return real_.take_snapshot(volume, id); });
+    return fated(fate_, "pool.take_snapshot", [&]() -> Result<> {
+        UNDERSTUDY_TRY(real_.take_snapshot(volume, id));
+        const auto head = real_.head(volume);
+        if (head && *head && !features().live_overlay) locations_.taken((*head)->location, id);
+        return {};
+    });
 }
 
 Result<bool> FatedPool::snapshot_taken(const VolumeId& volume, const SnapshotId& id) {
@@ -99,7 +104,11 @@ Result<> FatedPool::commit_snapshot(const VolumeId& volume, const SnapshotId& id
 }
 
 Result<> FatedPool::cancel_snapshot(const VolumeId& volume, const SnapshotId& id) {
-    return fated(fate_, "pool.cancel_snapshot", [&] { return real_.cancel_snapshot(volume, id); });
+    return fated(fate_, "pool.cancel_snapshot", [&] {
+        auto cancelled = real_.cancel_snapshot(volume, id);
+        if (cancelled && !features().live_overlay) locations_.cancelled(id);
+        return cancelled;
+    });
 }
 
 Result<std::unique_ptr<ports::Reader>> FatedPool::open_snapshot(const VolumeId& volume,
@@ -145,8 +154,13 @@ Result<> FatedPool::remove_snapshot(const VolumeId& volume, const SnapshotId& id
 Result<ports::DiskSource> FatedPool::activate(const VolumeId& volume, const SnapshotId& id,
                                               ports::ActivationKind kind) {
     return fated(fate_, "pool.activate", [&] {
+        const bool goes_back =
+            kind == ports::ActivationKind::promote && real_.is_rolling_back(volume);
         auto head = real_.activate(volume, id, kind);
-        if (head) locations_.activated[head->location] = id;
+        if (head && goes_back)
+            locations_.taken_back(head->location, id);
+        else if (head)
+            locations_.activated[head->location] = id;
         return head;
     });
 }

@@ -1,8 +1,9 @@
 #pragma once
 
 #include "fate.hpp"
-#include "ports/storage.hpp"
+#include "storage/memory/pool.hpp"
 
+#include <functional>
 #include <map>
 
 namespace understudy::sim {
@@ -11,12 +12,16 @@ namespace understudy::sim {
 struct Locations {
     std::map<std::string, SnapshotId> prepared;   // the future head of a snapshot being taken
     std::map<std::string, SnapshotId> activated;  // a head on this snapshot
+    // Told when a head that stays in place was snapshotted, or went back to a snapshot.
+    std::function<void(const std::string& location, const SnapshotId&)> taken;
+    std::function<void(const std::string& location, const SnapshotId&)> taken_back;
+    std::function<void(const SnapshotId&)> cancelled;
 };
 
 // A pool whose every call may fail, lose its reply or be the last one of its daemon.
 class FatedPool final : public ports::StoragePool {
 public:
-    FatedPool(ports::StoragePool& real, Fate& fate, Locations& locations)
+    FatedPool(memory::MemoryPool& real, Fate& fate, Locations& locations)
         : real_(real), fate_(fate), locations_(locations) {}
 
     const std::string& name() const override { return real_.name(); }
@@ -58,7 +63,7 @@ public:
     Result<> deactivate(const VolumeId&, const ports::DiskSource&) override;
 
 private:
-    ports::StoragePool& real_;
+    memory::MemoryPool& real_;
     Fate& fate_;
     Locations& locations_;
 };

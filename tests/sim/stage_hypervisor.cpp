@@ -4,6 +4,26 @@
 
 namespace understudy::sim {
 
+StageHypervisor::StageHypervisor(memory::WorldHooks hooks, Locations& locations, Recorded& recorded)
+    : MemoryHypervisor(with_moment(std::move(hooks))), locations_(locations), recorded_(recorded) {
+    locations.taken = [this](const std::string& location, const SnapshotId& id) {
+        if (const auto [images, target] = disk_at(location); images != nullptr)
+            recorded_[id][target] = (*images)[target];
+    };
+    locations.taken_back = [this](const std::string& location, const SnapshotId& id) {
+        if (const auto [images, target] = disk_at(location); images != nullptr)
+            (*images)[target] = recorded_[id][target];
+    };
+    locations.cancelled = [this](const SnapshotId& id) { recorded_.erase(id); };
+}
+
+std::pair<Images*, std::string> StageHypervisor::disk_at(const std::string& location) {
+    for (auto& [vm, images] : images_)
+        for (const auto& disk : disks(vm))
+            if (disk.source.location == location) return {&images, disk.target};
+    return {nullptr, {}};
+}
+
 memory::WorldHooks StageHypervisor::with_moment(memory::WorldHooks hooks) {
     hooks.guest = [this, guest = std::move(hooks.guest)](
                       const VmId& vm, const std::vector<ports::DiskDescription>& disks,

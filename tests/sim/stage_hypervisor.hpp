@@ -20,10 +20,7 @@ using Recorded = std::map<SnapshotId, Images>;
 // they are made of, and what they held at the moment of each snapshot.
 class StageHypervisor final : public memory::MemoryHypervisor {
 public:
-    StageHypervisor(memory::WorldHooks hooks, Locations& locations, Recorded& recorded)
-        : MemoryHypervisor(with_moment(std::move(hooks))),
-          locations_(locations),
-          recorded_(recorded) {}
+    StageHypervisor(memory::WorldHooks hooks, Locations& locations, Recorded& recorded);
 
     Images& images(const VmId& vm) { return images_[vm]; }
     // Asked before a VM starts; an error is its outcome.
@@ -43,6 +40,7 @@ private:
     memory::WorldHooks with_moment(memory::WorldHooks hooks);
     void begin_moment(const VmId&, const std::vector<ports::DiskSwitch>&);
     void record(const VmId&);
+    std::pair<Images*, std::string> disk_at(const std::string& location);  // of which VM, target
 
     Locations& locations_;
     Recorded& recorded_;

@@ -12,8 +12,10 @@ int& calls_being_served(World& world) {
     return world.serving;
 }
 
-World::World(std::uint64_t seed, Trace::Loud loud) : chance_(seed), trace_(loud) {
-    for (const auto* name : {"a", "b"}) clusters_.push_back(std::make_unique<Cluster>(*this, name));
+World::World(std::uint64_t seed, Trace::Loud loud, Heads heads_of_a, Heads heads_of_b)
+    : chance_(seed), trace_(loud) {
+    clusters_.push_back(std::make_unique<Cluster>(*this, "a", heads_of_a));
+    clusters_.push_back(std::make_unique<Cluster>(*this, "b", heads_of_b));
     pair();
     for (auto& cluster : clusters_) cluster->start();
 }

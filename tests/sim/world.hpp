@@ -29,7 +29,10 @@ struct Weather {
 // Clusters, what is between them, time and chance: one run in one thread. Same seed, same run.
 class World {
 public:
-    explicit World(std::uint64_t seed, Trace::Loud loud = Trace::Loud::silent);
+    using Heads = memory::MemoryPool::Heads;
+
+    explicit World(std::uint64_t seed, Trace::Loud loud = Trace::Loud::silent,
+                   Heads heads_of_a = Heads::move_on, Heads heads_of_b = Heads::move_on);
     ~World();
 
     Cluster& a() { return *clusters_[0]; }

@@ -172,6 +172,7 @@ Result<std::unique_ptr<ports::Incoming>> MemoryPool::receive(const VolumeId& id,
     if (below && found->second.merge && found->second.merge->top == below->location)
         return fail(ErrorKind::unavailable, "snapshot " + base->text() + " is being merged");
     auto& volume = found != state_->volumes.end() ? found->second : state_->volumes[id];
+    volume.in_place = state_->in_place;
     if (volume.layers.empty()) volume.label = label;
     Layer layer;
     layer.location = state_->new_location(id);

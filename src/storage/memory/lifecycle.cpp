@@ -16,6 +16,8 @@ Result<ports::DiskSource> MemoryPool::prepare_snapshot(const VolumeId& id,
     auto& volume = **found;
     const auto* head = volume.find(Role::head);
     if (!head) return fail(ErrorKind::conflict, "volume " + id.text() + " has no head");
+    if (volume.rollback)
+        return fail(ErrorKind::conflict, "volume " + id.text() + " is being rolled back");
     if (const auto* taken = volume.find(Role::snapshot, snapshot)) {
         if (head->parent == taken->location) return source_of(*head);
         return fail(ErrorKind::conflict, "snapshot " + snapshot.text() + " was taken before");
@@ -27,12 +29,14 @@ Result<ports::DiskSource> MemoryPool::prepare_snapshot(const VolumeId& id,
             return fail(Error(ErrorKind::conflict,
                               "snapshot " + prepared->snapshot.text() + " is being taken")
                             .advising("Commit or cancel that one first."));
+        if (volume.in_place) return source_of(*head);
         if (prepared->size == size) return source_of(*prepared);
         if (prepared->written)
             return fail(ErrorKind::conflict, "a VM writes to " + prepared->location + " already");
         volume.remove(std::string(prepared->location));
         head = volume.find(Role::head);
     }
+    if (volume.in_place) return source_of(*head);
     if (volume.merge && volume.merge->top == head->location)
         return fail(Error(ErrorKind::conflict, "the VM is being moved off " + head->location)
                         .advising("Finish the removal that merges it first."));
@@ -40,6 +44,28 @@ Result<ports::DiskSource> MemoryPool::prepare_snapshot(const VolumeId& id,
     const auto source = source_of(overlay);
     volume.layers.push_back(std::move(overlay));
     return source;
+}
+
+Result<> MemoryPool::take_snapshot(const VolumeId& id, const SnapshotId& snapshot) {
+    const std::lock_guard lock(state_->mutex);
+    auto found = state_->volume(id);
+    if (!found) return std::unexpected(std::move(found.error()));
+    auto& volume = **found;
+    if (!volume.in_place) return {};
+    if (volume.find(Role::prepared) || volume.find(Role::snapshot, snapshot))
+        return fail(ErrorKind::conflict, "snapshot " + snapshot.text() + " was taken before");
+    if (!volume.find(Role::head))
+        return fail(ErrorKind::conflict, "volume " + id.text() + " has no head");
+    volume.freeze(snapshot, state_->new_location(id));
+    return {};
+}
+
+Result<bool> MemoryPool::snapshot_taken(const VolumeId& id, const SnapshotId& snapshot) {
+    const std::lock_guard lock(state_->mutex);
+    auto found = state_->volume(id);
+    if (!found) return std::unexpected(std::move(found.error()));
+    return (*found)->in_place && ((*found)->find(Role::prepared, snapshot) != nullptr ||
+                                  (*found)->find(Role::snapshot, snapshot) != nullptr);
 }
 
 Result<> MemoryPool::commit_snapshot(const VolumeId& id, const SnapshotId& snapshot) {
@@ -52,6 +78,10 @@ Result<> MemoryPool::commit_snapshot(const VolumeId& id, const SnapshotId& snaps
     auto* head = volume.find(Role::head);
     if (!prepared || !head)
         return fail(ErrorKind::conflict, "snapshot " + snapshot.text() + " was not prepared");
+    if (volume.in_place) {
+        prepared->role = Role::snapshot;
+        return {};
+    }
     head->role = Role::snapshot;
     head->snapshot = snapshot;
     prepared->role = Role::head;
@@ -66,8 +96,15 @@ Result<> MemoryPool::cancel_snapshot(const VolumeId& id, const SnapshotId& snaps
     if ((*found)->find(Role::snapshot, snapshot))
         return fail(Error(ErrorKind::conflict, "snapshot " + snapshot.text() + " was taken already")
                         .advising("Remove it instead."));
-    if (const auto* prepared = (*found)->find(Role::prepared, snapshot))
-        (*found)->remove(std::string(prepared->location));
+    auto& volume = **found;
+    auto* prepared = volume.find(Role::prepared, snapshot);
+    if (prepared && volume.in_place) {
+        prepared->role = Role::unnamed;
+        prepared->snapshot = {};
+        volume.sweep(true);
+    } else if (prepared) {
+        volume.remove(std::string(prepared->location));
+    }
     return {};
 }
 
@@ -79,6 +116,7 @@ Result<std::optional<ports::LiveMerge>> MemoryPool::plan_removal(const VolumeId&
     auto& volume = **found;
     volume.unname(snapshot);
     volume.prune();
+    if (volume.in_place) return std::nullopt;
     if (!volume.merge) {
         const auto* base = volume.next_merge(true);
         if (!base) return std::nullopt;
@@ -102,7 +140,7 @@ Result<> MemoryPool::finish_removal(const VolumeId& id, const SnapshotId& snapsh
                                                            volume.merge->top, volume.merge->base))
                         .advising("Let the hypervisor merge it, then finish the removal."));
     if (volume.merge) volume.finish_merge(Merge(*volume.merge));
-    volume.sweep(false);
+    volume.sweep(volume.in_place);
     return {};
 }
 
@@ -127,6 +165,27 @@ Result<> MemoryPool::remove_snapshot(const VolumeId& id, const SnapshotId& snaps
     return {};
 }
 
+namespace {
+
+Result<ports::DiskSource> activate_in_place(Volume& volume, const Layer& onto,
+                                            ports::ActivationKind kind) {
+    const auto* head = volume.find(Role::head);
+    const auto source = source_of(*head);
+    if (volume.find(Role::prepared))
+        return fail(ErrorKind::conflict, "a snapshot of this volume is being taken");
+    if (kind == ports::ActivationKind::rollback) {
+        volume.rollback = onto.snapshot;
+        return source;
+    }
+    if (volume.rollback == onto.snapshot)
+        volume.take_back(onto);
+    else if (head->snapshot != onto.snapshot)
+        return fail(ErrorKind::conflict, "the volume has a head");
+    return source;
+}
+
+}  // namespace
+
 Result<ports::DiskSource> MemoryPool::activate(const VolumeId& id, const SnapshotId& snapshot,
                                                ports::ActivationKind kind) {
     const std::lock_guard lock(state_->mutex);
@@ -148,6 +207,7 @@ Result<ports::DiskSource> MemoryPool::activate(const VolumeId& id, const Snapsho
         return source;
     }
     const auto* head = volume.find(Role::head);
+    if (volume.in_place && head) return activate_in_place(volume, *onto, kind);
     const bool promote = kind == ports::ActivationKind::promote;
     Layer* made = nullptr;  // the newest: a VM may have run on an earlier one
     for (auto& layer : volume.layers)
@@ -174,12 +234,22 @@ Result<ports::DiskSource> MemoryPool::activate(const VolumeId& id, const Snapsho
     return source;
 }
 
+bool MemoryPool::is_rolling_back(const VolumeId& id) {
+    const std::lock_guard lock(state_->mutex);
+    auto found = state_->volume(id);
+    return found && (*found)->rollback.has_value();
+}
+
 Result<> MemoryPool::deactivate(const VolumeId& id, const ports::DiskSource& source) {
     const std::lock_guard lock(state_->mutex);
     auto found = state_->volume(id);
     if (!found) return std::unexpected(std::move(found.error()));
     const auto* layer = (*found)->at(source.location);
     if (!layer) return {};
+    if (layer->role == Role::head && (*found)->rollback) {
+        (*found)->rollback.reset();
+        return {};
+    }
     if (layer->role != Role::drill && layer->role != Role::successor)
         return fail(ErrorKind::refused,
                     source.location + " is the disk of a drill or rollback no more");

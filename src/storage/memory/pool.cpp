@@ -68,8 +68,9 @@ Layer PoolState::overlay_on(const VolumeId& id, const Layer& below, ByteSize siz
     return layer;
 }
 
-MemoryPool::MemoryPool(std::string name) : state_(std::make_shared<PoolState>()) {
+MemoryPool::MemoryPool(std::string name, Heads heads) : state_(std::make_shared<PoolState>()) {
     state_->name = std::move(name);
+    state_->in_place = heads == Heads::stay_in_place;
 }
 MemoryPool::~MemoryPool() = default;
 
@@ -78,7 +79,7 @@ const std::string& MemoryPool::name() const {
 }
 
 ports::StorageFeatures MemoryPool::features() const {
-    return {.live_overlay = true};
+    return {.live_overlay = !state_->in_place};
 }
 
 bool MemoryPool::takes(const ports::DiskSource& source) const {
@@ -125,6 +126,7 @@ Result<ports::AdoptedVolume> MemoryPool::adopt(const VolumeId& id, const ports::
         return fail(ErrorKind::conflict, source.location + " is part of another volume already");
     Volume volume;
     volume.label = label;
+    volume.in_place = state_->in_place;
     volume.layers.push_back(std::move(*disk->layer));
     volume.layers.front().role = Role::head;
     const auto size = volume.layers.front().size;

@@ -20,7 +20,11 @@ struct PoolState;
 // hypervisor's merge, power loss, the size of the medium. Locations are those in DiskSource.
 class MemoryPool : public ports::StoragePool {
 public:
-    explicit MemoryPool(std::string name);
+    // Whether a snapshot gives the VM a new head (as qcow2's layers do) or leaves it on the one it
+    // has (as RBD's images do).
+    enum class Heads { move_on, stay_in_place };
+
+    explicit MemoryPool(std::string name, Heads heads = Heads::move_on);
     ~MemoryPool() override;
 
     // A user's disk (format "raw") that adopt() takes; all zeroes. It counts as used room.
@@ -49,6 +53,8 @@ public:
 
     const std::string& name() const override;
     std::string driver() const override { return "memory"; }
+    // In place: what is to be thrown away by the activation that settles a rollback.
+    bool is_rolling_back(const VolumeId&);
     bool takes(const ports::DiskSource&) const override;
     ports::DiskSource outline(const VolumeId&) const override;
     ports::StorageFeatures features() const override;
@@ -62,8 +68,8 @@ public:
     Result<ports::SnapshotStat> stat(const VolumeId&, const SnapshotId&) override;
     Result<ports::DiskSource> prepare_snapshot(const VolumeId&, const SnapshotId& id,
                                                ByteSize size) override;
-    Result<> take_snapshot(const VolumeId&, const SnapshotId&) override { return {}; }
-    Result<bool> snapshot_taken(const VolumeId&, const SnapshotId&) override { return false; }
+    Result<> take_snapshot(const VolumeId&, const SnapshotId& id) override;
+    Result<bool> snapshot_taken(const VolumeId&, const SnapshotId& id) override;
     Result<> commit_snapshot(const VolumeId&, const SnapshotId& id) override;
     Result<> cancel_snapshot(const VolumeId&, const SnapshotId& id) override;
     Result<std::unique_ptr<ports::Reader>> open_snapshot(const VolumeId&,

@@ -23,6 +23,7 @@ struct Disk {
 // Shared with the Incomings, which may outlive the pool.
 struct PoolState {
     std::string name;
+    bool in_place = false;
     std::mutex mutex;  // over everything below
     std::map<VolumeId, Volume> volumes;
     std::map<std::string, Layer> user_disks;  // those that no volume holds

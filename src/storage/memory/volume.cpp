@@ -54,7 +54,8 @@ View Volume::view(const Layer& top) {
 
 bool Volume::is_writable(const Layer& layer) const {
     return layer.role == Role::head || layer.role == Role::drill || layer.role == Role::successor ||
-           layer.role == Role::prepared || (merge && merge->done && merge->base == layer.location);
+           (layer.role == Role::prepared && !in_place) ||
+           (merge && merge->done && merge->base == layer.location);
 }
 
 void Volume::remove(const std::string& location) {
@@ -115,9 +116,42 @@ void Volume::finish_merge(const Merge& of) {
     base.role = top.role;
     base.snapshot = top.snapshot;
     base.written = true;
+    const bool stays = in_place && top.role == Role::head;
+    const bool adopted = top.adopted;
     for (auto& layer : layers)
         if (layer.parent == of.top) layer.parent = of.base;
     remove(std::string(of.top));
+    if (!stays) return;
+    auto& head = *at(of.base);
+    head.location = of.top;
+    head.adopted = adopted;
+}
+
+void Volume::freeze(const SnapshotId& id, const std::string& location) {
+    auto* head = find(Role::head);
+    Layer frozen;
+    frozen.location = location;
+    frozen.parent = head->parent;
+    frozen.size = head->size;
+    frozen.role = Role::prepared;
+    frozen.snapshot = id;
+    frozen.content = std::exchange(head->content, std::make_shared<Content>());
+    head->parent = location;
+    layers.insert(std::ranges::find(layers, Role::head, &Layer::role), std::move(frozen));
+}
+
+void Volume::take_back(const Layer& onto) {
+    auto* head = find(Role::head);
+    head->parent = onto.location;
+    head->size = onto.size;
+    head->snapshot = onto.snapshot;
+    head->content = std::make_shared<Content>();
+    head->written = false;
+    rollback.reset();
+    const auto last = *head;  // parents come before children
+    std::erase_if(layers, [](const Layer& layer) { return layer.role == Role::head; });
+    layers.push_back(last);
+    prune();
 }
 
 void Volume::succeed(Layer& successor) {

@@ -41,6 +41,8 @@ public:
     ports::VolumeLabel label;
     std::vector<Layer> layers;  // parents before children
     std::optional<Merge> merge;
+    bool in_place = false;               // as PoolState's
+    std::optional<SnapshotId> rollback;  // in place: the head is to go back to it
 
     Layer* at(const std::string& location);
     Layer* find(Role role);
@@ -59,6 +61,8 @@ public:
     Layer* next_merge(bool under_head);   // the base of one
     void merge_content(const Merge& of);  // base gets what top holds
     void finish_merge(const Merge& of);   // base takes the place of top
+    void freeze(const SnapshotId& id, const std::string& location);  // in place: below the head
+    void take_back(const Layer& onto);                               // in place: the head
 
 private:
     bool may_merge(const Layer& base, const Layer& top);

@@ -9,7 +9,8 @@ namespace {
 
 class MemoryFixture : public StorageFixture {
 public:
-    explicit MemoryFixture(std::optional<ByteSize> capacity) {
+    MemoryFixture(memory::MemoryPool::Heads heads, std::optional<ByteSize> capacity)
+        : pool_("memory", heads) {
         if (capacity) pool_.set_capacity(*capacity);
     }
     ports::StoragePool& pool() override { return pool_; }
@@ -41,7 +42,7 @@ public:
     }
 
 private:
-    memory::MemoryPool pool_{"memory"};
+    memory::MemoryPool pool_;
 };
 
 }  // namespace
@@ -50,7 +51,7 @@ const std::vector<StorageKind>& storage_kinds() {
     static const std::vector<StorageKind> kinds{
         {"memory",
          [](std::optional<ByteSize> capacity) -> std::unique_ptr<StorageFixture> {
-             return std::make_unique<MemoryFixture>(capacity);
+             return std::make_unique<MemoryFixture>(memory::MemoryPool::Heads::move_on, capacity);
          }},
         {"qcow2",
          [](std::optional<ByteSize> capacity) -> std::unique_ptr<StorageFixture> {
