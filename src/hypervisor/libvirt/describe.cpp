@@ -2,6 +2,7 @@
 
 #include "hypervisor/libvirt/connection.hpp"
 #include "hypervisor/libvirt/domain_xml.hpp"
+#include "hypervisor/libvirt/file_size.hpp"
 #include "hypervisor/libvirt/libvirt_error.hpp"
 #include "hypervisor/libvirt/lifecycle.hpp"
 #include "hypervisor/libvirt/nvram_file.hpp"
@@ -11,6 +12,7 @@
 #include <libvirt/libvirt.h>
 #include <libvirt/virterror.h>
 
+#include <algorithm>
 #include <cstdlib>
 
 namespace understudy::libvirt {
@@ -43,20 +45,30 @@ Result<std::vector<DomainHandle>> all_domains(virConnectPtr connection) {
     return owned;
 }
 
-Result<> add_sizes(virDomainPtr domain, std::vector<ports::DiskDescription>& disks) {
+Result<ByteSize> size_by_libvirt(virDomainPtr domain, const ports::DiskDescription& disk) {
+    virDomainBlockInfo info{};
+    if (virDomainGetBlockInfo(domain, disk.target.c_str(), &info, 0) == 0)
+        return ByteSize(info.capacity);
+    return fail(domain_error(domain, fmt::format("look at {} of", disk.source.location)));
+}
+
+// libvirt has no size of an image while the VM is stopped. While it runs, asking for any disk's
+// makes QEMU read all its images: with a Ceph that is silent, no call for this VM would come back.
+Result<> add_sizes(virDomainPtr domain, bool running, std::vector<ports::DiskDescription>& disks) {
+    const auto is_image = [](const auto& disk) { return disk.source.type == "network"; };
+    const bool from_files = running && std::ranges::any_of(disks, is_image);
     for (auto& disk : disks) {
-        // libvirt has no size of an image while the VM is stopped, and while it runs the question
-        // makes QEMU read it: with a Ceph that is silent, no call for this VM would come back.
-        if (disk.source.type == "network") continue;
-        virDomainBlockInfo info{};
-        if (virDomainGetBlockInfo(domain, disk.target.c_str(), &info, 0) == 0) {
-            disk.size = ByteSize(info.capacity);
+        if (is_image(disk) || (from_files && disk.source.type != "file")) continue;
+        auto size = from_files ? size_in_file(disk.source.location, disk.source.format)
+                               : size_by_libvirt(domain, disk);
+        if (size) {
+            disk.size = *size;
             continue;
         }
-        auto error = domain_error(domain, fmt::format("look at {} of", disk.source.location));
         // libvirt gone is no property of the disk.
-        if (virConnectIsAlive(virDomainGetConnect(domain)) != 1) return fail(std::move(error));
-        if (disk.unsupported.empty()) disk.unsupported = error.what();
+        if (virConnectIsAlive(virDomainGetConnect(domain)) != 1)
+            return fail(std::move(size.error()));
+        if (disk.unsupported.empty()) disk.unsupported = size.error().what();
     }
     return {};
 }
@@ -140,7 +152,8 @@ Result<ports::VmDescription> describe_domain(virDomainPtr domain) {
     auto disks = disks_in(xmls->current, xmls->definition);
     if (!disks) return fail(std::move(disks.error()));
     description.disks = std::move(*disks);
-    UNDERSTUDY_TRY(add_sizes(domain, description.disks));
+    UNDERSTUDY_TRY(
+        add_sizes(domain, description.summary.state != ports::VmState::stopped, description.disks));
     auto nvram = nvram_of(xmls->current);
     if (!nvram) return fail(std::move(nvram.error()));
     description.has_nvram = nvram->present;
