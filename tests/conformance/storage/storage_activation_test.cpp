@@ -34,8 +34,7 @@ TEST_P(StorageConformance, a_promoted_volume_takes_snapshots_and_receives) {
     fixture().guest(head, {write_op(8192, 4096, 2)});
     const auto taken = SnapshotId::random();
     auto content = fixture().read_disk(head);
-    must(pool().prepare_snapshot(volume, taken, kDiskSize));
-    must(pool().commit_snapshot(volume, taken));
+    take_in_steps(pool(), volume, taken, kDiskSize);
     const auto sibling = SnapshotId::random();
     receive_content(pool(), volume, first, sibling, filled(kDiskSize, 3));
     expect_snapshots(

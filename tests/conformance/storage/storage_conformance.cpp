@@ -40,10 +40,16 @@ ports::DiskSource GuestDisk::head() {
 SnapshotId GuestDisk::take() {
     const auto id = SnapshotId::random();
     auto content = fixture_.read_disk(head());
-    must(fixture_.pool().prepare_snapshot(id_, id, ByteSize(content.size())));
-    must(fixture_.pool().commit_snapshot(id_, id));
+    take_in_steps(fixture_.pool(), id_, id, ByteSize(content.size()));
     contents_[id] = std::move(content);
     return id;
+}
+
+void take_in_steps(ports::StoragePool& pool, const VolumeId& volume, const SnapshotId& id,
+                   ByteSize size) {
+    must(pool.prepare_snapshot(volume, id, size));
+    must(pool.take_snapshot(volume, id));
+    must(pool.commit_snapshot(volume, id));
 }
 
 Bytes read_snapshot(ports::StoragePool& pool, const VolumeId& volume, const SnapshotId& id) {

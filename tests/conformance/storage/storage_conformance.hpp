@@ -46,6 +46,8 @@ public:
     virtual void merge_live(const ports::LiveMerge& merge, const ports::DiskSource& head) = 0;
     // Names of all that is kept for a volume; none for one that is not known.
     virtual std::vector<std::string> traces(const VolumeId& volume) = 0;
+    // Waits until the medium has noticed how full it is, where that takes a while.
+    virtual void settle() {}
 };
 
 struct StorageKind {
@@ -92,6 +94,9 @@ private:
 inline const ports::VolumeLabel kLabel{.vm_name = "web1", .disk_target = "vda"};
 inline constexpr ByteSize kDiskSize = base::MiB(8);
 
+// As a task does it, the VM standing still meanwhile.
+void take_in_steps(ports::StoragePool& pool, const VolumeId& volume, const SnapshotId& id,
+                   ByteSize size);
 Bytes read_snapshot(ports::StoragePool& pool, const VolumeId& volume, const SnapshotId& id);
 // All extents, having checked that they ascend, lie on the grid and within the disk.
 std::vector<ports::Extent> list_changes(ports::StoragePool& pool, const VolumeId& volume,

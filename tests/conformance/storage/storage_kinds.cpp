@@ -1,4 +1,5 @@
 #include "qcow2_fixture.hpp"
+#include "rbd_fixture.hpp"
 #include "storage/memory/pool.hpp"
 #include "storage_conformance.hpp"
 
@@ -60,6 +61,18 @@ const std::vector<StorageKind>& storage_kinds() {
         {"qcow2_on_raw",
          [](std::optional<ByteSize> capacity) -> std::unique_ptr<StorageFixture> {
              return std::make_unique<Qcow2Fixture>("raw", capacity);
+         }},
+        {"rbd",
+         [](std::optional<ByteSize> capacity) -> std::unique_ptr<StorageFixture> {
+             return std::make_unique<RbdFixture>(rbd::RbdSettings{}, capacity);
+         }},
+        // Without what tells changes at a glance, small objects, the data in another pool.
+        {"rbd_plain",
+         [](std::optional<ByteSize> capacity) -> std::unique_ptr<StorageFixture> {
+             rbd::RbdSettings settings{.data_pool = "vms-data"};
+             settings.object_size = base::KiB(512);
+             settings.features = "layering,deep-flatten";
+             return std::make_unique<RbdFixture>(settings, capacity);
          }},
     };
     return kinds;

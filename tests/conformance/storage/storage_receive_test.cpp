@@ -48,8 +48,7 @@ TEST_P(StoragePair, failback_brings_only_what_changed_since) {
     target_->guest(head, {write_op(1 << 20, 4096, 0xEE)});
     const auto made_there = SnapshotId::random();
     auto expected = target_->read_disk(head);
-    must(away.prepare_snapshot(disk.id(), made_there, kDiskSize));
-    must(away.commit_snapshot(disk.id(), made_there));
+    take_in_steps(away, disk.id(), made_there, kDiskSize);
     EXPECT_EQ(bytes_in(list_changes(away, disk.id(), common, made_there), ExtentKind::data), 4096U);
     copy_snapshot(away, source_->pool(), disk.id(), common, made_there);
     disk.contents()[made_there] = expected;

@@ -1,0 +1,155 @@
+#include "storage/rbd/image_changes.hpp"
+#include "storage/rbd/image_reader.hpp"
+#include "storage/rbd/volume.hpp"
+
+#include <fmt/format.h>
+
+#include <utility>
+
+namespace understudy::rbd {
+namespace {
+
+// Keeps what a reader depends on from being removed for as long as it lives.
+class Pinned {
+public:
+    Pinned(std::shared_ptr<Volume> volume, std::vector<Volume::Pin> pins)
+        : volume_(std::move(volume)), pin_(volume_->pin(std::move(pins))) {}
+    ~Pinned() { volume_->unpin(pin_); }
+    Pinned(const Pinned&) = delete;
+    Pinned& operator=(const Pinned&) = delete;
+
+private:
+    std::shared_ptr<Volume> volume_;
+    Volume::Pins::iterator pin_;
+};
+
+class PinnedReader : public ports::Reader {
+public:
+    PinnedReader(std::unique_ptr<Pinned> pinned, std::unique_ptr<ports::Reader> reader)
+        : pinned_(std::move(pinned)), reader_(std::move(reader)) {}
+
+    ByteSize size() const override { return reader_->size(); }
+    Result<> read(ByteOffset offset, std::span<std::byte> into) override {
+        return reader_->read(offset, into);
+    }
+    void prefetch(ByteOffset offset, ByteSize length) override {
+        reader_->prefetch(offset, length);
+    }
+
+private:
+    std::unique_ptr<Pinned> pinned_;
+    std::unique_ptr<ports::Reader> reader_;
+};
+
+class PinnedStream : public ports::ExtentStream {
+public:
+    PinnedStream(std::unique_ptr<Pinned> pinned, std::unique_ptr<ports::ExtentStream> extents)
+        : pinned_(std::move(pinned)), extents_(std::move(extents)) {}
+
+    Result<std::optional<ports::Extent>> next() override { return extents_->next(); }
+
+private:
+    std::unique_ptr<Pinned> pinned_;
+    std::unique_ptr<ports::ExtentStream> extents_;
+};
+
+class NoExtents : public ports::ExtentStream {
+public:
+    Result<std::optional<ports::Extent>> next() override { return std::nullopt; }
+};
+
+}  // namespace
+
+Volume::Pins::iterator Volume::pin(std::vector<Pin> pins) {
+    const std::lock_guard lock(pins_mutex_);
+    return pins_.insert(pins_.end(), std::move(pins));
+}
+
+void Volume::unpin(Pins::iterator pin) {
+    const std::lock_guard lock(pins_mutex_);
+    pins_.erase(pin);
+}
+
+// The snapshot, and the images that show through where its own has nothing.
+std::vector<Volume::Pin> Volume::pins_for(const VolumeRecord& record,
+                                          const VolumeSnapshot& snapshot) const {
+    std::vector<Pin> pins{{snapshot.image, snapshot.id}};
+    for (const auto* image = record.image(snapshot.image); image;
+         image = image->parent.empty() ? nullptr : record.image(image->parent))
+        pins.emplace_back(image->name, SnapshotId());
+    return pins;
+}
+
+Result<std::unique_ptr<ports::Reader>> Volume::open_snapshot(const SnapshotId& id) {
+    const std::lock_guard lock(mutex_);
+    auto stored = loaded();
+    if (!stored) return std::unexpected(std::move(stored.error()));
+    const auto* snapshot = stored->record.listed(id);
+    if (!snapshot) return no_snapshot(id);
+    auto reader = ImageReader::open(images_, snapshot->image, id);
+    if (!reader) return std::unexpected(std::move(reader.error()));
+    auto pinned =
+        std::make_unique<Pinned>(shared_from_this(), pins_for(stored->record, *snapshot));
+    return std::make_unique<PinnedReader>(std::move(pinned), std::move(*reader));
+}
+
+Result<std::unique_ptr<ports::ExtentStream>> Volume::changes(std::optional<SnapshotId> base,
+                                                             const SnapshotId& until,
+                                                             ByteOffset from) {
+    const std::lock_guard lock(mutex_);
+    auto stored = loaded();
+    if (!stored) return std::unexpected(std::move(stored.error()));
+    const auto& record = stored->record;
+    const auto* snapshot = record.listed(until);
+    if (!snapshot) return no_snapshot(until);
+    if (base && !record.is_ancestor(*base, until))
+        return fail(ErrorKind::conflict, fmt::format("snapshot {} is not an ancestor of {} here",
+                                                     base->text(), until.text()));
+    if (base == until) return std::make_unique<NoExtents>();
+    auto pins = pins_for(record, *snapshot);
+    std::optional<SnapshotPlace> base_place;
+    if (base) {
+        base_place = SnapshotPlace{record.listed(*base)->image, *base};
+        for (auto& pin : pins_for(record, *record.listed(*base))) pins.push_back(std::move(pin));
+    }
+    auto extents = image_changes(images_, base_place, {snapshot->image, until}, from);
+    if (!extents) return std::unexpected(std::move(extents.error()));
+    auto pinned = std::make_unique<Pinned>(shared_from_this(), std::move(pins));
+    return std::make_unique<PinnedStream>(std::move(pinned), std::move(*extents));
+}
+
+Result<ports::SnapshotStat> Volume::stat(const SnapshotId& id) {
+    std::optional<SnapshotPlace> base;
+    SnapshotPlace place;
+    ports::SnapshotStat found;
+    SnapshotId parent;
+    std::unique_ptr<Pinned> pinned;
+    {
+        const std::lock_guard lock(mutex_);
+        auto stored = loaded();
+        if (!stored) return std::unexpected(std::move(stored.error()));
+        const auto* snapshot = stored->record.listed(id);
+        if (!snapshot) return no_snapshot(id);
+        found.size = snapshot->size;
+        parent = snapshot->parent;
+        if (const auto known = own_.find({id, parent}); known != own_.end()) {
+            found.own = known->second;
+            return found;
+        }
+        place = {snapshot->image, id};
+        auto pins = pins_for(stored->record, *snapshot);
+        if (const auto* below = stored->record.listed(parent)) {
+            base = SnapshotPlace{below->image, parent};
+            for (auto& pin : pins_for(stored->record, *below)) pins.push_back(std::move(pin));
+        }
+        pinned = std::make_unique<Pinned>(shared_from_this(), std::move(pins));
+    }
+    auto own = changed_bytes(images_, base, place);  // takes a while: not under the lock
+    if (!own) return std::unexpected(std::move(own.error()));
+    found.own = *own;
+    const std::lock_guard lock(mutex_);
+    own_[{id, parent}] = *own;
+    return found;
+}
+
+}  // namespace understudy::rbd

@@ -1,0 +1,189 @@
+// What is removed, and when: images and snapshots that are not needed any more.
+#include "storage/rbd/volume.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+
+namespace understudy::rbd {
+
+Result<> Volume::sweep(StoredRecord& stored) {
+    using Step = Result<bool> (Volume::*)(StoredRecord&);
+    for (bool again = true; again;) {
+        again = false;
+        for (const Step step : {&Volume::sweep_making, &Volume::sweep_dirty,
+                                &Volume::sweep_snapshots, &Volume::sweep_doomed}) {
+            auto changed = (this->*step)(stored);
+            if (!changed) return std::unexpected(std::move(changed.error()));
+            again = again || *changed;
+        }
+    }
+    return {};
+}
+
+Result<bool> Volume::sweep_making(StoredRecord& stored) {
+    const auto* making = stored.record.find(ImageRole::making);
+    if (!making) return false;
+    const std::string name = making->name;
+    UNDERSTUDY_TRY(images_.remove(name));
+    crash_point("leftover removed");
+    stored.record.remove_image(name);
+    UNDERSTUDY_TRY(save(stored));
+    return true;
+}
+
+// Heads of no worth go back to the newest snapshot; images without any snapshot go.
+Result<bool> Volume::sweep_dirty(StoredRecord& stored) {
+    for (auto& image : stored.record.images) {
+        if (image.role != ImageRole::dirty && image.role != ImageRole::idle) continue;
+        if (!stored.record.has_snapshots(image.name)) {
+            if (image.adopted)
+                stored.record.remove_image(std::string(image.name));
+            else
+                image.role = ImageRole::doomed;
+            UNDERSTUDY_TRY(save(stored));
+            return true;
+        }
+        if (image.role == ImageRole::idle) continue;
+        const auto* newest = stored.record.newest_of(image.name);
+        if (!newest) continue;  // only unwanted ones that somebody reads
+        UNDERSTUDY_TRY(images_.roll_back(image.name, newest->id));
+        crash_point("rolled back");
+        image.role = ImageRole::idle;
+        image.base = image.lineage = newest->id;
+        image.snapshot = {};
+        UNDERSTUDY_TRY(save(stored));
+        return true;
+    }
+    return false;
+}
+
+bool Volume::is_pinned(const std::string& image, const SnapshotId& id) const {
+    const std::lock_guard lock(pins_mutex_);
+    return std::ranges::any_of(pins_, [&](const auto& pins) {
+        return std::ranges::find(pins, Pin(image, id)) != pins.end();
+    });
+}
+
+// By a reader, or as what an image goes back to when what is received into it is discarded.
+bool Volume::is_needed(const VolumeRecord& record, const VolumeSnapshot& snapshot) const {
+    const auto* image = record.image(snapshot.image);
+    if (image->role == ImageRole::incoming && image->base == snapshot.id) return true;
+    return is_pinned(snapshot.image, snapshot.id);
+}
+
+Result<bool> Volume::sweep_snapshots(StoredRecord& stored) {
+    for (const auto& snapshot : stored.record.snapshots) {
+        if (snapshot.state != SnapshotState::unwanted || is_needed(stored.record, snapshot))
+            continue;
+        const auto gone = snapshot;
+        auto was_there = images_.remove_snapshot(gone.image, gone.id);
+        if (!was_there) return std::unexpected(std::move(was_there.error()));
+        crash_point("snapshot removed");
+        // One that Ceph was late with may still come, until a later one of the image is there.
+        const auto* newest = stored.record.newest_of(gone.image);
+        const bool may_come = gone.late && !*was_there && (!newest || newest < &snapshot);
+        if (may_come) continue;
+        stored.record.snapshots.erase(stored.record.snapshots.begin() +
+                                      (&snapshot - stored.record.snapshots.data()));
+        UNDERSTUDY_TRY(save(stored));
+        return true;
+    }
+    return false;
+}
+
+// Makes the clones of an image independent of it; false where one must wait.
+Result<bool> Volume::free_children(StoredRecord& stored, const std::string& image) {
+    for (auto& child : stored.record.images) {
+        if (child.parent != image) continue;
+        if (child.role != ImageRole::head && child.role != ImageRole::idle) return false;
+        UNDERSTUDY_TRY(images_.flatten(child.name));
+        crash_point("clone made independent");
+        child.parent.clear();
+        UNDERSTUDY_TRY(save(stored));
+    }
+    return true;
+}
+
+Result<bool> Volume::sweep_doomed(StoredRecord& stored) {
+    for (const auto& image : stored.record.images) {
+        if (image.role != ImageRole::doomed || stored.record.has_snapshots(image.name)) continue;
+        if (is_pinned(image.name, {})) continue;
+        const std::string name = image.name;
+        auto free = free_children(stored, name);
+        if (!free) return std::unexpected(std::move(free.error()));
+        if (!*free) continue;
+        auto removed = images_.remove(name);
+        if (!removed && removed.error().kind() == ErrorKind::conflict) {
+            auto watchers = images_.watchers(name);
+            if (!watchers) return std::unexpected(std::move(watchers.error()));
+            if (!watchers->empty()) continue;  // in use: for a later call
+            // Somebody made a snapshot of it, or a clone of one of ours: it is theirs now.
+        } else if (!removed) {
+            return std::unexpected(std::move(removed.error()));
+        }
+        crash_point("image removed");
+        stored.record.remove_image(name);
+        UNDERSTUDY_TRY(save(stored));
+        return true;
+    }
+    return false;
+}
+
+Result<> Volume::remove_snapshot(const SnapshotId& id) {
+    const std::lock_guard lock(mutex_);
+    auto stored = loaded();
+    if (!stored) return std::unexpected(std::move(stored.error()));
+    stored->record.unlist(id);
+    UNDERSTUDY_TRY(save(*stored));
+    return sweep(*stored);
+}
+
+Result<> Volume::forget(bool remove_data) {
+    const std::lock_guard lock(mutex_);
+    auto found = records_.volume(id_);
+    if (!found) return std::unexpected(std::move(found.error()));
+    if (!*found) return {};
+    auto& stored = **found;
+    if (stored.record.removing) return remove_everything(stored);
+    const bool has_own = std::ranges::any_of(
+        stored.record.images, [](const auto& image) { return !image.adopted; });
+    const bool keep = !remove_data && (has_own || !stored.record.snapshots.empty());
+    if (keep) return records_.set_aside(id_, stored);
+    for (const auto& image : stored.record.images)
+        if (!image.adopted) UNDERSTUDY_TRY(check_unused(image.name));
+    stored.record.removing = true;
+    UNDERSTUDY_TRY(save(stored));
+    return remove_everything(stored);
+}
+
+// Snapshots before the images that they are of, clones before what they are clones of.
+Result<> Volume::remove_everything(StoredRecord& stored) {
+    auto& record = stored.record;
+    for (const auto& snapshot : record.snapshots) {
+        auto removed = images_.remove_snapshot(snapshot.image, snapshot.id);
+        if (!removed) return std::unexpected(std::move(removed.error()));
+        crash_point("snapshot removed");
+    }
+    while (!record.images.empty()) {
+        const auto leaf = std::ranges::find_if(record.images, [&](const VolumeImage& image) {
+            return std::ranges::find(record.images, image.name, &VolumeImage::parent) ==
+                   record.images.end();
+        });
+        UNDERSTUDY_INVARIANT(leaf != record.images.end(), "clones in a circle");
+        const std::string name = leaf->name;
+        if (!leaf->adopted)
+            if (auto removed = images_.remove(name); !removed) {
+                if (removed.error().kind() != ErrorKind::conflict)
+                    return std::unexpected(std::move(removed.error()));
+                UNDERSTUDY_TRY(check_unused(name));  // or somebody else made it theirs
+            }
+        crash_point("image removed");
+        record.remove_image(name);
+        UNDERSTUDY_TRY(save(stored));
+    }
+    return records_.remove(id_, stored);
+}
+
+}  // namespace understudy::rbd
