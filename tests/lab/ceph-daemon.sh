@@ -30,7 +30,8 @@ fail() {
 pid() {
     local pid
     pid=$(cat "$pid_file" 2>/dev/null) && [ -n "$pid" ] || return 1
-    tr '\0' ' ' 2>/dev/null <"/proc/$pid/cmdline" | grep -qF "ceph-$kind -c $conf -i $id" || return 1
+    tr '\0' ' ' 2>/dev/null <"/proc/$pid/cmdline" |
+        grep -qF "ceph-$kind -c $conf -i $id" || return 1
     grep -q '^State:.Z' "/proc/$pid/status" && return 1 # dead, its parent has not noticed
     echo "$pid"
 }

@@ -47,7 +47,9 @@ free_port() {
 print(s.getsockname()[1])'
 }
 said() { await 60 grep -aq -- "$1" "$work/console"; }
-as_understudy() { rbd -c "$conf" --id understudy --keyring "$work/one/keys/understudy.keyring" "$@"; }
+as_understudy() {
+    rbd -c "$conf" --id understudy --keyring "$work/one/keys/understudy.keyring" "$@"
+}
 
 CEPH_OSD_BYTES=2147483648
 export CEPH_OSD_BYTES

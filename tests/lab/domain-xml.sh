@@ -78,10 +78,12 @@ X
 }
 
 print_disk() { # print_disk PATH:FORMAT:TARGET[:OPTIONS] or rbd:POOL/IMAGE:TARGET[:OPTIONS]
-    local path format target options option attributes='' type=file
+    local path format target options option attributes='' type=file source
     IFS=: read -r path format target options <<<"$1"
     if [ "$path" = rbd ]; then
-        type=network path=$format format=raw
+        type=network source=$(print_image "$format") format=raw
+    else
+        source="      <source file='$(xml "$path")'/>"
     fi
     [ -n "$target" ] || usage
     for option in $(tr ',' ' ' <<<"${options:-discard=unmap}"); do
@@ -90,7 +92,7 @@ print_disk() { # print_disk PATH:FORMAT:TARGET[:OPTIONS] or rbd:POOL/IMAGE:TARGE
     cat <<X
     <disk type='$type' device='disk'>
       <driver name='qemu' type='$(xml "$format")'$attributes/>
-$(if [ "$type" = file ]; then echo "      <source file='$(xml "$path")'/>"; else print_image "$path"; fi)
+$source
       <target dev='$(xml "$target")' bus='virtio'/>
     </disk>
 X
