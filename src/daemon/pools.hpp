@@ -1,0 +1,36 @@
+#pragma once
+
+#include "daemon/config.hpp"
+#include "model/cluster.hpp"
+#include "ports/storage.hpp"
+
+#include <condition_variable>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+namespace understudy::daemon {
+
+using Pools = std::map<std::string, std::shared_ptr<ports::StoragePool>>;
+
+// One of each configured pool. A pool in Ceph opens also while Ceph is down.
+Result<Pools> open_pools(const std::vector<PoolConfig>& configured);
+
+// How much room the pools have, as last asked: storage that does not answer makes nobody wait who
+// only wants to tell a peer. Thread-safe.
+class PoolRoom {
+public:
+    // Asks all pools, one after the other; one that does not answer counts as having no room.
+    void look(const Pools& pools);
+    // Waits a little for the first look.
+    std::vector<model::PoolCapability> known(const Pools& pools) const;
+
+private:
+    mutable std::mutex mutex_;
+    mutable std::condition_variable looked_;
+    std::map<std::string, ports::Capacity> room_;
+};
+
+}  // namespace understudy::daemon
