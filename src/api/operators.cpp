@@ -1,6 +1,7 @@
 #include "api/operators.hpp"
 
 #include "api/operators_calls.hpp"
+#include "api/views.hpp"
 #include "model/json.hpp"
 #include "tasks/runner.hpp"
 
