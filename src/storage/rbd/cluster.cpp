@@ -15,6 +15,7 @@ namespace {
 
 using nlohmann::json;
 
+constexpr const char* kTrashObject = "rbd_trash";
 constexpr const char* kCheck = "Check the cluster with `ceph -s`; what was begun goes on once it "
                                "answers.";
 
@@ -169,9 +170,16 @@ Result<> Cluster::open_pool(Connection& connection) {
             return fail(error(static_cast<int>(data), "open pool '" + settings_.data_pool + "'"));
     }
     connection.io.set_pool_full_try();
+    UNDERSTUDY_TRY(open_namespace(connection));
+    // Images are removed by way of rbd's trash, which cannot be made in a pool that is full.
+    connection.io.create(kTrashObject, false);
+    return {};
+}
+
+Result<> Cluster::open_namespace(Connection& connection) {
     if (settings_.rbd_namespace.empty()) return {};
     bool exists = false;
-    result = librbd::RBD().namespace_exists(connection.io, settings_.rbd_namespace.c_str(), &exists);
+    const int result = librbd::RBD().namespace_exists(connection.io, settings_.rbd_namespace.c_str(), &exists);
     if (result < 0) return fail(error(result, "look for namespace " + settings_.rbd_namespace));
     if (!exists)
         return fail(Error(ErrorKind::not_found,

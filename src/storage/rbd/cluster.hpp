@@ -48,6 +48,7 @@ private:
     Result<std::shared_ptr<Connection>> make();
     Result<> configure(librados::Rados& rados) const;
     Result<> open_pool(Connection& connection);
+    Result<> open_namespace(Connection& connection);
     Error connect_error(int result) const;
     std::string conf_path() const;
 

@@ -126,10 +126,29 @@ Result<> Images::remove(const std::string& name) const {
     auto connection = cluster_->connect();
     if (!connection) return std::unexpected(std::move(connection.error()));
     const int result = librbd::RBD().remove((*connection)->io, name.c_str());
-    if (result == -ENOENT || result >= 0) return {};
+    if (result >= 0) return {};
+    if (result == -ENOENT) return finish_removal(**connection, name);
     if (result == -EBUSY || result == -ENOTEMPTY)
         return fail(ErrorKind::conflict, fmt::format("image {} is open or has snapshots", name));
     return fail(error(result, "remove", name));
+}
+
+// librbd removes an image by way of rbd's trash: what was cut off half-way lies there. And it says
+// that there is no image when it was the trash that could not be written to.
+Result<> Images::finish_removal(Connection& connection, const std::string& name) const {
+    auto there = exists(name);
+    if (!there) return std::unexpected(std::move(there.error()));
+    if (*there) return fail(error(-ENOSPC, "put into the trash:", name));
+    std::vector<librbd::trash_image_info_t> trash;
+    int result = librbd::RBD().trash_list(connection.io, trash);
+    if (result < 0 && result != -ENOENT) return fail(error(result, "look in the trash for", name));
+    for (const auto& entry : trash) {
+        if (entry.name != name || entry.source != RBD_TRASH_IMAGE_SOURCE_REMOVING) continue;
+        result = librbd::RBD().trash_remove(connection.io, entry.id.c_str(), true);
+        if (result < 0 && result != -ENOENT)
+            return fail(error(result, "remove from the trash:", name));
+    }
+    return {};
 }
 
 Result<std::vector<std::string>> Images::watchers(const std::string& name) const {

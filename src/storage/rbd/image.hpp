@@ -56,6 +56,8 @@ public:
     Error error(int result, const std::string& step, const std::string& name) const;
 
 private:
+    Result<> finish_removal(Connection& connection, const std::string& name) const;
+
     std::shared_ptr<Cluster> cluster_;
 };
 

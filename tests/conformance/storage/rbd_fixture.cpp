@@ -57,6 +57,7 @@ RbdFixture::RbdFixture(rbd::RbdSettings settings, std::optional<ByteSize> capaci
         ask(json{{"prefix", "osd pool create"}, {"pool", settings_.pool}, {"pg_num", 1}}.dump());
         check(rados_.ioctx_create(settings_.pool.c_str(), io_), settings_.pool);
         check(librbd::RBD().pool_init(io_, false), "rbd pool init");
+        io_.set_pool_full_try();  // to look into a full one
         ask(json{{"prefix", "osd pool set-quota"},
                  {"pool", settings_.pool},
                  {"field", "max_bytes"},
@@ -257,13 +258,17 @@ void RbdFixture::settle() {
         used += size;
     }
     const bool full = used >= capacity_->count();
+    librados::IoCtx probing;
+    probing.dup(io_);
+    probing.set_pool_full_try();
     const auto until = std::chrono::steady_clock::now() + kSettleLimit;
     for (;;) {
-        const auto dump = json::parse(ask(R"({"prefix": "osd dump", "format": "json"})"));
-        for (const auto& pool : dump.at("pools"))
-            if (pool.at("pool_name") == settings_.pool &&
-                pool.at("flags_names").get<std::string>().contains("full") == full)
-                return;
+        librados::bufferlist content;
+        content.append(std::string(4096, 'x'));
+        const int result = probing.write_full("probe", content);
+        if (result >= 0) check(probing.remove("probe"), "remove the probe");
+        if (result < 0 && result != -EDQUOT) check(result, "write the probe");
+        if ((result == -EDQUOT) == full) return;
         if (std::chrono::steady_clock::now() > until)
             throw std::runtime_error("Ceph does not notice the quota");
         std::this_thread::sleep_for(std::chrono::milliseconds(50));

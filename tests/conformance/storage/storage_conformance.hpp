@@ -129,6 +129,8 @@ protected:
         return *fixture_;
     }
     ports::StoragePool& pool() { return fixture().pool(); }
+    // Whether a snapshot leaves the VM on its head (StorageFeatures::live_overlay).
+    bool in_place() { return !pool().features().live_overlay; }
 
 private:
     std::unique_ptr<StorageFixture> fixture_;

@@ -57,6 +57,9 @@ TEST_P(StoragePair, failback_brings_only_what_changed_since) {
               ErrorKind::conflict);
     const auto back =
         must(source_->pool().activate(disk.id(), made_there, ports::ActivationKind::rollback));
+    EXPECT_EQ(must(source_->pool().activate(disk.id(), made_there,
+                                            ports::ActivationKind::promote)),
+              back);
     EXPECT_TRUE(source_->read_disk(back) == expected);
     expect_snapshots(source_->pool(), disk.id(), disk.contents());
 }
@@ -226,6 +229,7 @@ TEST_P(StorageConformance, a_full_pool_says_so_and_receiving_goes_on_when_there_
             const auto chunk = std::span(content).subspan(durable, 1 << 20);
             auto done = incoming->write(ByteOffset(durable), chunk);
             if (done) done = incoming->flush();
+            fixture().settle();
             if (!done) problem = done.error();
             if (done) durable += chunk.size();
         }
@@ -236,6 +240,7 @@ TEST_P(StorageConformance, a_full_pool_says_so_and_receiving_goes_on_when_there_
     EXPECT_GT(durable, 4U << 20);
     expect_snapshots(pool(), volume, {{ballast, filled(MiB(10), 1)}});
     must(pool().remove_snapshot(volume, ballast));
+    fixture().settle();
     const auto incoming = receive();
     for (; durable < content.size(); durable += 1 << 20)
         must(incoming->write(ByteOffset(durable), std::span(content).subspan(durable, 1 << 20)));
@@ -252,10 +257,12 @@ TEST_P(StorageConformance, what_was_received_can_be_discarded_from_a_full_pool) 
     for (std::uint64_t at = 0; done; at += chunk.size()) {
         done = incoming->write(ByteOffset(at), chunk);
         if (done) done = incoming->flush();
+        fixture().settle();
     }
     EXPECT_EQ(error_of(done), ErrorKind::no_space);
     must(incoming->discard());
     EXPECT_TRUE(fixture().traces(volume).empty());
+    fixture().settle();
     receive_content(pool(), volume, {}, SnapshotId::random(), filled(MiB(10), 3));
 }
 

@@ -157,12 +157,13 @@ TEST_P(StorageConformance, preparing_and_committing_may_be_repeated) {
     const auto id = SnapshotId::random();
     const auto overlay = must(pool().prepare_snapshot(disk.id(), id, kDiskSize));
     EXPECT_EQ(must(pool().prepare_snapshot(disk.id(), id, kDiskSize)), overlay);
-    EXPECT_NE(overlay, disk.original());
+    EXPECT_EQ(overlay == disk.original(), in_place());
     EXPECT_EQ(disk.head(), disk.original()) << "not before commit";
+    must(pool().take_snapshot(disk.id(), id));
     EXPECT_TRUE(must(pool().snapshots(disk.id())).empty());
     EXPECT_EQ(error_of(pool().prepare_snapshot(disk.id(), SnapshotId::random(), kDiskSize)),
               ErrorKind::conflict);
-    fixture().guest(overlay, {write_op(0, 4096, 2)});  // the VM has switched
+    fixture().guest(overlay, {write_op(0, 4096, 2)});  // the VM has switched, or went on
     fixture().crash();
     for (int repeat = 0; repeat < 2; ++repeat) {
         must(pool().commit_snapshot(disk.id(), id));
@@ -185,8 +186,12 @@ TEST_P(StorageConformance, a_prepared_overlay_has_the_size_that_was_asked_for_la
     const auto overlay = must(pool().prepare_snapshot(disk.id(), id, grown));
     EXPECT_EQ(fixture().read_disk(overlay).size(), grown.count());
     EXPECT_EQ(must(pool().prepare_snapshot(disk.id(), id, grown)), overlay);
-    fixture().guest(overlay, {write_op(0, 4096, 2)});  // the VM has switched
-    EXPECT_EQ(error_of(pool().prepare_snapshot(disk.id(), id, kDiskSize)), ErrorKind::conflict);
+    must(pool().take_snapshot(disk.id(), id));
+    fixture().guest(overlay, {write_op(0, 4096, 2)});  // the VM has switched, or went on
+    if (in_place())
+        EXPECT_EQ(must(pool().prepare_snapshot(disk.id(), id, kDiskSize)), disk.original());
+    else
+        EXPECT_EQ(error_of(pool().prepare_snapshot(disk.id(), id, kDiskSize)), ErrorKind::conflict);
     must(pool().commit_snapshot(disk.id(), id));
     EXPECT_EQ(fixture().read_disk(disk.head())[0], std::byte{2});
     EXPECT_EQ(must(pool().stat(disk.id(), id)).size, grown);
@@ -196,14 +201,41 @@ TEST_P(StorageConformance, a_cancelled_snapshot_leaves_no_trace) {
     GuestDisk disk(fixture(), "disk", kDiskSize);
     const auto before = fixture().traces(disk.id());
     const auto id = SnapshotId::random();
-    must(pool().prepare_snapshot(disk.id(), id, kDiskSize));
-    must(pool().cancel_snapshot(disk.id(), id));
-    must(pool().cancel_snapshot(disk.id(), id));
-    EXPECT_EQ(fixture().traces(disk.id()), before);
-    EXPECT_EQ(disk.head(), disk.original());
-    EXPECT_EQ(error_of(pool().commit_snapshot(disk.id(), id)), ErrorKind::conflict);
+    for (const bool taken : {false, true}) {
+        must(pool().prepare_snapshot(disk.id(), id, kDiskSize));
+        if (taken) must(pool().take_snapshot(disk.id(), id));
+        must(pool().cancel_snapshot(disk.id(), id));
+        must(pool().cancel_snapshot(disk.id(), id));
+        EXPECT_FALSE(must(pool().snapshot_taken(disk.id(), id)));
+        EXPECT_EQ(fixture().traces(disk.id()), before);
+        EXPECT_EQ(disk.head(), disk.original());
+        EXPECT_EQ(error_of(pool().commit_snapshot(disk.id(), id)), ErrorKind::conflict);
+    }
     disk.take();
     expect_snapshots(pool(), disk.id(), disk.contents());
+}
+
+TEST_P(StorageConformance, a_snapshot_is_of_the_moment_in_which_it_was_taken) {
+    GuestDisk disk(fixture(), "disk", kDiskSize);
+    disk.run({write_op(0, 4096, 1)});
+    const auto id = SnapshotId::random();
+    const auto future = must(pool().prepare_snapshot(disk.id(), id, kDiskSize));
+    EXPECT_FALSE(must(pool().snapshot_taken(disk.id(), id)));
+    disk.run({write_op(0, 4096, 2)});  // not yet
+    const auto frozen = fixture().read_disk(disk.head());
+    must(pool().take_snapshot(disk.id(), id));
+    EXPECT_TRUE(must(pool().snapshots(disk.id())).empty()) << "not before commit";
+    EXPECT_EQ(error_of(pool().open_snapshot(disk.id(), id)), ErrorKind::not_found);
+    fixture().guest(future, {write_op(0, 4096, 3)});
+    fixture().crash();
+    EXPECT_EQ(must(pool().snapshot_taken(disk.id(), id)), in_place());
+    if (in_place()) {
+        EXPECT_EQ(error_of(pool().take_snapshot(disk.id(), id)), ErrorKind::conflict);
+    }
+    must(pool().commit_snapshot(disk.id(), id));
+    expect_snapshots(pool(), disk.id(), {{id, frozen}});
+    EXPECT_EQ(must(pool().snapshot_taken(disk.id(), id)), in_place());
+    EXPECT_EQ(fixture().read_disk(disk.head())[0], std::byte{3});
 }
 
 TEST_P(StorageConformance, unknown_volumes_and_snapshots_are_not_found) {
@@ -268,9 +300,9 @@ TEST_P(StorageConformance, capacity_is_told_and_the_own_size_of_a_snapshot) {
 TEST_P(StorageConformance, forgetting_with_data_keeps_the_users_disk_only) {
     GuestDisk disk(fixture(), "disk", kDiskSize);
     disk.run({write_op(0, 4096, 1)});
-    const auto original = fixture().read_disk(disk.original());
     disk.take();
     disk.run({write_op(0, 4096, 2)});
+    const auto original = fixture().read_disk(disk.original());
     must(pool().forget(disk.id(), true));
     must(pool().forget(disk.id(), true));
     EXPECT_FALSE(must(pool().knows(disk.id())));
