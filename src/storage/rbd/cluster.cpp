@@ -204,6 +204,19 @@ std::vector<std::string> Cluster::monitors() const {
     return monitors_in(std::move(hosts));
 }
 
+std::string Cluster::guest_user() const {
+    const std::lock_guard lock(mutex_);
+    if (login_methods_.empty()) {
+        librados::Rados rados;
+        if (rados.init2(("client." + settings_.user).c_str(), "ceph", 0) < 0) return settings_.user;
+        if (rados.conf_read_file(conf_path().c_str()) >= 0)
+            rados.conf_get("auth_client_required", login_methods_);
+        rados.shutdown();
+    }
+    const bool asked = login_methods_.empty() || login_methods_.contains("cephx");
+    return asked ? settings_.user : std::string();
+}
+
 Error Cluster::error(int result, std::string_view what) {
     const auto told = fmt::format("{} in {}", what, where());
     switch (result) {

@@ -39,6 +39,8 @@ public:
     Result<ports::Capacity> capacity();
     // Those of the cluster once it answered; before that what ceph.conf says.
     std::vector<std::string> monitors() const;
+    // As whom a hypervisor logs in; empty: ceph.conf asks clients for no authentication.
+    std::string guest_user() const;
     const RbdSettings& settings() const { return settings_; }
     // The error that a negative result of librados or librbd stands for.
     Error error(int result, std::string_view what);
@@ -56,6 +58,7 @@ private:
     mutable std::mutex mutex_;
     std::mutex connecting_;                   // held over the attempt; mutex_ is not
     std::shared_ptr<Connection> connection_;  // under mutex_
+    mutable std::string login_methods_;       // under mutex_; empty: ceph.conf was not read yet
 };
 
 }  // namespace understudy::rbd

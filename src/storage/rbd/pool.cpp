@@ -38,7 +38,7 @@ public:
                 .format = "raw",
                 .location = directory() + "/" + id.text(),
                 .monitors = cluster_->monitors(),
-                .user = settings.user,
+                .user = cluster_->guest_user(),
                 .secret = settings.secret};
     }
     Result<ports::Capacity> capacity() override { return cluster_->capacity(); }
