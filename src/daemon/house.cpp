@@ -4,7 +4,10 @@
 #include "daemon/autostart.hpp"
 #include "hypervisor/libvirt/open_libvirt.hpp"
 #include "protocol/features.hpp"
+#include "storage/directories/posix_directories.hpp"
+#include "storage/qcow2/disk_format.hpp"
 #include "storage/qcow2/pool.hpp"
+#include "storage/rbd_stream/format.hpp"
 #include "tasks/kinds.hpp"
 #include "tasks/ownership_news.hpp"
 
@@ -54,6 +57,9 @@ Result<std::unique_ptr<House>> House::open(const Config& config, const model::Cl
     std::unique_ptr<House> house(
         new House(config, cluster, std::move(catalog), std::move(*hypervisor), identity, clock));
     UNDERSTUDY_TRY(house->open_pools());
+    house->site_.directories = directories::posix_directories();
+    house->site_.formats.emplace("qcow2", qcow2::qcow2_format());
+    house->site_.formats.emplace("rbd", rbd_stream::rbd_format());
     house->operators_ = std::make_unique<api::Operators>(api::OperatorsContext{
         house->site_, house->receiving_, identity, config.advertise, config.listen_api,
         config.hypervisor, [h = house.get()] { return h->capabilities(); }});
