@@ -133,8 +133,15 @@ us dr --format json vm info web1-copy | jq -e --arg id "$(us prod --format json 
     jq -r .vm.id)" '.vm.id != $id and .vm.state == "stopped" and .vm.ownership.phase == "owned"' \
     >/dev/null || fail "the new VM: $(us dr --format json vm info web1-copy)"
 us prod -y vm stop web1
-end prod # its console and its serial port are in the copy's definition too
+end prod # whose guest's console the copy gets, to be looked at: a copy comes with none
+end dr
+virsh_of dr dumpxml web1-copy --inactive >"$work/copy.xml"
+serial=$(tr -d '\n' <"$work/guest.xml" | grep -o '<serial .*</serial>' | head -n 1)
+tr -d '\n' <"$work/copy.xml" | sed "s|<serial .*</serial>|$serial|; s|<console .*</console>||" \
+    >"$work/copy-console.xml"
+virsh_of dr define "$work/copy-console.xml"
 : >"$work/prod/console"
+begin dr
 us dr vm start web1-copy
 await 60 guest_says READY "$work/prod/console"
 guest us.last=10 verify >"$work/found" || fail "the copy: $(cat "$work/found")"
@@ -143,6 +150,8 @@ us dr vm snapshot create web1-copy first
 us dr -y vm stop web1-copy
 us dr -y vm snapshot rollback web1-copy wednesday
 us dr vm start web1-copy
+us dr --format json vm list | jq -e '[.vms[].name] == ["web1-copy"]' >/dev/null ||
+    fail "after the rollback: $(us dr vm list)"
 us dr --format json replica list | jq -e '.replicas[0].name == "web1"' >/dev/null ||
     fail "the replica beside the copy"
 echo "export: ok"
