@@ -97,7 +97,8 @@ protected:
         auto incoming = must(pool_->receive(disk.volume, {}, on, request.snapshot.id, disk.size));
         must(incoming->write(ByteOffset(65536), bytes_of(padded(text))));
         must(incoming->publish());
-        model::Vm vm{request.vm, request.vm_name, {1, dr_.id, model::Phase::replica}, false, {}, {}};
+        model::Vm vm{request.vm, request.vm_name, {1, dr_.id, model::Phase::replica}, false, {},
+                     {}};
         vm.disks = {{disk.target, disk.volume, disk.pool}};
         must(catalog_->publish_snapshot(vm, request.snapshot, request.definition, {}, {}));
         return request.snapshot;
@@ -134,9 +135,9 @@ protected:
     model::Task export_to(const std::string& name, const model::Snapshot& snapshot,
                           json more = json::object()) {
         more["directory"] = at(name);
-        return run(queued(fmt::format("/v1/vms/{}/snapshots/{}/export", snapshot.vm.text(),
-                                      snapshot.id.text()),
-                          more));
+        return run(queued(
+            fmt::format("/v1/vms/{}/snapshots/{}/export", snapshot.vm.text(), snapshot.id.text()),
+            more));
     }
     model::Task import_from(const std::string& name, json more = json::object()) {
         more["directory"] = at(name);
@@ -244,8 +245,8 @@ TEST_P(InFormat, an_increment_without_its_base_is_refused_by_name) {
     }
     EXPECT_THAT(must(catalog_->vms()), IsEmpty());
     EXPECT_THAT(pool_->volumes(), IsEmpty());
-    const auto found = import_from(
-        "two", {{"as_new_vm", "copy"}, {"base_directory", root_ + ".elsewhere"}});
+    const auto found =
+        import_from("two", {{"as_new_vm", "copy"}, {"base_directory", root_ + ".elsewhere"}});
     EXPECT_EQ(state(found), "succeeded ");
     fs::remove_all(root_ + ".elsewhere");
 }
@@ -425,8 +426,8 @@ TEST_F(Files, an_import_makes_no_vm_startable_under_the_id_that_it_had) {
         text.replace(place, dr_.id.text().size(), here_.id.text());
     must(watched_->write_text(at("one") + "/manifest.json", text));
     EXPECT_EQ(ask("POST", "/v1/imports", json{{"directory", at("one")}}.dump()).kind(), "corrupt");
-    const auto sum = must(
-        watched_->sum(at("one") + "/manifest.json", [](ByteSize) { return Result<>{}; }));
+    const auto sum =
+        must(watched_->sum(at("one") + "/manifest.json", [](ByteSize) { return Result<>{}; }));
     must(watched_->write_text(at("one") + "/SHA256SUMS", sum.sha256 + "  manifest.json\n"));
     const auto refused = import_from("one");
     EXPECT_EQ(refused.error_kind, "refused");

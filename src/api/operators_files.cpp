@@ -78,9 +78,8 @@ Result<Reply> export_snapshot(const Asked& asked) {
 }
 
 Result<> check_new_name(tasks::Site& site, const std::string& name) {
-    const bool printable = std::ranges::all_of(name, [](char c) {
-        return static_cast<unsigned char>(c) >= 0x20 && c != 0x7F;
-    });
+    const bool printable = std::ranges::all_of(
+        name, [](char c) { return static_cast<unsigned char>(c) >= 0x20 && c != 0x7F; });
     if (name.size() > kLongestName || !printable || name.find('/') != name.npos ||
         name.front() == '.')
         return fail(ErrorKind::invalid,
@@ -130,8 +129,7 @@ Result<Reply> import_snapshot(const Asked& asked) {
     arguments["snapshot"] = site.random.id<SnapshotId>().text();
     arguments["base_directory"] = *base_directory;
     arguments["accept"] = *accept;
-    return queue(site, tasks::kSnapshotImport, id, fmt::format("{} as {}", what, *name),
-                 arguments);
+    return queue(site, tasks::kSnapshotImport, id, fmt::format("{} as {}", what, *name), arguments);
 }
 
 }  // namespace

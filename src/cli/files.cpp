@@ -51,11 +51,10 @@ Result<Exit> snapshot_export(Context& context, const Arguments& arguments) {
             base->starts_with('@') || name.snapshot.empty() ? *base : name.snapshot;
     }
     if (const auto base = arguments.find("base-dir")) body["base_directory"] = absolute(*base);
-    return run_task(context,
-                    request("POST",
-                            path_of({"v1", "vms", words->snapshot.vm, "snapshots",
-                                     words->snapshot.snapshot, "export"}),
-                            body));
+    return run_task(context, request("POST",
+                                     path_of({"v1", "vms", words->snapshot.vm, "snapshots",
+                                              words->snapshot.snapshot, "export"}),
+                                     body));
 }
 
 Result<Exit> snapshot_import(Context& context, const Arguments& arguments) {

@@ -65,13 +65,13 @@ void imported(const Context& context, const json& result) {
     const auto vm = escape(text_at(result, "vm"));
     const auto snapshot = escape(text_at(at(result, "snapshot"), "name"));
     if (true_at(result, "new_vm"))
-        context.say(fmt::format("{} is a new VM here, from snapshot {}; it is not started: "
-                                "`understudy vm start` does that.",
-                                vm, snapshot));
+        context.say(
+            fmt::format("{} is a new VM here, from snapshot {}; it is not started: "
+                        "`understudy vm start` does that.",
+                        vm, snapshot));
     else
         context.say(fmt::format("Took in {}@{} ({}); {} owns the VM.", vm, snapshot,
-                                escape(text_at(result, "kind")),
-                                escape(text_at(result, "owner"))));
+                                escape(text_at(result, "kind")), escape(text_at(result, "owner"))));
     for (const json& change : list_at(result, "changes"))
         if (change.is_string())
             context.say(fmt::format("  changed: {}", escape(change.get<std::string>())));

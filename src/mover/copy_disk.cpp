@@ -32,8 +32,7 @@ public:
             if (ahead_.empty()) break;
             const auto chunk = ahead_.front();
             ahead_.pop_front();
-            UNDERSTUDY_TRY(chunk.kind == model::ExtentKind::data ? copy_data(chunk)
-                                                                 : zero(chunk));
+            UNDERSTUDY_TRY(chunk.kind == model::ExtentKind::data ? copy_data(chunk) : zero(chunk));
         }
         return Copied{data_, digest_.text()};
     }

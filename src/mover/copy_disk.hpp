@@ -10,7 +10,7 @@ namespace understudy::mover {
 
 // What is copied: extents of one disk and their content.
 struct CopySource {
-    ByteSize size;  // of the disk
+    ByteSize size;                                 // of the disk
     std::unique_ptr<ports::ExtentStream> extents;  // as a pool's changes() or a file's layers
     bool whole = true;                             // what is left out is zero; else as in the base
     std::function<Result<>(ByteOffset, std::span<std::byte>)> read;  // any place of the disk

@@ -83,10 +83,10 @@ std::string content(LayerStack& stack, std::uint64_t offset, std::size_t length)
 }
 
 TEST(LayerStack, the_topmost_layer_that_knows_a_place_decides_to_the_byte) {
-    LayerStack stack(layers(FlatLayer(20, {data(0, 10)}, 'a'),
-                            FlatLayer(20, {data(3, 2), zero(7, 1)}, 'b'),
-                            FlatLayer(20, {data(4, 2)}, 'c')),
-                     nullptr);
+    LayerStack stack(
+        layers(FlatLayer(20, {data(0, 10)}, 'a'), FlatLayer(20, {data(3, 2), zero(7, 1)}, 'b'),
+               FlatLayer(20, {data(4, 2)}, 'c')),
+        nullptr);
     EXPECT_EQ(content(stack, 0, 20), "aaabcca.aa..........");
     EXPECT_EQ(content(stack, 4, 3), "cca") << "going back";
     EXPECT_THAT(listed(**stack.extents()), ElementsAre(data(0, 7), zero(7, 1), data(8, 2)));
@@ -182,7 +182,8 @@ TEST(CopyDisk, what_is_listed_arrives_on_the_grid_and_zero_grains_as_zeroes) {
     Bytes from = filled(3 << 20, 5);
     std::fill(from.begin() + 8192, from.begin() + 12288, std::byte{0});
     Taken into(from.size());
-    const auto copied = copy(from, {data(4096, 2 << 20), zero((2 << 20) + 8192, 4096)}, false, into);
+    const auto copied =
+        copy(from, {data(4096, 2 << 20), zero((2 << 20) + 8192, 4096)}, false, into);
     ASSERT_TRUE(copied) << copied.error().text();
     EXPECT_EQ(copied->data.count(), (2U << 20) - 4096);
     EXPECT_EQ(into.content[0], std::byte{0xEE});
@@ -222,14 +223,16 @@ TEST(CopyDisk, an_error_of_the_callers_ends_it) {
     const Bytes from = filled(4 << 20, 5);
     Taken into(from.size());
     int calls = 0;
-    const auto copied = copy_disk(
-        {ByteSize(from.size()),
-         std::make_unique<ListedExtents>(Extents{data(0, from.size())}, ByteOffset(0)), true,
-         [](ByteOffset, std::span<std::byte>) { return Result<>{}; }, {}},
-        {into, ByteSize(from.size())}, [&](ByteSize) -> Result<> {
-            if (++calls == 2) return fail(ErrorKind::cancelled, "enough");
-            return {};
-        });
+    const auto copied =
+        copy_disk({ByteSize(from.size()),
+                   std::make_unique<ListedExtents>(Extents{data(0, from.size())}, ByteOffset(0)),
+                   true,
+                   [](ByteOffset, std::span<std::byte>) { return Result<>{}; },
+                   {}},
+                  {into, ByteSize(from.size())}, [&](ByteSize) -> Result<> {
+                      if (++calls == 2) return fail(ErrorKind::cancelled, "enough");
+                      return {};
+                  });
     ASSERT_FALSE(copied);
     EXPECT_EQ(copied.error().kind(), ErrorKind::cancelled);
     EXPECT_EQ(calls, 2);

@@ -46,8 +46,8 @@ public:
                 continue;
             }
             run.end = std::min(run.end, source.current->end().count());
-            run.content = source.current->kind == model::ExtentKind::data ? Content::data
-                                                                          : Content::zero;
+            run.content =
+                source.current->kind == model::ExtentKind::data ? Content::data : Content::zero;
             run.layer = layer;
             break;
         }
@@ -96,11 +96,10 @@ Result<std::unique_ptr<ports::ExtentStream>> LayerStack::extents() {
                 if (!run) return std::unexpected(std::move(run.error()));
                 if (!*run) return std::nullopt;
                 if ((*run)->content == Finder::Content::unknown) continue;
-                return ports::Extent{ByteOffset((*run)->begin),
-                                     ByteSize((*run)->end - (*run)->begin),
-                                     (*run)->content == Finder::Content::data
-                                         ? model::ExtentKind::data
-                                         : model::ExtentKind::zero};
+                return ports::Extent{
+                    ByteOffset((*run)->begin), ByteSize((*run)->end - (*run)->begin),
+                    (*run)->content == Finder::Content::data ? model::ExtentKind::data
+                                                             : model::ExtentKind::zero};
             }
         }
 

@@ -27,8 +27,9 @@ public:
     virtual Result<bool> is_free(const std::string& path) = 0;  // nothing, or an empty directory
     virtual Result<std::vector<std::string>> list(const std::string& path) = 0;  // names, sorted
 
-    virtual Result<> make(const std::string& path) = 0;    // its parent exists
-    virtual Result<> remove(const std::string& path) = 0;  // with its files; fine if it is not there
+    virtual Result<> make(const std::string& path) = 0;  // its parent exists
+    virtual Result<> remove(
+        const std::string& path) = 0;  // with its files; fine if it is not there
     // Makes all of `from` durable, then renames it to `to`, beside it. refused: `to` is not free.
     virtual Result<> put_in_place(const std::string& from, const std::string& to) = 0;
 

@@ -46,9 +46,10 @@ struct WantedMoment {
 class DiskFormat {
 public:
     virtual ~DiskFormat() = default;
-    virtual std::string ending() const = 0;          // of file names: "qcow2"
-    virtual bool needs_base_file() const = 0;        // to write an increment
-    virtual std::string name_of(const SnapshotId&) const = 0;  // what create() calls a moment; or ""
+    virtual std::string ending() const = 0;    // of file names: "qcow2"
+    virtual bool needs_base_file() const = 0;  // to write an increment
+    virtual std::string name_of(
+        const SnapshotId&) const = 0;  // what create() calls a moment; or ""
     // The file holds nothing yet; publish() makes it whole and durable, discard() deletes it.
     // Offsets and lengths on model::kGrain, ascending.
     virtual Result<std::unique_ptr<Incoming>> create(const NewDiskFile&) = 0;

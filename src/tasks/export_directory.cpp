@@ -128,13 +128,12 @@ Result<> check_manifest_sum(Site& site, const std::string& directory) {
     auto& directories = *site.directories;
     auto sums = directories.read_text(directory + "/" + kSums, kLongestManifest);
     if (!sums) return std::unexpected(std::move(sums.error()));
-    auto sum = directories.sum(directory + "/" + kManifest,
-                               [](ByteSize) { return Result<>{}; });
+    auto sum = directories.sum(directory + "/" + kManifest, [](ByteSize) { return Result<>{}; });
     if (!sum) return std::unexpected(std::move(sum.error()));
     if (("\n" + *sums).find(fmt::format("\n{}  {}\n", sum->sha256, kManifest)) != sums->npos)
         return {};
-    return fail(Error(ErrorKind::corrupt, fmt::format("{}/{} is not what {} says", directory,
-                                                      kManifest, kSums))
+    return fail(Error(ErrorKind::corrupt,
+                      fmt::format("{}/{} is not what {} says", directory, kManifest, kSums))
                     .advising("The copy is damaged, or was changed. Copy the directory again, or "
                               "export again."));
 }

@@ -18,13 +18,13 @@ constexpr std::uint64_t kGrain = model::kGrain.count();
 Error damaged(std::string what) {
     return Error(ErrorKind::corrupt, std::move(what))
         .keeping("what was here before; nothing of this import is listed")
-        .advising("The copy is damaged, or was changed. Copy the directory again, or export again.");
+        .advising(
+            "The copy is damaged, or was changed. Copy the directory again, or export again.");
 }
 
 const ExportedDisk* disk_of(const Export& exported, const ExportedDisk& wanted) {
-    const auto found = std::ranges::find_if(exported.disks, [&](const auto& disk) {
-        return disk.disk.volume == wanted.disk.volume;
-    });
+    const auto found = std::ranges::find_if(
+        exported.disks, [&](const auto& disk) { return disk.disk.volume == wanted.disk.volume; });
     return found == exported.disks.end() ? nullptr : &*found;
 }
 
@@ -35,7 +35,8 @@ Result<> check_sums(Site& site, const ExportedDisk& disk,
         auto sum = site.directories->sum(file.path, go_on);
         if (!sum) return std::unexpected(std::move(sum.error()));
         if (sum->size != file.sum->size || sum->sha256 != file.sum->sha256)
-            return fail(damaged(fmt::format("{} is not what its export says (SHA-256)", file.path)));
+            return fail(
+                damaged(fmt::format("{} is not what its export says (SHA-256)", file.path)));
     }
     return {};
 }
@@ -113,9 +114,9 @@ Result<> copy_export(Site& site, const ExportedDisk& disk, std::unique_ptr<ports
     if (!layers) return std::unexpected(std::move(layers.error()));
     mover::LayerStack stack(std::move(*layers), std::move(base));
     if (disk.disk.size.count() != 0 && stack.size() != disk.disk.size)
-        return fail(damaged(fmt::format("{} holds a disk of {} bytes, not of {}",
-                                        disk.files.back().path, stack.size().count(),
-                                        disk.disk.size.count())));
+        return fail(
+            damaged(fmt::format("{} holds a disk of {} bytes, not of {}", disk.files.back().path,
+                                stack.size().count(), disk.disk.size.count())));
     auto extents = stack.extents();
     if (!extents) return std::unexpected(std::move(extents.error()));
     auto copied = mover::copy_disk(
@@ -127,8 +128,8 @@ Result<> copy_export(Site& site, const ExportedDisk& disk, std::unique_ptr<ports
         target, go_on);
     if (!copied) return std::unexpected(std::move(copied.error()));
     if (!disk.content.empty() && copied->digest != disk.content)
-        return fail(damaged(fmt::format("the content of {} is not what its export says",
-                                        disk.files.back().path)));
+        return fail(damaged(
+            fmt::format("the content of {} is not what its export says", disk.files.back().path)));
     return {};
 }
 
@@ -189,8 +190,8 @@ Result<ImportChain> chain_of_new_vm(Site& site, Export wanted, const std::string
             chain.is_copied = true;
             return chain;
         }
-        auto below = find_export_of(site, lowest.base->id, lowest.directory,
-                                    lowest.base->directory, given);
+        auto below =
+            find_export_of(site, lowest.base->id, lowest.directory, lowest.base->directory, given);
         if (!below) return std::unexpected(std::move(below.error()));
         if (!*below) return fail(base_missing(lowest, true));
         if (chain.exports.size() == kLongestChain)
@@ -211,8 +212,8 @@ Result<std::vector<const ExportedDisk*>> files_of(const ImportChain& chain,
         if (files.front()->whole) break;
         const auto* below = disk_of(*at, wanted);
         if (below == nullptr)
-            return fail(ErrorKind::invalid, fmt::format("{} does not have disk {}", at->directory,
-                                                        wanted.disk.target));
+            return fail(ErrorKind::invalid,
+                        fmt::format("{} does not have disk {}", at->directory, wanted.disk.target));
         files.insert(files.begin(), below);
     }
     return files;

@@ -125,8 +125,7 @@ Result<Export> read_pvc_export(Site& site, const std::string& directory) {
     exported.directory = directory;
     exported.vm_name = details->vm_name;
     exported.snapshot.name = details->snapshot;
-    exported.snapshot.taken =
-        details->taken == TimePoint{} ? site.clock.now() : details->taken;
+    exported.snapshot.taken = details->taken == TimePoint{} ? site.clock.now() : details->taken;
     exported.definition.domain_xml = details->domain_xml;
     for (const auto& disk : *disks) {
         auto volume = disk.source.location;

@@ -6,6 +6,7 @@
 #include "tasks/arguments.hpp"
 #include "tasks/export_directory.hpp"
 #include "tasks/kinds.hpp"
+#include "tasks/pass.hpp"
 #include "tasks/volumes.hpp"
 
 #include <fmt/format.h>
@@ -64,17 +65,16 @@ Result<> find_base_export(Work& work, const model::Snapshot& base) {
     auto& site = work.site();
     const auto format_name = text_in(work.arguments(), "format");
     const auto directory = text_in(work.memo(), "directory");
-    auto found = find_export_of(site, base.id, directory, "",
-                                text_in(work.arguments(), "base_directory"));
+    auto found =
+        find_export_of(site, base.id, directory, "", text_in(work.arguments(), "base_directory"));
     if (!found) return std::unexpected(std::move(found.error()));
     if (!*found) {
         if (!site.formats.at(format_name)->needs_base_file()) return {};
-        return fail(
-            Error(ErrorKind::not_found,
-                  fmt::format("the export of '{}' is not beside {}", base.name, directory))
-                .advising(fmt::format("A {} file names the one that it builds on: say with "
-                                      "--base-dir where it is, or export '{}' first.",
-                                      format_name, base.name)));
+        return fail(Error(ErrorKind::not_found,
+                          fmt::format("the export of '{}' is not beside {}", base.name, directory))
+                        .advising(fmt::format("A {} file names the one that it builds on: say with "
+                                              "--base-dir where it is, or export '{}' first.",
+                                              format_name, base.name)));
     }
     UNDERSTUDY_TRY(check_base_files(site, **found, format_name));
     work.memo()["base_directory"] = (*found)->directory;
@@ -122,24 +122,8 @@ Result<std::string> base_file(Work& work, const VolumeId& volume) {
         if (disk.disk.volume == volume)
             return relative_base(work) + "/" +
                    std::filesystem::path(disk.files.front().path).filename().string();
-    return fail(ErrorKind::corrupt, fmt::format("{} does not have all disks of its snapshot", base));
-}
-
-struct Pass {
-    std::uint64_t done = 0;
-    std::uint64_t total = 0;
-};
-
-std::function<Result<>(ByteSize)> counting(Work& work, Pass& pass, const std::string& target) {
-    return [&work, &pass, target](ByteSize more) -> Result<> {
-        pass.done += more.count();
-        model::Progress progress;
-        progress.done_bytes = pass.done;
-        progress.total_bytes = std::max(pass.total, pass.done);
-        progress.note = target;
-        work.progress(progress);
-        return work.checkpoint();
-    };
+    return fail(ErrorKind::corrupt,
+                fmt::format("{} does not have all disks of its snapshot", base));
 }
 
 Result<ByteSize> data_of(ports::ExtentStream& extents) {
@@ -195,10 +179,10 @@ Result<ExportedDisk> write_disk(Work& work, const model::Snapshot& snapshot,
         {disk.size, std::move(*extents), !since,
          [&from](ByteOffset at, std::span<std::byte> into) { return from.read(at, into); },
          [&from](ByteOffset at, ByteSize length) { from.prefetch(at, length); }},
-        {**incoming, disk.size}, counting(work, pass, disk.target));
+        {**incoming, disk.size}, pass.counting(disk.target));
     if (!copied) return std::unexpected(std::move(copied.error()));
     UNDERSTUDY_TRY((*incoming)->publish());
-    auto sum = site.directories->sum(file.path, counting(work, pass, disk.target));
+    auto sum = site.directories->sum(file.path, pass.counting(disk.target));
     if (!sum) return std::unexpected(std::move(sum.error()));
     return ExportedDisk{disk,
                         {{file.path, format_name, {}, std::move(*sum)}},
@@ -233,8 +217,8 @@ Result<> write_words(Work& work, const Export& exported) {
     const auto made_by = fmt::format("understudyd {} on node '{}' of cluster '{}' ({}), {}",
                                      base::version(), site.settings.node, site.cluster.name,
                                      site.cluster.id.text(), base::format_time(site.clock.now()));
-    UNDERSTUDY_TRY(directories.write_text(directory + "/" + kManifest,
-                                          format_manifest(exported, made_by)));
+    UNDERSTUDY_TRY(
+        directories.write_text(directory + "/" + kManifest, format_manifest(exported, made_by)));
     std::string sums;
     for (const auto& disk : exported.disks)
         sums += fmt::format("{}  {}\n", disk.files.front().sum->sha256,
@@ -257,15 +241,14 @@ Result<> write(Work& work) {
     if (!exported) return std::unexpected(std::move(exported.error()));
     UNDERSTUDY_TRY(directories.remove(unfinished(work)));
     UNDERSTUDY_TRY(directories.make(unfinished(work)));
-    Pass pass;
     auto total = expected(work, *snapshot, *base);
     if (!total) return std::unexpected(std::move(total.error()));
-    pass.total = *total;
+    Pass pass(work, *total);
     ByteSize data;
     ByteSize files;
     for (const auto& disk : snapshot->disks) {
-        auto written = write_disk(work, *snapshot, disk, engine::base_of_disk(*base, disk.volume),
-                                  pass);
+        auto written =
+            write_disk(work, *snapshot, disk, engine::base_of_disk(*base, disk.volume), pass);
         if (!written) return fail(std::move(written.error()).during("write " + disk.target));
         data += written->data;
         files += written->files.front().sum->size;

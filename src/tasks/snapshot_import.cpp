@@ -5,6 +5,7 @@
 #include "tasks/arguments.hpp"
 #include "tasks/import_parts.hpp"
 #include "tasks/kinds.hpp"
+#include "tasks/pass.hpp"
 #include "tasks/taken_in.hpp"
 #include "tasks/volumes.hpp"
 
@@ -57,8 +58,8 @@ Result<std::string> pool_for(Work& work, const Export& wanted, const model::Snap
             const auto mapped = peer->pools.find(disk.pool);
             if (mapped != peer->pools.end()) asked = mapped->second;
         }
-    if (asked.empty()) asked = site.pools.contains(disk.pool) ? disk.pool
-                                                              : site.settings.default_pool;
+    if (asked.empty())
+        asked = site.pools.contains(disk.pool) ? disk.pool : site.settings.default_pool;
     auto pool = site.pool(asked);
     if (!pool) return std::unexpected(std::move(pool.error()));
     return asked;
@@ -88,8 +89,7 @@ Result<> make_new_definition(Work& work, const Export& wanted, model::TransferRe
     adapt.domain_xml = wanted.definition.domain_xml;
     adapt.new_name = request.vm_name;
     adapt.new_id = request.vm;
-    auto networks =
-        networks_from(site, wanted.ownership ? wanted.ownership->owner : ClusterId());
+    auto networks = networks_from(site, wanted.ownership ? wanted.ownership->owner : ClusterId());
     if (!networks) return std::unexpected(std::move(networks.error()));
     adapt.networks = std::move(*networks);
     for (const auto& disk : request.snapshot.disks) {
@@ -99,8 +99,7 @@ Result<> make_new_definition(Work& work, const Export& wanted, model::TransferRe
     }
     auto adapted = site.hypervisor.adapt(adapt);
     if (!adapted) return fail(std::move(adapted.error()).during("adapt the definition"));
-    UNDERSTUDY_TRY(
-        engine::check_obstacles(adapted->issues, texts_in(work.arguments(), "accept")));
+    UNDERSTUDY_TRY(engine::check_obstacles(adapted->issues, texts_in(work.arguments(), "accept")));
     auto changes = nlohmann::json::array();
     for (const auto& change : adapted->changes) {
         if (change.starts_with("disk ")) continue;  // their places come later
@@ -155,9 +154,9 @@ Result<model::TransferRequest> request_of_known(Work& work, const ImportChain& c
         engine::after_import(owned, *wanted.ownership, site.cluster.id, wanted.vm_name);
     if (!ownership) return std::unexpected(std::move(ownership.error()));
     if (!*here) UNDERSTUDY_TRY(check_not_defined(site, wanted));
-    model::TransferRequest request{
-        wanted.vm, *here ? (*here)->name : wanted.vm_name, *ownership, wanted.snapshot,
-        wanted.definition, {}};
+    model::TransferRequest request{wanted.vm,         *here ? (*here)->name : wanted.vm_name,
+                                   *ownership,        wanted.snapshot,
+                                   wanted.definition, {}};
     if (chain.on) request.base = chain.on;
     UNDERSTUDY_TRY(check_volumes_are_its_own(site, wanted.vm, wanted.snapshot.disks));
     UNDERSTUDY_TRY(place_disks(work, chain, request));
@@ -244,8 +243,7 @@ Result<std::optional<model::Transfer>> open_transfer(Work& work, ErrorKind gone)
     if (!listed) return std::unexpected(std::move(listed.error()));
     if (*listed) return std::nullopt;
     auto transfer = transfer_of(work);
-    if (transfer && !*transfer)
-        return fail(gone, "what was imported so far was given up");
+    if (transfer && !*transfer) return fail(gone, "what was imported so far was given up");
     return transfer;
 }
 
@@ -277,22 +275,6 @@ Result<std::unique_ptr<ports::Incoming>> open_empty(Work& work,
     return open_incoming(work, request, disk);
 }
 
-std::function<Result<>(ByteSize)> counting(Work& work, const model::Transfer& transfer,
-                                           std::uint64_t& done, std::uint64_t total,
-                                           const std::string& target) {
-    return [&work, id = transfer.id, &done, total, target](ByteSize more) -> Result<> {
-        constexpr std::uint64_t kTouchEvery = std::uint64_t{1} << 30;
-        const auto before = done;
-        done += more.count();
-        work.progress({done, std::max(total, done), 0, 0, target});
-        // So that it does not look as if nothing came any more.
-        if (before / kTouchEvery != done / kTouchEvery)
-            UNDERSTUDY_TRY(
-                work.site().catalog.save_durable(id, {}, ByteSize(done), work.site().clock.now()));
-        return work.checkpoint();
-    };
-}
-
 Result<> receive(Work& work) {
     auto transfer = open_transfer(work, ErrorKind::conflict);
     if (!transfer) return std::unexpected(std::move(transfer.error()));
@@ -302,21 +284,22 @@ Result<> receive(Work& work) {
     const auto& request = (*transfer)->request;
     if (chain->wanted().disks.size() != request.snapshot.disks.size())
         return fail(ErrorKind::invalid, "the files were exchanged since the import began");
-    const auto total = chain->total_bytes();
-    std::uint64_t done = 0;
+    Pass pass(work, chain->total_bytes());
+    pass.touched = [&, id = (*transfer)->id](std::uint64_t done) {
+        return work.site().catalog.save_durable(id, {}, ByteSize(done), work.site().clock.now());
+    };
     for (std::size_t i = 0; i < request.snapshot.disks.size(); ++i) {
         const auto& disk = request.snapshot.disks[i];
         auto incoming = open_empty(work, request, disk);
         if (!incoming)
-            return fail(std::move(incoming.error())
-                            .during(fmt::format("receive {} into pool '{}'", disk.target,
-                                                disk.pool)));
-        auto copied = import_disk(work.site(), *chain, i, **incoming, disk.size,
-                                  counting(work, **transfer, done, total, disk.target));
+            return fail(
+                std::move(incoming.error())
+                    .during(fmt::format("receive {} into pool '{}'", disk.target, disk.pool)));
+        auto copied =
+            import_disk(work.site(), *chain, i, **incoming, disk.size, pass.counting(disk.target));
         if (!copied) return fail(std::move(copied.error()).during("import " + disk.target));
         UNDERSTUDY_TRY((*incoming)->flush());
     }
-    work.memo()["bytes"] = done;
     return {};
 }
 
@@ -337,8 +320,7 @@ Result<model::Vm> vm_after(Work& work, const model::TransferRequest& request) {
         vm.name = request.vm_name;
         vm.ownership = request.ownership;
     }
-    if (snapshots->back().id == request.snapshot.id)
-        vm.disks = vm_disks(request.snapshot.disks);
+    if (snapshots->back().id == request.snapshot.id) vm.disks = vm_disks(request.snapshot.disks);
     return vm;
 }
 
@@ -361,8 +343,7 @@ Result<> list_snapshot(Work& work, const model::Transfer& transfer) {
     const bool is_ours = vm->ownership.phase == model::Phase::owned && !is_new_vm(work);
     std::optional<TransferId> ends;
     if (!is_ours) ends = transfer.id;
-    UNDERSTUDY_TRY(
-        site.catalog.publish_snapshot(*vm, *snapshot, request.definition, holds, ends));
+    UNDERSTUDY_TRY(site.catalog.publish_snapshot(*vm, *snapshot, request.definition, holds, ends));
     return site.catalog.remove_transfer(transfer.id);
 }
 
@@ -449,8 +430,7 @@ Result<> clean_up(Work& work) {
         auto mine = transfer_of(work);
         if (!mine) return std::unexpected(std::move(mine.error()));
         if (*mine)
-            UNDERSTUDY_TRY(
-                site.end_receiving((*mine)->request.vm, [] { return Result<>{}; }));
+            UNDERSTUDY_TRY(site.end_receiving((*mine)->request.vm, [] { return Result<>{}; }));
     }
     work.begin_again();
     return {};

@@ -18,8 +18,7 @@ Result<model::Snapshot> as_listed_here(Site& site, model::Snapshot snapshot,
     const bool taken = std::any_of(here->begin(), here->end(), [&](const auto& other) {
         return other.name == snapshot.name && other.id != snapshot.id;
     });
-    if (taken)
-        snapshot.name = fmt::format("{}~{}", snapshot.name, snapshot.id.text().substr(0, 8));
+    if (taken) snapshot.name = fmt::format("{}~{}", snapshot.name, snapshot.id.text().substr(0, 8));
     if (!snapshot.parent) return snapshot;
     auto parent = site.catalog.find_snapshot(*snapshot.parent);
     if (!parent) return std::unexpected(std::move(parent.error()));

@@ -66,7 +66,8 @@ pvc_xml() { # the guest's definition with its disks in Ceph, as that cluster rea
     for target in vda vdb; do
         cat <<X
 <disk type='network' device='disk'><driver name='qemu' type='raw'/>
-<auth username='libvirt'><secret type='ceph' uuid='5f1b0000-0000-4000-8000-00000000000$disk'/></auth>
+<auth username='libvirt'><secret type='ceph'
+  uuid='5f1b0000-0000-4000-8000-00000000000$disk'/></auth>
 <source protocol='rbd' name='vms/web2_disk$disk'><host name='hv1' port='6789'/></source>
 <target dev='$target' bus='virtio'/></disk>
 X

@@ -41,7 +41,7 @@ Result<Fd> open_regular(const std::string& path) {
     // O_NONBLOCK: a FIFO that lies there must not hang the daemon.
     Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
     if (fd.get() < 0) return fail(errno_error(errno, "open " + path));
-    struct stat status {};
+    struct stat status{};
     if (::fstat(fd.get(), &status) != 0) return fail(errno_error(errno, "examine " + path));
     if (!S_ISREG(status.st_mode)) return fail(ErrorKind::invalid, path + " is not a regular file");
     return fd;
@@ -117,7 +117,7 @@ public:
     }
 
     Result<bool> is_free(const std::string& path) override {
-        struct stat status {};
+        struct stat status{};
         if (::lstat(path.c_str(), &status) != 0) {
             if (errno == ENOENT) return true;
             return fail(errno_error(errno, "look at " + path));
@@ -144,7 +144,7 @@ public:
     }
 
     Result<> remove(const std::string& path) override {
-        struct stat status {};
+        struct stat status{};
         if (::lstat(path.c_str(), &status) != 0) {
             if (errno == ENOENT) return {};
             return fail(errno_error(errno, "look at " + path));
@@ -172,8 +172,8 @@ public:
     }
 
     Result<> write_text(const std::string& path, const std::string& text) override {
-        const Fd fd(::open(path.c_str(),
-                           O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600));
+        const Fd fd(
+            ::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600));
         if (fd.get() < 0) return fail(errno_error(errno, "make " + path));
         std::string_view left = text;
         while (!left.empty()) {
@@ -196,9 +196,8 @@ public:
             if (!got) return std::unexpected(std::move(got.error()));
             text.append(piece.data(), *got);
             if (text.size() > limit)
-                return fail(ErrorKind::corrupt,
-                            fmt::format("{} is longer than {}", path,
-                                        base::format_size(ByteSize(limit))));
+                return fail(ErrorKind::corrupt, fmt::format("{} is longer than {}", path,
+                                                            base::format_size(ByteSize(limit))));
             if (*got < piece.size()) return text;
         }
     }

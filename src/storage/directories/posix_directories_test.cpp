@@ -30,7 +30,7 @@ protected:
         std::ofstream(at(name), std::ios::binary) << text;
     }
     unsigned mode(const std::string& name) const {
-        struct stat status {};
+        struct stat status{};
         return ::lstat(at(name).c_str(), &status) == 0 ? status.st_mode & 07777U : 0;
     }
     static Result<> on(ByteSize) { return {}; }
@@ -93,9 +93,8 @@ TEST_F(PosixDirectories, sums_a_file_as_sha256sum_does_and_can_be_stopped) {
               "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
     put("large", std::string((4U << 20) + 1, 'x'));
     EXPECT_EQ(directories_->sum(at("large"), on)->size, ByteSize((4U << 20) + 1));
-    const auto stopped = directories_->sum(at("large"), [](ByteSize) -> Result<> {
-        return fail(ErrorKind::cancelled, "enough");
-    });
+    const auto stopped = directories_->sum(
+        at("large"), [](ByteSize) -> Result<> { return fail(ErrorKind::cancelled, "enough"); });
     ASSERT_FALSE(stopped);
     EXPECT_EQ(stopped.error().kind(), ErrorKind::cancelled);
 }

@@ -64,7 +64,7 @@ public:
 
     Result<std::vector<std::unique_ptr<ports::DiskLayer>>> open(
         const std::string& path, const ports::WantedMoment& wanted) override {
-        struct stat status {};
+        struct stat status{};
         if (::lstat(path.c_str(), &status) != 0) return fail(errno_error(errno, "open " + path));
         if (!S_ISREG(status.st_mode))
             return fail(ErrorKind::invalid, path + " is not a regular file");

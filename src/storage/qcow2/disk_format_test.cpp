@@ -12,12 +12,12 @@ namespace {
 
 using testing::as_qemu_reads;
 using testing::Bytes;
+using ::testing::ElementsAre;
 using testing::pattern;
 using testing::run_tool;
 using testing::TemporaryDirectory;
 using testing::try_tool;
 using testing::write_file;
-using ::testing::ElementsAre;
 
 std::vector<std::string> extents(ports::DiskLayer& layer) {
     std::vector<std::string> found;
@@ -40,8 +40,8 @@ protected:
         EXPECT_TRUE(whole);
         EXPECT_TRUE((*whole)->write(ByteOffset(0), content_));
         EXPECT_TRUE((*whole)->publish());
-        ports::NewDiskFile overlay{directory_ / "top.qcow2", base::MiB(8), {},
-                                   ports::NewDiskFile::Base{{}, "base.qcow2"}};
+        ports::NewDiskFile overlay{
+            directory_ / "top.qcow2", base::MiB(8), {}, ports::NewDiskFile::Base{{}, "base.qcow2"}};
         auto top = format_->create(overlay);
         EXPECT_TRUE(top);
         EXPECT_TRUE((*top)->zero(ByteOffset(4096), ByteSize(4096)));

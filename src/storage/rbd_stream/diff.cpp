@@ -25,16 +25,16 @@ Result<std::optional<std::uint64_t>> length_of(StreamCursor& cursor, Records lay
     auto length = cursor.le64();
     if (!length) return std::unexpected(std::move(length.error()));
     if (*length > cursor.left())
-        return cursor.file().wrong(place, fmt::format("a record of {} bytes, where {} are left",
-                                                      *length, cursor.left()));
+        return cursor.file().wrong(
+            place, fmt::format("a record of {} bytes, where {} are left", *length, cursor.left()));
     return *length;
 }
 
 Result<> check_length(const StreamCursor& cursor, std::uint64_t place,
                       const std::optional<std::uint64_t>& stated, std::uint64_t expected) {
     if (!stated || *stated == expected) return {};
-    return cursor.file().wrong(place, fmt::format("a record of {} bytes that says it has {}",
-                                                  expected, *stated));
+    return cursor.file().wrong(
+        place, fmt::format("a record of {} bytes that says it has {}", expected, *stated));
 }
 
 Result<> read_metadata(StreamCursor& cursor, std::uint8_t tag, std::uint64_t place, DiffHead& head,
@@ -44,8 +44,7 @@ Result<> read_metadata(StreamCursor& cursor, std::uint8_t tag, std::uint64_t pla
     if (tag == 'f' || tag == 't') {
         auto name = cursor.text();
         if (!name) return std::unexpected(std::move(name.error()));
-        UNDERSTUDY_TRY(
-            check_length(cursor, place, *length, sizeof(std::uint32_t) + name->size()));
+        UNDERSTUDY_TRY(check_length(cursor, place, *length, sizeof(std::uint32_t) + name->size()));
         auto& into = tag == 'f' ? head.from : head.to;
         if (name->empty() || !into.empty())
             return cursor.file().wrong(place, "a snapshot's name is empty or given twice");
@@ -81,7 +80,8 @@ Result<DiffHead> read_head(StreamCursor& cursor, Records layout) {
         auto tag = cursor.u8();
         if (!tag) return std::unexpected(std::move(tag.error()));
         if (begins_data(*tag)) {
-            if (!has_size) return cursor.file().wrong(place, "the diff does not say the disk's size");
+            if (!has_size)
+                return cursor.file().wrong(place, "the diff does not say the disk's size");
             head.records_at = place;
             return head;
         }
@@ -105,11 +105,11 @@ Result<std::optional<Record>> RecordWalk::record(std::uint8_t tag, std::uint64_t
     if (!length) return std::unexpected(std::move(length.error()));
     const auto size = size_.count();
     if (*offset > size || *length > size - *offset)
-        return cursor_.file().wrong(place, fmt::format("{} bytes at {} of a disk of {} bytes",
-                                                       *length, *offset, size));
+        return cursor_.file().wrong(
+            place, fmt::format("{} bytes at {} of a disk of {} bytes", *length, *offset, size));
     const bool data = tag == 'w';
-    UNDERSTUDY_TRY(check_length(cursor_, place, *stated,
-                                2 * sizeof(std::uint64_t) + (data ? *length : 0)));
+    UNDERSTUDY_TRY(
+        check_length(cursor_, place, *stated, 2 * sizeof(std::uint64_t) + (data ? *length : 0)));
     Record found{{ByteOffset(*offset), ByteSize(*length),
                   data ? model::ExtentKind::data : model::ExtentKind::zero},
                  cursor_.at()};

@@ -17,9 +17,9 @@ enum class Records { plain, with_lengths };
 // What a diff says of itself before its data.
 struct DiffHead {
     Records layout = Records::plain;
-    std::string from;  // empty: from nothing
-    std::string to;    // empty: the live head
-    ByteSize size;     // of the image at its end
+    std::string from;              // empty: from nothing
+    std::string to;                // empty: the live head
+    ByteSize size;                 // of the image at its end
     std::uint64_t records_at = 0;  // offset in the file
 };
 

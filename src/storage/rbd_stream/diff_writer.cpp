@@ -113,8 +113,7 @@ private:
 Result<std::unique_ptr<ports::Incoming>> write_diff(const std::string& path, ByteSize size,
                                                     const std::string& from,
                                                     const std::string& to) {
-    const int fd =
-        ::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+    const int fd = ::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd < 0 && errno == EEXIST)
         return fail(ErrorKind::invalid, fmt::format("{} exists already", path));
     if (fd < 0) return fail(errno_error(errno, "make " + path));

@@ -65,8 +65,9 @@ Result<std::vector<Diff>> read_image(StreamCursor& cursor) {
         const auto below = diffs.empty() ? std::string() : diffs.back().head.to;
         if (diff->head.from != below || (diff->head.to.empty() && i + 1 < *count))
             return cursor.file().wrong(
-                begin, fmt::format("a diff from '{}' to '{}' that does not follow the one before it",
-                                   diff->head.from, diff->head.to));
+                begin,
+                fmt::format("a diff from '{}' to '{}' that does not follow the one before it",
+                            diff->head.from, diff->head.to));
         diffs.push_back(std::move(*diff));
     }
     return diffs;
@@ -84,13 +85,12 @@ Result<std::vector<Diff>> read_structure(const StreamFile& file) {
         if (!diff) return std::unexpected(std::move(diff.error()));
         diffs = std::vector{std::move(*diff)};
     } else {
-        return fail(
-            Error(ErrorKind::invalid,
-                  fmt::format("{} does not begin as `rbd export-diff` or `rbd export "
-                              "--export-format 2` write it",
-                              file.path()))
-                .advising("A plain `rbd export` has no snapshots in it: export again with "
-                          "--export-format 2."));
+        return fail(Error(ErrorKind::invalid,
+                          fmt::format("{} does not begin as `rbd export-diff` or `rbd export "
+                                      "--export-format 2` write it",
+                                      file.path()))
+                        .advising("A plain `rbd export` has no snapshots in it: export again with "
+                                  "--export-format 2."));
     }
     if (!diffs) return diffs;
     if (cursor.left() > 0)

@@ -25,9 +25,8 @@ Result<std::size_t> count_until(const std::string& path, const std::vector<Diff>
         if (to == wanted.until) return i + 1;
         if (!to.empty()) known += (known.empty() ? "" : ", ") + shown(to);
     }
-    return fail(ErrorKind::invalid,
-                fmt::format("{} does not hold snapshot '{}'; it holds {}", path, wanted.until,
-                            known.empty() ? "none" : known));
+    return fail(ErrorKind::invalid, fmt::format("{} does not hold snapshot '{}'; it holds {}", path,
+                                                wanted.until, known.empty() ? "none" : known));
 }
 
 class RbdFormat final : public ports::DiskFormat {

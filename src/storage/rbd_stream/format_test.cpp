@@ -8,12 +8,12 @@
 namespace understudy::rbd_stream {
 namespace {
 
+using ::testing::ElementsAre;
 using testing::File;
 using testing::from_hex;
+using ::testing::HasSubstr;
 using testing::le64;
 using testing::name;
-using ::testing::ElementsAre;
-using ::testing::HasSubstr;
 
 // Made by `rbd export-diff` and `rbd export --export-format 2` of Ceph 16.2.15, of an image of
 // 32 KiB with objects of 4 KiB; snapshot `two` is protected, and written to after it.
@@ -247,16 +247,16 @@ TEST(RbdStream, writes_a_whole_disk_byte_for_byte_as_the_format_says) {
 TEST(RbdStream, writes_an_increment_with_its_zeroes_and_reads_it_back) {
     const File file;
     const auto format = rbd_format();
-    auto incoming = format->create({file.path(), base::KiB(32), snapshot(2),
-                                    ports::NewDiskFile::Base{snapshot(1), ""}});
+    auto incoming = format->create(
+        {file.path(), base::KiB(32), snapshot(2), ports::NewDiskFile::Base{snapshot(1), ""}});
     ASSERT_TRUE(incoming) << incoming.error().text();
     ASSERT_TRUE((*incoming)->zero(ByteOffset(4096), ByteSize(8192)));
     ASSERT_TRUE((*incoming)->publish());
     EXPECT_EQ(file.bytes(), kV1 + "f" + name(format->name_of(snapshot(1))) + "t" +
                                 name(format->name_of(snapshot(2))) + "s" + le64(32768) + "z" +
                                 le64(4096) + le64(8192) + "e");
-    auto layers = format->open(
-        file.path(), {false, format->name_of(snapshot(1)), format->name_of(snapshot(2))});
+    auto layers = format->open(file.path(),
+                               {false, format->name_of(snapshot(1)), format->name_of(snapshot(2))});
     ASSERT_TRUE(layers) << layers.error().text();
     EXPECT_THAT(extents(*layers->front()), ElementsAre("zero 4096+8192"));
 }

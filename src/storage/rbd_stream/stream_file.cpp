@@ -14,7 +14,7 @@
 namespace understudy::rbd_stream {
 namespace {
 
-constexpr std::size_t kWindow = 4096;     // headers stand between data: more is seldom of use
+constexpr std::size_t kWindow = 4096;       // headers stand between data: more is seldom of use
 constexpr std::size_t kLongestName = 4096;  // as Ceph's own reader has it
 
 }  // namespace
@@ -22,7 +22,7 @@ constexpr std::size_t kLongestName = 4096;  // as Ceph's own reader has it
 Result<StreamFile> StreamFile::open(const std::string& path) {
     const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
     if (fd < 0) return fail(errno_error(errno, "open " + path));
-    struct stat status {};
+    struct stat status{};
     if (fstat(fd, &status) != 0 || !S_ISREG(status.st_mode)) {
         ::close(fd);
         return fail(ErrorKind::invalid, path + " is not a regular file");
@@ -113,8 +113,8 @@ Result<> StreamCursor::expect(std::string_view banner) {
 
 Result<> StreamCursor::skip(std::uint64_t length) {
     if (length > left())
-        return file_->wrong(at_, fmt::format("{} bytes are said to follow, there are {}", length,
-                                             left()));
+        return file_->wrong(
+            at_, fmt::format("{} bytes are said to follow, there are {}", length, left()));
     at_ += length;
     return {};
 }

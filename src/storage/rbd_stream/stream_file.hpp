@@ -47,8 +47,8 @@ public:
     Result<std::uint8_t> u8();
     Result<std::uint32_t> le32();
     Result<std::uint64_t> le64();
-    Result<std::string> text();                    // le32 length, at most 4 KiB, and that many bytes
-    Result<> expect(std::string_view banner);      // exactly these bytes
+    Result<std::string> text();                // le32 length, at most 4 KiB, and that many bytes
+    Result<> expect(std::string_view banner);  // exactly these bytes
     Result<> skip(std::uint64_t length);
 
 private:

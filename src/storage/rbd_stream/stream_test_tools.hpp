@@ -54,7 +54,7 @@ public:
         return {std::istreambuf_iterator<char>(in), {}};
     }
     unsigned mode() const {
-        struct stat status {};
+        struct stat status{};
         return ::stat(path().c_str(), &status) == 0 ? status.st_mode & 07777U : 0;
     }
 
