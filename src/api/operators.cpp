@@ -34,7 +34,7 @@ Result<Reply> answer(OperatorsContext& context, const net::HttpRequest& request)
     auto asked = parse(context, request);
     if (!asked) return std::unexpected(std::move(asked.error()));
     for (const auto call : {answer_cluster, answer_peers, answer_vms, answer_snapshots,
-                            answer_replicas, answer_tasks})
+                            answer_files, answer_replicas, answer_tasks})
         if (auto replied = call(*asked)) return std::move(*replied);
     return fail(ErrorKind::not_found,
                 fmt::format("no call {} {}", request.method, request.path.substr(0, 200)));

@@ -36,6 +36,7 @@ Answer answer_cluster(const Asked& asked);
 Answer answer_peers(const Asked& asked);
 Answer answer_vms(const Asked& asked);
 Answer answer_snapshots(const Asked& asked);
+Answer answer_files(const Asked& asked);
 Answer answer_replicas(const Asked& asked);
 Answer answer_tasks(const Asked& asked);
 

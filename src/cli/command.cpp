@@ -32,9 +32,9 @@ void Arguments::add(std::string_view name, std::string value) {
 std::span<const CommandSpec> all_commands() {
     static const std::vector<CommandSpec> commands = [] {
         std::vector<CommandSpec> all;
-        for (const auto& noun :
-             {cluster_commands(), peer_commands(), vm_commands(), snapshot_commands(),
-              send_commands(), replica_commands(), task_commands(), program_commands()})
+        for (const auto& noun : {cluster_commands(), peer_commands(), vm_commands(),
+                                 snapshot_commands(), send_commands(), file_commands(),
+                                 replica_commands(), task_commands(), program_commands()})
             all.insert(all.end(), noun.begin(), noun.end());
         return all;
     }();
@@ -46,7 +46,7 @@ std::span<const GroupSpec> all_groups() {
         {"cluster", "this cluster: its name, pools and how it is"},
         {"peer", "other clusters that this one is paired with"},
         {"vm", "the virtual machines that run here"},
-        {"vm snapshot", "moments of a VM: take, list, remove, go back, send to a peer"},
+        {"vm snapshot", "moments of a VM: take, list, remove, go back, send, export"},
         {"replica", "ready copies of other clusters' VMs, kept here"},
         {"task", "long-running work: what runs, what failed and why"},
     }};

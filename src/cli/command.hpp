@@ -90,6 +90,7 @@ std::vector<CommandSpec> peer_commands();
 std::vector<CommandSpec> vm_commands();
 std::vector<CommandSpec> snapshot_commands();
 std::vector<CommandSpec> send_commands();
+std::vector<CommandSpec> file_commands();  // vm snapshot export, import
 std::vector<CommandSpec> replica_commands();
 std::vector<CommandSpec> task_commands();
 std::vector<CommandSpec> program_commands();  // completion, version

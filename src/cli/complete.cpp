@@ -186,7 +186,8 @@ _understudy() {
         "$1" __complete "$COMP_WORDBREAKS" "${COMP_LINE:0:COMP_POINT}" 2>/dev/null)
     COMPREPLY=("${candidates[@]}")
     if [[ ${#COMPREPLY[@]} -eq 0 && $3 == -c ||
-        $3 == --config || $3 == --socket || $3 == --token-file ]]; then
+        $3 == --config || $3 == --socket || $3 == --token-file ||
+        $COMP_LINE =~ \ snapshot\ (ex|im)port\  ]]; then
         compopt -o default
     fi
 }

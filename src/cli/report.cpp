@@ -54,6 +54,29 @@ void snapshot_taken(const Context& context, const json& snapshot) {
                             escape(text_at(snapshot, "consistency"))));
 }
 
+void exported(const Context& context, const json& result) {
+    context.say(fmt::format("Wrote {}: {}, {} files of {}, {} of data.",
+                            escape(text_at(result, "directory")), escape(text_at(result, "kind")),
+                            escape(text_at(result, "format")), size_at(result, "file_bytes"),
+                            size_at(result, "bytes")));
+}
+
+void imported(const Context& context, const json& result) {
+    const auto vm = escape(text_at(result, "vm"));
+    const auto snapshot = escape(text_at(at(result, "snapshot"), "name"));
+    if (true_at(result, "new_vm"))
+        context.say(
+            fmt::format("{} is a new VM here, from snapshot {}; it is not started: "
+                        "`understudy vm start` does that.",
+                        vm, snapshot));
+    else
+        context.say(fmt::format("Took in {}@{} ({}); {} owns the VM.", vm, snapshot,
+                                escape(text_at(result, "kind")), escape(text_at(result, "owner"))));
+    for (const json& change : list_at(result, "changes"))
+        if (change.is_string())
+            context.say(fmt::format("  changed: {}", escape(change.get<std::string>())));
+}
+
 }  // namespace
 
 void report_result(const Context& context, const json& task) {
@@ -65,6 +88,8 @@ void report_result(const Context& context, const json& task) {
             fmt::format("Nothing to do: {}: it is there already, complete and "
                         "verified.",
                         escape(text_at(task, "title"))));
+    if (find_text(result, "directory")) return exported(context, result);
+    if (at(result, "new_vm").is_boolean()) return imported(context, result);
     if (at(result, "started").is_boolean()) return promoted(context, result);
     if (at(result, "snapshot").is_object()) return snapshot_taken(context, at(result, "snapshot"));
     context.say(fmt::format("Done: {}.", escape(text_at(task, "title"))));

@@ -4,6 +4,9 @@
 #include "daemon/autostart.hpp"
 #include "hypervisor/libvirt/open_libvirt.hpp"
 #include "protocol/features.hpp"
+#include "storage/directories/posix_directories.hpp"
+#include "storage/qcow2/disk_format.hpp"
+#include "storage/rbd_stream/format.hpp"
 #include "tasks/kinds.hpp"
 #include "tasks/ownership_news.hpp"
 
@@ -55,6 +58,9 @@ Result<std::unique_ptr<House>> House::open(const Config& config, const model::Cl
     auto pools = open_pools(config.pools);
     if (!pools) return std::unexpected(std::move(pools.error()));
     house->site_.pools = std::move(*pools);
+    house->site_.directories = directories::posix_directories();
+    house->site_.formats.emplace("qcow2", qcow2::qcow2_format());
+    house->site_.formats.emplace("rbd", rbd_stream::rbd_format());
     house->operators_ = std::make_unique<api::Operators>(api::OperatorsContext{
         house->site_, house->receiving_, identity, config.advertise, config.listen_api,
         config.hypervisor, [h = house.get()] { return h->capabilities(); }});

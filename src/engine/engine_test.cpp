@@ -153,5 +153,18 @@ TEST(Ownership, a_snapshot_is_taken_only_from_the_owner_by_what_both_sides_know)
     EXPECT_FALSE(may_receive(std::nullopt, {2, kThere, Phase::superseded}, kHere, kThere, "v"));
 }
 
+TEST(Ownership, a_file_makes_no_cluster_an_owner) {
+    const Ownership in_file{7, kThere, Phase::owned};
+    EXPECT_EQ(after_import(std::nullopt, in_file, kHere, "v"),
+              (Ownership{7, kThere, Phase::replica}));
+    EXPECT_FALSE(after_import(std::nullopt, {7, kHere, Phase::owned}, kHere, "v").has_value());
+    for (const auto phase : {Phase::owned, Phase::replica, Phase::superseded})
+        for (const auto& owner : {kHere, kThere}) {
+            const Ownership here{2, owner, phase};
+            EXPECT_EQ(after_import(here, in_file, kHere, "v"), here);
+        }
+    EXPECT_FALSE(after_import(Ownership{2, kThere, Phase::handing_over}, in_file, kHere, "v"));
+}
+
 }  // namespace
 }  // namespace understudy::engine

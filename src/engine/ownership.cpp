@@ -95,4 +95,20 @@ Result<> may_receive(const std::optional<Ownership>& here, const Ownership& offe
     return {};
 }
 
+Result<Ownership> after_import(const std::optional<Ownership>& here, const Ownership& in_file,
+                               const ClusterId& self, const std::string& vm_name) {
+    if (here && here->phase == Phase::handing_over)
+        return fail(Error(ErrorKind::refused,
+                          fmt::format("VM '{}' is being handed over to a peer", vm_name))
+                        .advising("Import again when that is done."));
+    if (here) return *here;
+    if (in_file.owner == self)
+        return fail(Error(ErrorKind::refused,
+                          fmt::format("VM '{}' belonged to this cluster, which does not know it "
+                                      "any more",
+                                      vm_name))
+                        .advising("Import it as another VM: --as-new-vm NAME."));
+    return replica_of(in_file);
+}
+
 }  // namespace understudy::engine

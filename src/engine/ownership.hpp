@@ -38,4 +38,10 @@ Result<> may_start(const Ownership& here, const ClusterId& self, const std::stri
 Result<> may_receive(const std::optional<Ownership>& here, const Ownership& offered,
                      const ClusterId& self, const ClusterId& source, const std::string& vm_name);
 
+// What becomes of a VM when a snapshot of it is taken in from a file that says whose it was. One
+// that is known here stays as it is: a file changes no owner. refused: it would be ours without a
+// record here, or it is being handed over.
+Result<Ownership> after_import(const std::optional<Ownership>& here, const Ownership& in_file,
+                               const ClusterId& self, const std::string& vm_name);
+
 }  // namespace understudy::engine

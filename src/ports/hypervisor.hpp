@@ -104,6 +104,9 @@ public:
 
     // Everything in model::Capabilities that a hypervisor knows (pools and features stay empty).
     virtual Result<model::Capabilities> capabilities() = 0;
+    // The disks that travel, as a definition from anywhere states them; sizes are 0. Nothing is
+    // looked at but the text: a network disk's location is its image, "POOL/IMAGE".
+    virtual Result<std::vector<DiskDescription>> disks_of(const std::string& domain_xml) = 0;
     // Pure apart from looking at this host's capabilities: nothing is defined.
     virtual Result<Adapted> adapt(const AdaptRequest&) = 0;
 };

@@ -8,6 +8,8 @@ namespace understudy::tasks {
 
 inline constexpr std::string_view kReplicaRemove = "replica_remove";
 inline constexpr std::string_view kSend = "send";
+inline constexpr std::string_view kSnapshotExport = "snapshot_export";
+inline constexpr std::string_view kSnapshotImport = "snapshot_import";
 
 Kind snapshot_create();    // vm, snapshot (id to be), name, freeze
 Kind snapshot_remove();    // vm, snapshots [ids]
@@ -16,6 +18,10 @@ Kind send();               // vm, snapshot, peer, full, base?, rate_bytes, chann
 Kind promote();            // vm, snapshot, start, accept []
 Kind release();            // vm
 Kind replica_remove();     // vm
+Kind snapshot_export();    // vm, snapshot, directory, format, base?, base_directory?
+// vm (of a new VM: its id to be), directory, pool?; of a new VM also name, snapshot (id to be),
+// base_directory?, accept []
+Kind snapshot_import();
 
 std::vector<Kind> all_kinds();
 

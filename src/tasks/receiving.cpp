@@ -5,12 +5,11 @@
 #include "engine/send_plan.hpp"
 #include "tasks/kinds.hpp"
 #include "tasks/ownership_news.hpp"
+#include "tasks/taken_in.hpp"
 #include "tasks/volumes.hpp"
 
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
-
-#include <algorithm>
 
 namespace understudy::tasks {
 
@@ -83,22 +82,6 @@ Result<model::TransferOffer> Receiving::offer(const ClusterId& from,
     return answer;
 }
 
-namespace {
-
-std::unexpected<Error> foreign_volume(const model::SnapshotDisk& disk) {
-    return fail(
-        Error(ErrorKind::refused,
-              fmt::format("the volume of disk '{}' belongs to another VM here", disk.target))
-            .advising("Release the VM and take a fresh snapshot: it gets new volumes."));
-}
-
-bool any_of_volumes(const std::vector<model::SnapshotDisk>& disks, const VolumeId& volume) {
-    return std::any_of(disks.begin(), disks.end(),
-                       [&](const auto& disk) { return disk.volume == volume; });
-}
-
-}  // namespace
-
 // Nothing of another peer's VM or transfer, and no other VM's volume, may be touched, whatever ids
 // and epochs are claimed.
 Result<> Receiving::check_rights(const ClusterId& from, const std::optional<model::Vm>& here,
@@ -114,35 +97,22 @@ Result<> Receiving::check_rights(const ClusterId& from, const std::optional<mode
                     .advising("If it was taken over there, remove the replica that is here first: "
                               "`understudy replica remove`."));
     }
-    const auto& disks = request.snapshot.disks;
     auto transfers = site_.catalog.transfers();
     if (!transfers) return std::unexpected(std::move(transfers.error()));
     for (const auto& other : *transfers) {
-        if (other.request.vm == request.vm && other.source != from)
+        if (other.request.vm != request.vm || other.source == from) continue;
+        if (other.source == site_.cluster.id)
             return fail(
-                Error(ErrorKind::refused,
-                      fmt::format("another peer is sending VM '{}' here", request.vm_name))
-                    .advising("One cluster owns a VM. If that peer is gone, remove it from the "
-                              "peers here."));
-        if (other.request.vm == request.vm) continue;
-        for (const auto& disk : disks)
-            if (any_of_volumes(other.request.snapshot.disks, disk.volume))
-                return foreign_volume(disk);
+                Error(ErrorKind::unavailable,
+                      fmt::format("a snapshot of VM '{}' is being imported on '{}' from files",
+                                  request.vm_name, site_.cluster.name))
+                    .advising("Send when that is done, or its task is cancelled."));
+        return fail(Error(ErrorKind::refused,
+                          fmt::format("another peer is sending VM '{}' here", request.vm_name))
+                        .advising("One cluster owns a VM. If that peer is gone, remove it from the "
+                                  "peers here."));
     }
-    auto vms = site_.catalog.vms();
-    if (!vms) return std::unexpected(std::move(vms.error()));
-    for (const auto& vm : *vms) {
-        if (vm.id == request.vm) continue;
-        auto snapshots = site_.catalog.snapshots(vm.id);
-        if (!snapshots) return std::unexpected(std::move(snapshots.error()));
-        for (const auto& disk : disks) {
-            for (const auto& own : vm.disks)
-                if (own.volume == disk.volume) return foreign_volume(disk);
-            for (const auto& snapshot : *snapshots)
-                if (any_of_volumes(snapshot.disks, disk.volume)) return foreign_volume(disk);
-        }
-    }
-    return {};
+    return check_volumes_are_its_own(site_, request.vm, request.snapshot.disks);
 }
 
 Result<> Receiving::give_up(const model::Transfer& transfer) {
@@ -340,14 +310,6 @@ public:
     Result<> publish() override { return {}; }
     Result<> discard() override { return {}; }
 };
-
-Result<bool> pool_has(ports::StoragePool& pool, const VolumeId& volume, const SnapshotId& id) {
-    auto known = pool.knows(volume);
-    if (!known || !*known) return known;
-    auto snapshots = pool.snapshots(volume);
-    if (!snapshots) return std::unexpected(std::move(snapshots.error()));
-    return std::find(snapshots->begin(), snapshots->end(), id) != snapshots->end();
-}
 
 }  // namespace
 

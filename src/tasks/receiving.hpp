@@ -20,6 +20,10 @@ public:
         site.end_receiving = [this](const VmId& vm, const std::function<Result<>()>& then) {
             return end_receiving(vm, then);
         };
+        site.between_offers = [this](const std::function<Result<>()>& then) {
+            const std::lock_guard lock(offers_);
+            return then();
+        };
     }
     Receiving(const Receiving&) = delete;
     Receiving& operator=(const Receiving&) = delete;

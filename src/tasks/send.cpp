@@ -291,8 +291,8 @@ Kind send() {
 }
 
 std::vector<Kind> all_kinds() {
-    return {snapshot_create(), snapshot_remove(), snapshot_rollback(), send(),
-            promote(),         release(),         replica_remove()};
+    return {snapshot_create(), snapshot_remove(), snapshot_rollback(), send(),           promote(),
+            release(),         replica_remove(),  snapshot_export(),   snapshot_import()};
 }
 
 }  // namespace understudy::tasks

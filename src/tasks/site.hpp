@@ -2,6 +2,8 @@
 
 #include "model/cluster.hpp"
 #include "ports/catalog.hpp"
+#include "ports/directories.hpp"
+#include "ports/disk_file.hpp"
 #include "ports/hypervisor.hpp"
 #include "ports/peer_link.hpp"
 #include "ports/storage.hpp"
@@ -43,6 +45,13 @@ struct Site {
     // Receiving::end_receiving, which the site's Receiving puts here.
     std::function<Result<>(const VmId&, const std::function<Result<>()>& then)> end_receiving =
         [](const VmId&, const std::function<Result<>()>& then) { return then(); };
+
+    // The same between two offers, with nothing given up: none comes while `then` runs.
+    std::function<Result<>(const std::function<Result<>()>& then)> between_offers =
+        [](const std::function<Result<>()>& then) { return then(); };
+    // Where exports go and come from, and the kinds of file in them, by name ("qcow2", "rbd").
+    std::shared_ptr<ports::Directories> directories = nullptr;
+    std::map<std::string, std::shared_ptr<ports::DiskFormat>> formats = {};
 
     // not_found names the pools that there are.
     Result<ports::StoragePool*> pool(const std::string& name) const;

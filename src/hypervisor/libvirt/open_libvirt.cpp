@@ -8,6 +8,7 @@
 #include "hypervisor/libvirt/merge.hpp"
 #include "hypervisor/libvirt/nvram_file.hpp"
 #include "hypervisor/libvirt/snapshot.hpp"
+#include "hypervisor/libvirt/stated_disks.hpp"
 
 #include <fmt/format.h>
 #include <libvirt/libvirt.h>
@@ -97,6 +98,9 @@ public:
         auto facts = look_at_host(connection->get(), {}, "q35", true);
         if (!facts) return fail(std::move(facts.error()));
         return as_capabilities(*facts);
+    }
+    Result<std::vector<ports::DiskDescription>> disks_of(const std::string& xml) override {
+        return stated_disks(xml);
     }
     Result<ports::Adapted> adapt(const ports::AdaptRequest& request) override {
         auto wanted = wanted_by(request.domain_xml);

@@ -83,6 +83,7 @@ public:
     Result<std::string> read_nvram(const VmId&) override;
     Result<> write_nvram(const std::string& path, const std::string& bytes) override;
     Result<model::Capabilities> capabilities() override;
+    Result<std::vector<ports::DiskDescription>> disks_of(const std::string&) override;
     Result<ports::Adapted> adapt(const ports::AdaptRequest&) override;
 
 private:

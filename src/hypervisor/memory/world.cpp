@@ -116,6 +116,12 @@ Result<model::Capabilities> MemoryHypervisor::capabilities() {
     return capabilities_;
 }
 
+Result<std::vector<ports::DiskDescription>> MemoryHypervisor::disks_of(const std::string& text) {
+    auto definition = parse_definition(text);
+    if (!definition) return fail(std::move(definition.error()));
+    return std::move(definition->disks);
+}
+
 Result<ports::Adapted> MemoryHypervisor::adapt(const ports::AdaptRequest& request) {
     UNDERSTUDY_TRY(begin("adapt"));
     auto definition = parse_definition(request.domain_xml);

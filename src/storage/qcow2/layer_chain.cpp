@@ -82,6 +82,16 @@ Result<std::unique_ptr<LayerChain>> LayerChain::open(const std::string& top_path
     return std::unique_ptr<LayerChain>(new LayerChain(std::move(chain)));
 }
 
+Result<std::unique_ptr<LayerChain>> LayerChain::open_alone(const std::string& path,
+                                                           const std::string& format) {
+    auto chain = std::make_shared<ChainState>();
+    auto layer = Layer::open(path, format, 0);
+    if (!layer) return fail(std::move(layer.error()));
+    chain->layers_below = layer->info().backing.has_value();
+    chain->layers.push_back(std::move(*layer));
+    return std::unique_ptr<LayerChain>(new LayerChain(std::move(chain)));
+}
+
 ByteSize LayerChain::size() const {
     return state_->layers.front().info().size;
 }

@@ -23,6 +23,10 @@ public:
     // layers. Files are opened read-only.
     static Result<std::unique_ptr<LayerChain>> open(const std::string& top_path,
                                                     const std::string& top_format);
+    // One file by itself: its backing file is not looked at, and what it leaves out reads as
+    // zeroes. Zeroes of a file that has one are told by extents(), as with layers below.
+    static Result<std::unique_ptr<LayerChain>> open_alone(const std::string& path,
+                                                          const std::string& format);
     ~LayerChain();
     LayerChain(const LayerChain&) = delete;
     LayerChain& operator=(const LayerChain&) = delete;

@@ -161,7 +161,8 @@ std::unique_ptr<ports::ExtentStream> LayerChain::extents(std::size_t layers, Byt
     const auto begin = from >= ByteOffset(size().count())
                            ? size().count()
                            : align_down(from.count(), model::kGrain.count());
-    return std::make_unique<Stream>(state_, layers, begin, !whole && layers < depth());
+    const bool tell_zeroes = !whole && (layers < depth() || state_->layers_below);
+    return std::make_unique<Stream>(state_, layers, begin, tell_zeroes);
 }
 
 }  // namespace understudy::qcow2

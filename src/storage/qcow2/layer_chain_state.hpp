@@ -15,6 +15,7 @@ struct ChainState {
     ChainState() : cache(kCacheBudget) {}
 
     std::vector<Layer> layers;  // top first
+    bool layers_below = false;  // there are more, which were not opened
     mutable TableCache cache;
 };
 

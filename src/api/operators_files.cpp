@@ -1,0 +1,145 @@
+#include "api/operators_calls.hpp"
+#include "api/views.hpp"
+#include "base/shell_word.hpp"
+#include "model/json.hpp"
+#include "tasks/export_directory.hpp"
+#include "tasks/kinds.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+// Snapshots to and from files on the daemon's node.
+
+namespace understudy::api {
+namespace {
+
+using nlohmann::json;
+
+constexpr std::size_t kLongestName = 128;
+
+Result<std::string> directory_field(const json& body, const char* name) {
+    auto path = text_field(body, name);
+    if (!path) return path;
+    if (!path->empty() && (path->front() != '/' || path->find('\0') != path->npos))
+        return fail(ErrorKind::invalid,
+                    fmt::format("field '{}' must be an absolute path on the daemon's node", name));
+    return path;
+}
+
+Result<std::string> required_directory(const json& body) {
+    auto path = directory_field(body, "directory");
+    if (path && path->empty()) return fail(ErrorKind::invalid, "field 'directory' is missing");
+    return path;
+}
+
+Result<std::string> format_field(tasks::Site& site, const json& body) {
+    auto format = text_field(body, "as");
+    if (!format) return format;
+    if (format->empty()) *format = "qcow2";
+    if (site.formats.contains(*format)) return format;
+    std::string known;
+    for (const auto& [name, unused] : site.formats) known += (known.empty() ? "" : ", ") + name;
+    return fail(ErrorKind::invalid,
+                fmt::format("no format '{}'; there are: {}", format->substr(0, 64), known));
+}
+
+Result<Reply> export_snapshot(const Asked& asked) {
+    auto& site = asked.site();
+    auto id = find_vm(site, asked.path[1]);
+    if (!id) return std::unexpected(std::move(id.error()));
+    auto snapshot = find_snapshot(site, *id, asked.path[3]);
+    if (!snapshot) return std::unexpected(std::move(snapshot.error()));
+    auto vm = site.catalog.vm(*id);
+    if (!vm) return std::unexpected(std::move(vm.error()));
+    auto directory = required_directory(asked.body);
+    if (!directory) return std::unexpected(std::move(directory.error()));
+    auto base_directory = directory_field(asked.body, "base_directory");
+    if (!base_directory) return std::unexpected(std::move(base_directory.error()));
+    auto format = format_field(site, asked.body);
+    if (!format) return std::unexpected(std::move(format.error()));
+    auto base_word = text_field(asked.body, "incremental_from");
+    if (!base_word) return std::unexpected(std::move(base_word.error()));
+    json arguments{{"vm", id->text()},
+                   {"snapshot", snapshot->id.text()},
+                   {"directory", *directory},
+                   {"base_directory", *base_directory},
+                   {"format", *format}};
+    if (!base_word->empty()) {
+        auto base = find_snapshot(site, *id, *base_word);
+        if (!base) return fail(std::move(base.error()).during("--incremental-from"));
+        arguments["base"] = base->id.text();
+    } else if (!base_directory->empty()) {
+        return fail(ErrorKind::invalid, "a base's directory is for an incremental export");
+    }
+    return queue(site, tasks::kSnapshotExport, *id,
+                 fmt::format("export {}@{} to {}", vm->name, snapshot->name, *directory),
+                 arguments);
+}
+
+Result<> check_new_name(tasks::Site& site, const std::string& name) {
+    const bool printable = std::ranges::all_of(
+        name, [](char c) { return static_cast<unsigned char>(c) >= 0x20 && c != 0x7F; });
+    if (name.size() > kLongestName || !printable || name.find('/') != name.npos ||
+        name.front() == '.')
+        return fail(ErrorKind::invalid,
+                    "a VM's name has 1 to 128 bytes, no '/', no control characters, and does not "
+                    "begin with '.'");
+    auto vms = site.catalog.vms();
+    if (!vms) return std::unexpected(std::move(vms.error()));
+    for (const auto& vm : *vms)
+        if (vm.name == name)
+            return fail(Error(ErrorKind::conflict, fmt::format("a VM '{}' is here already", name))
+                            .advising("Choose another name."));
+    return {};
+}
+
+Result<Reply> import_snapshot(const Asked& asked) {
+    auto& site = asked.site();
+    auto directory = required_directory(asked.body);
+    if (!directory) return std::unexpected(std::move(directory.error()));
+    auto base_directory = directory_field(asked.body, "base_directory");
+    if (!base_directory) return std::unexpected(std::move(base_directory.error()));
+    auto name = text_field(asked.body, "as_new_vm");
+    if (!name) return std::unexpected(std::move(name.error()));
+    auto pool = text_field(asked.body, "pool");
+    if (!pool) return std::unexpected(std::move(pool.error()));
+    if (!pool->empty()) UNDERSTUDY_TRY(site.pool(*pool));
+    auto accept = texts_field(asked.body, "accept");
+    if (!accept) return std::unexpected(std::move(accept.error()));
+    auto found = tasks::read_export(site, *directory);
+    if (!found) return std::unexpected(std::move(found.error()));
+    const auto what = fmt::format("import {}@{}", found->vm_name, found->snapshot.name);
+    json arguments{{"directory", *directory}, {"pool", *pool}};
+    if (name->empty()) {
+        if (!found->ownership)
+            return fail(
+                Error(ErrorKind::invalid,
+                      fmt::format("{} is of no Understudy cluster: it can be imported as a new VM",
+                                  *directory))
+                    .advising(fmt::format("Say so with --as-new-vm {}.",
+                                          base::shell_word(found->vm_name))));
+        arguments["vm"] = found->vm.text();
+        return queue(site, tasks::kSnapshotImport, found->vm, what, arguments);
+    }
+    UNDERSTUDY_TRY(check_new_name(site, *name));
+    const auto id = site.random.id<VmId>();
+    arguments["vm"] = id.text();
+    arguments["name"] = *name;
+    arguments["snapshot"] = site.random.id<SnapshotId>().text();
+    arguments["base_directory"] = *base_directory;
+    arguments["accept"] = *accept;
+    return queue(site, tasks::kSnapshotImport, id, fmt::format("{} as {}", what, *name), arguments);
+}
+
+}  // namespace
+
+Answer answer_files(const Asked& asked) {
+    const auto& path = asked.path;
+    if (asked.is("POST", 5) && path[0] == "vms" && path[2] == "snapshots" && path[4] == "export")
+        return export_snapshot(asked);
+    if (asked.is("POST", 1) && path[0] == "imports") return import_snapshot(asked);
+    return std::nullopt;
+}
+
+}  // namespace understudy::api

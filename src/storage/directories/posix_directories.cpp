@@ -1,0 +1,229 @@
+#include "storage/directories/posix_directories.hpp"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <openssl/evp.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <climits>
+#include <cstdlib>
+#include <filesystem>
+#include <memory>
+#include <span>
+#include <system_error>
+#include <utility>
+
+namespace understudy::directories {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::size_t kPiece = std::size_t{4} << 20;
+
+class Fd {
+public:
+    explicit Fd(int fd) : fd_(fd) {}
+    ~Fd() {
+        if (fd_ >= 0) ::close(fd_);
+    }
+    Fd(Fd&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
+    Fd& operator=(Fd&&) = delete;
+    int get() const { return fd_; }
+
+private:
+    int fd_;
+};
+
+Result<Fd> open_regular(const std::string& path) {
+    // O_NONBLOCK: a FIFO that lies there must not hang the daemon.
+    Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
+    if (fd.get() < 0) return fail(errno_error(errno, "open " + path));
+    struct stat status{};
+    if (::fstat(fd.get(), &status) != 0) return fail(errno_error(errno, "examine " + path));
+    if (!S_ISREG(status.st_mode)) return fail(ErrorKind::invalid, path + " is not a regular file");
+    return fd;
+}
+
+// At most into.size() bytes, fewer only at the end of the file.
+Result<std::size_t> read_some(int fd, const std::string& path, std::span<char> into) {
+    std::size_t done = 0;
+    while (done < into.size()) {
+        const auto got = ::read(fd, into.data() + done, into.size() - done);
+        if (got < 0 && errno == EINTR) continue;
+        if (got < 0) return fail(errno_error(errno, "read " + path));
+        if (got == 0) break;
+        done += static_cast<std::size_t>(got);
+    }
+    return done;
+}
+
+Result<> sync_directory(const std::string& path) {
+    const Fd fd(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    if (fd.get() < 0) return fail(errno_error(errno, "open " + path));
+    if (::fsync(fd.get()) != 0) return fail(errno_error(errno, "make durable " + path));
+    return {};
+}
+
+std::string parent_of(const std::string& path) {
+    return fs::path(path).parent_path().string();
+}
+
+std::string hex(std::span<const unsigned char> bytes) {
+    std::string text;
+    for (const auto byte : bytes) text += fmt::format("{:02x}", byte);
+    return text;
+}
+
+class Sha256 {
+public:
+    Sha256() : context_(EVP_MD_CTX_new(), EVP_MD_CTX_free) {
+        UNDERSTUDY_INVARIANT(
+            context_ && EVP_DigestInit_ex(context_.get(), EVP_sha256(), nullptr) == 1,
+            "no SHA-256");
+    }
+    void add(std::span<const char> bytes) {
+        UNDERSTUDY_INVARIANT(EVP_DigestUpdate(context_.get(), bytes.data(), bytes.size()) == 1,
+                             "SHA-256");
+    }
+    std::string text() {
+        unsigned char digest[EVP_MAX_MD_SIZE];
+        unsigned int length = 0;
+        UNDERSTUDY_INVARIANT(EVP_DigestFinal_ex(context_.get(), digest, &length) == 1, "SHA-256");
+        return hex(std::span<const unsigned char>(digest, length));
+    }
+
+private:
+    std::unique_ptr<EVP_MD_CTX, void (*)(EVP_MD_CTX*)> context_;
+};
+
+class PosixDirectories final : public ports::Directories {
+public:
+    Result<std::string> resolve(const std::string& path) override {
+        auto plain = fs::path(path).lexically_normal();
+        if (!plain.has_filename()) plain = plain.parent_path();  // of a path that ends in '/'
+        if (!plain.is_absolute() || !plain.has_filename())
+            return fail(ErrorKind::invalid,
+                        fmt::format("'{}' is not the absolute path of a directory", path));
+        std::error_code error;
+        const auto parent = fs::canonical(plain.parent_path(), error);
+        if (error)
+            return fail(errno_error(error.value(), "look at " + plain.parent_path().string()));
+        const auto found = parent / plain.filename();
+        const auto whole = fs::canonical(found, error);
+        return error ? found.string() : whole.string();
+    }
+
+    Result<bool> is_free(const std::string& path) override {
+        struct stat status{};
+        if (::lstat(path.c_str(), &status) != 0) {
+            if (errno == ENOENT) return true;
+            return fail(errno_error(errno, "look at " + path));
+        }
+        if (!S_ISDIR(status.st_mode)) return false;
+        auto names = list(path);
+        if (!names) return std::unexpected(std::move(names.error()));
+        return names->empty();
+    }
+
+    Result<std::vector<std::string>> list(const std::string& path) override {
+        std::vector<std::string> names;
+        std::error_code error;
+        for (fs::directory_iterator at(path, error), end; !error && at != end; at.increment(error))
+            names.push_back(at->path().filename().string());
+        if (error) return fail(errno_error(error.value(), "list " + path));
+        std::sort(names.begin(), names.end());
+        return names;
+    }
+
+    Result<> make(const std::string& path) override {
+        if (::mkdir(path.c_str(), 0700) != 0) return fail(errno_error(errno, "make " + path));
+        return sync_directory(parent_of(path));
+    }
+
+    Result<> remove(const std::string& path) override {
+        struct stat status{};
+        if (::lstat(path.c_str(), &status) != 0) {
+            if (errno == ENOENT) return {};
+            return fail(errno_error(errno, "look at " + path));
+        }
+        auto names = list(path);
+        if (!names) return std::unexpected(std::move(names.error()));
+        for (const auto& name : *names) {
+            const auto file = path + "/" + name;
+            if (::unlink(file.c_str()) != 0 && errno != ENOENT)
+                return fail(errno_error(errno, "delete " + file));
+        }
+        if (::rmdir(path.c_str()) != 0 && errno != ENOENT)
+            return fail(errno_error(errno, "delete " + path));
+        return sync_directory(parent_of(path));
+    }
+
+    Result<> put_in_place(const std::string& from, const std::string& to) override {
+        UNDERSTUDY_TRY(sync_directory(from));
+        if (::rename(from.c_str(), to.c_str()) != 0) {
+            if (errno == ENOTEMPTY || errno == EEXIST || errno == ENOTDIR)
+                return fail(ErrorKind::refused, to + " exists and is not empty");
+            return fail(errno_error(errno, fmt::format("rename {} to {}", from, to)));
+        }
+        return sync_directory(parent_of(to));
+    }
+
+    Result<> write_text(const std::string& path, const std::string& text) override {
+        const Fd fd(
+            ::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600));
+        if (fd.get() < 0) return fail(errno_error(errno, "make " + path));
+        std::string_view left = text;
+        while (!left.empty()) {
+            const auto done = ::write(fd.get(), left.data(), left.size());
+            if (done < 0 && errno == EINTR) continue;
+            if (done < 0) return fail(errno_error(errno, "write " + path));
+            left.remove_prefix(static_cast<std::size_t>(done));
+        }
+        if (::fsync(fd.get()) != 0) return fail(errno_error(errno, "make durable " + path));
+        return {};
+    }
+
+    Result<std::string> read_text(const std::string& path, std::size_t limit) override {
+        auto fd = open_regular(path);
+        if (!fd) return std::unexpected(std::move(fd.error()));
+        std::string text;
+        std::vector<char> piece(std::min(limit + 1, kPiece));
+        while (true) {
+            auto got = read_some(fd->get(), path, piece);
+            if (!got) return std::unexpected(std::move(got.error()));
+            text.append(piece.data(), *got);
+            if (text.size() > limit)
+                return fail(ErrorKind::corrupt, fmt::format("{} is longer than {}", path,
+                                                            base::format_size(ByteSize(limit))));
+            if (*got < piece.size()) return text;
+        }
+    }
+
+    Result<ports::FileSum> sum(const std::string& path,
+                               const std::function<Result<>(ByteSize)>& go_on) override {
+        auto fd = open_regular(path);
+        if (!fd) return std::unexpected(std::move(fd.error()));
+        Sha256 digest;
+        ByteSize size;
+        std::vector<char> piece(kPiece);
+        while (true) {
+            auto got = read_some(fd->get(), path, piece);
+            if (!got) return std::unexpected(std::move(got.error()));
+            digest.add(std::span(piece).first(*got));
+            size += ByteSize(*got);
+            UNDERSTUDY_TRY(go_on(ByteSize(*got)));
+            if (*got < piece.size()) return ports::FileSum{size, digest.text()};
+        }
+    }
+};
+
+}  // namespace
+
+std::unique_ptr<ports::Directories> posix_directories() {
+    return std::make_unique<PosixDirectories>();
+}
+
+}  // namespace understudy::directories

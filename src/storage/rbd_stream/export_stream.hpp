@@ -1,0 +1,18 @@
+#pragma once
+
+#include "storage/rbd_stream/diff.hpp"
+
+#include <vector>
+
+namespace understudy::rbd_stream {
+
+struct Diff {
+    DiffHead head;
+    bool ascending = true;  // its records do, without overlap
+};
+
+// The diffs of a file of either format, bottom first, each on the one before it. The whole file was
+// walked: what is returned can be read.
+Result<std::vector<Diff>> read_structure(const StreamFile& file);
+
+}  // namespace understudy::rbd_stream

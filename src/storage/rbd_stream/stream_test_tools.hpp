@@ -1,0 +1,65 @@
+#pragma once
+
+#include <endian.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cstdint>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <stdexcept>
+#include <string>
+
+namespace understudy::rbd_stream::testing {
+
+inline std::string from_hex(const std::string& hex) {
+    std::string bytes;
+    for (std::size_t i = 0; i + 1 < hex.size(); i += 2)
+        bytes += static_cast<char>(std::stoi(hex.substr(i, 2), nullptr, 16));
+    return bytes;
+}
+
+inline std::string le64(std::uint64_t value) {
+    const auto stored = htole64(value);
+    return {reinterpret_cast<const char*>(&stored), sizeof stored};
+}
+
+inline std::string name(const std::string& text) {
+    const auto stored = htole32(static_cast<std::uint32_t>(text.size()));
+    return std::string(reinterpret_cast<const char*>(&stored), sizeof stored) + text;
+}
+
+// A place for one file in a directory of its own, which goes with it.
+class File {
+public:
+    File() {
+        std::string made = (std::filesystem::temp_directory_path() / "us-stream.XXXXXX").string();
+        if (::mkdtemp(made.data()) == nullptr) throw std::runtime_error("mkdtemp");
+        directory_ = made;
+    }
+    explicit File(const std::string& bytes) : File() { write(bytes); }
+    ~File() { std::filesystem::remove_all(directory_); }
+    File(const File&) = delete;
+    File& operator=(const File&) = delete;
+
+    std::string path() const { return directory_ + "/disk.rbd"; }
+    void write(const std::string& bytes) {
+        std::ofstream(path(), std::ios::binary | std::ios::trunc) << bytes;
+    }
+    bool exists() const { return std::filesystem::exists(path()); }
+    std::string bytes() const {
+        std::ifstream in(path(), std::ios::binary);
+        return {std::istreambuf_iterator<char>(in), {}};
+    }
+    unsigned mode() const {
+        struct stat status{};
+        return ::stat(path().c_str(), &status) == 0 ? status.st_mode & 07777U : 0;
+    }
+
+private:
+    std::string directory_;
+};
+
+}  // namespace understudy::rbd_stream::testing

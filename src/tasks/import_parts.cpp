@@ -1,0 +1,256 @@
+#include "tasks/import_parts.hpp"
+
+#include "base/shell_word.hpp"
+#include "engine/send_plan.hpp"
+#include "mover/copy_disk.hpp"
+#include "mover/layer_stack.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+namespace understudy::tasks {
+namespace {
+
+constexpr std::size_t kLongestChain = 1000;
+constexpr std::uint64_t kGrain = model::kGrain.count();
+
+Error damaged(std::string what) {
+    return Error(ErrorKind::corrupt, std::move(what))
+        .keeping("what was here before; nothing of this import is listed")
+        .advising(
+            "The copy is damaged, or was changed. Copy the directory again, or export again.");
+}
+
+const ExportedDisk* disk_of(const Export& exported, const ExportedDisk& wanted) {
+    const auto found = std::ranges::find_if(
+        exported.disks, [&](const auto& disk) { return disk.disk.volume == wanted.disk.volume; });
+    return found == exported.disks.end() ? nullptr : &*found;
+}
+
+Result<> check_sums(Site& site, const ExportedDisk& disk,
+                    const std::function<Result<>(ByteSize)>& go_on) {
+    for (const auto& file : disk.files) {
+        if (!file.sum) continue;
+        auto sum = site.directories->sum(file.path, go_on);
+        if (!sum) return std::unexpected(std::move(sum.error()));
+        if (sum->size != file.sum->size || sum->sha256 != file.sum->sha256)
+            return fail(
+                damaged(fmt::format("{} is not what its export says (SHA-256)", file.path)));
+    }
+    return {};
+}
+
+// The disk's files, each a layer or several.
+Result<std::vector<std::unique_ptr<ports::DiskLayer>>> open_layers(Site& site,
+                                                                   const ExportedDisk& disk) {
+    std::vector<std::unique_ptr<ports::DiskLayer>> layers;
+    for (const auto& file : disk.files) {
+        const auto format = site.formats.find(file.format);
+        if (format == site.formats.end())
+            return fail(ErrorKind::unsupported, fmt::format("{} is in format '{}', which is not "
+                                                            "known here",
+                                                            file.path, file.format));
+        auto opened = format->second->open(file.path, file.wanted);
+        if (!opened) return std::unexpected(std::move(opened.error()));
+        for (auto& layer : *opened) layers.push_back(std::move(layer));
+    }
+    return layers;
+}
+
+struct BaseDisk {
+    model::SnapshotDisk disk;
+    ports::StoragePool* pool;
+    std::unique_ptr<ports::Reader> reader;
+};
+
+// The disk in the snapshot that the chain is on, if it had it.
+Result<std::optional<BaseDisk>> base_disk(Site& site, const ImportChain& chain,
+                                          const ExportedDisk& wanted) {
+    if (!chain.on) return std::nullopt;
+    auto base = site.catalog.snapshot(*chain.on);
+    if (!base) return std::unexpected(std::move(base.error()));
+    for (const auto& disk : base->disks) {
+        if (disk.volume != wanted.disk.volume) continue;
+        auto pool = site.pool(disk.pool);
+        if (!pool) return std::unexpected(std::move(pool.error()));
+        auto reader = (*pool)->open_snapshot(disk.volume, base->id);
+        if (!reader) return std::unexpected(std::move(reader.error()));
+        return BaseDisk{disk, *pool, std::move(*reader)};
+    }
+    return std::nullopt;
+}
+
+Result<> copy_base(const BaseDisk& base, const SnapshotId& id, const mover::CopyTarget& target,
+                   const std::function<Result<>(ByteSize)>& go_on) {
+    auto extents = base.pool->changes(base.disk.volume, std::nullopt, id, ByteOffset(0));
+    if (!extents) return std::unexpected(std::move(extents.error()));
+    auto& from = *base.reader;
+    auto copied = mover::copy_disk(
+        {base.disk.size, std::move(*extents), true,
+         [&from](ByteOffset at, std::span<std::byte> into) { return from.read(at, into); },
+         [&from](ByteOffset at, ByteSize length) { from.prefetch(at, length); }},
+        target, go_on);
+    if (!copied) return std::unexpected(std::move(copied.error()));
+    return {};
+}
+
+// A later layer may be larger again: what this one ended must not come back then.
+Result<> end_at(const mover::CopyTarget& target, ByteSize size) {
+    if (size >= target.size) return {};
+    if (size.count() % kGrain != 0)
+        return fail(ErrorKind::unsupported,
+                    fmt::format("a disk of {} bytes, which is no multiple of 4 KiB, that was "
+                                "grown later",
+                                size.count()));
+    return target.disk.zero(ByteOffset(size.count()), target.size - size);
+}
+
+Result<> copy_export(Site& site, const ExportedDisk& disk, std::unique_ptr<ports::Reader> base,
+                     const mover::CopyTarget& target,
+                     const std::function<Result<>(ByteSize)>& go_on) {
+    UNDERSTUDY_TRY(check_sums(site, disk, go_on));
+    auto layers = open_layers(site, disk);
+    if (!layers) return std::unexpected(std::move(layers.error()));
+    mover::LayerStack stack(std::move(*layers), std::move(base));
+    if (disk.disk.size.count() != 0 && stack.size() != disk.disk.size)
+        return fail(
+            damaged(fmt::format("{} holds a disk of {} bytes, not of {}", disk.files.back().path,
+                                stack.size().count(), disk.disk.size.count())));
+    auto extents = stack.extents();
+    if (!extents) return std::unexpected(std::move(extents.error()));
+    auto copied = mover::copy_disk(
+        {stack.size(),
+         std::move(*extents),
+         disk.whole,
+         [&stack](ByteOffset at, std::span<std::byte> into) { return stack.read(at, into); },
+         {}},
+        target, go_on);
+    if (!copied) return std::unexpected(std::move(copied.error()));
+    if (!disk.content.empty() && copied->digest != disk.content)
+        return fail(damaged(
+            fmt::format("the content of {} is not what its export says", disk.files.back().path)));
+    return {};
+}
+
+Error base_missing(const Export& exported, bool may_name_it) {
+    const auto& base = *exported.base;
+    return Error(ErrorKind::not_found,
+                 fmt::format("{} holds what changed since snapshot '{}' ({}), which is not here",
+                             exported.directory, base.name, base.id.text()))
+        .advising(may_name_it ? "Say with --base-dir where the export of that snapshot is."
+                              : fmt::format("Import that snapshot first{}.",
+                                            base.directory.empty()
+                                                ? std::string()
+                                                : fmt::format("; its export was {} from there",
+                                                              base::shell_word(base.directory))));
+}
+
+Result<bool> has_base_here(Site& site, const Export& exported) {
+    auto base = site.catalog.find_snapshot(exported.base->id);
+    if (!base) return std::unexpected(std::move(base.error()));
+    return *base && (*base)->vm == exported.vm;
+}
+
+}  // namespace
+
+std::uint64_t ImportChain::total_bytes() const {
+    std::uint64_t total = 0;
+    for (const auto& exported : exports)
+        for (const auto& disk : exported.disks) {
+            total += disk.data.count();
+            for (const auto& file : disk.files)
+                if (file.sum) total += file.sum->size.count();
+        }
+    return total;
+}
+
+Result<ImportChain> chain_here(Site& site, Export wanted) {
+    ImportChain chain;
+    if (wanted.base) {
+        auto here = has_base_here(site, wanted);
+        if (!here) return std::unexpected(std::move(here.error()));
+        if (!*here) return fail(base_missing(wanted, false));
+        chain.on = wanted.base->id;
+    }
+    chain.exports.push_back(std::move(wanted));
+    return chain;
+}
+
+Result<ImportChain> chain_of_new_vm(Site& site, Export wanted, const std::string& base_directory) {
+    ImportChain chain;
+    chain.exports.push_back(std::move(wanted));
+    auto given = base_directory;
+    while (chain.exports.front().base) {
+        const auto& lowest = chain.exports.front();
+        auto here = has_base_here(site, lowest);
+        if (!here) return std::unexpected(std::move(here.error()));
+        if (*here && given.empty()) {
+            chain.on = lowest.base->id;
+            chain.is_copied = true;
+            return chain;
+        }
+        auto below =
+            find_export_of(site, lowest.base->id, lowest.directory, lowest.base->directory, given);
+        if (!below) return std::unexpected(std::move(below.error()));
+        if (!*below) return fail(base_missing(lowest, true));
+        if (chain.exports.size() == kLongestChain)
+            return fail(ErrorKind::invalid, "the chain of exports has no end");
+        chain.exports.insert(chain.exports.begin(), std::move(**below));
+        given.clear();
+    }
+    return chain;
+}
+
+namespace {
+
+// The files of one disk from the topmost whole one up to the wanted one.
+Result<std::vector<const ExportedDisk*>> files_of(const ImportChain& chain,
+                                                  const ExportedDisk& wanted) {
+    std::vector<const ExportedDisk*> files{&wanted};
+    for (auto at = chain.exports.rbegin() + 1; at != chain.exports.rend(); ++at) {
+        if (files.front()->whole) break;
+        const auto* below = disk_of(*at, wanted);
+        if (below == nullptr)
+            return fail(ErrorKind::invalid,
+                        fmt::format("{} does not have disk {}", at->directory, wanted.disk.target));
+        files.insert(files.begin(), below);
+    }
+    return files;
+}
+
+}  // namespace
+
+Result<> import_disk(Site& site, const ImportChain& chain, std::size_t disk, ports::Incoming& into,
+                     ByteSize size, const std::function<Result<>(ByteSize)>& go_on) {
+    const auto& wanted = chain.wanted().disks[disk];
+    const mover::CopyTarget target{into, size};
+    auto files = files_of(chain, wanted);
+    if (!files) return std::unexpected(std::move(files.error()));
+    std::unique_ptr<ports::Reader> below;
+    if (!files->front()->whole) {
+        auto base = base_disk(site, chain, wanted);
+        if (!base) return std::unexpected(std::move(base.error()));
+        if (!*base)
+            return fail(ErrorKind::invalid,
+                        fmt::format("the base of disk {} does not have it", wanted.disk.target));
+        if (chain.is_copied) {
+            UNDERSTUDY_TRY(copy_base(**base, *chain.on, target, go_on));
+            UNDERSTUDY_TRY(end_at(target, (*base)->disk.size));
+        }
+        below = std::move((*base)->reader);
+    }
+    for (const auto* one : *files) {
+        UNDERSTUDY_TRY(copy_export(site, *one, std::move(below), target, go_on));
+        if (one != files->back()) UNDERSTUDY_TRY(end_at(target, one->disk.size));
+    }
+    return {};
+}
+
+Result<ByteSize> imported_size(Site& site, const ExportedDisk& disk) {
+    auto layers = open_layers(site, disk);
+    if (!layers) return std::unexpected(std::move(layers.error()));
+    return layers->back()->size();
+}
+
+}  // namespace understudy::tasks

@@ -1,0 +1,451 @@
+#include "engine/lineage.hpp"
+#include "engine/ownership.hpp"
+#include "engine/send_plan.hpp"
+#include "model/json.hpp"
+#include "tasks/arguments.hpp"
+#include "tasks/import_parts.hpp"
+#include "tasks/kinds.hpp"
+#include "tasks/pass.hpp"
+#include "tasks/taken_in.hpp"
+#include "tasks/volumes.hpp"
+
+#include <fmt/format.h>
+
+// An import is a transfer whose source is this cluster: the catalog's record of it keeps the base
+// and the volumes as for one from a peer, and peers wait for its end. `check` decides what the
+// snapshot becomes and makes that record; `receive` copies, verifies and makes durable, from the
+// beginning each time; `publish` lets it exist, as in a send; `define` gives a new VM to libvirt.
+// A new VM's snapshot carries the definition of the new VM: nothing here ever names the old one.
+
+namespace understudy::tasks {
+namespace {
+
+bool is_new_vm(Work& work) {
+    return !text_in(work.arguments(), "name").empty();
+}
+
+// What the snapshot is here: of a new VM another than in its file.
+SnapshotId snapshot_id(Work& work, const Export& wanted) {
+    return is_new_vm(work) ? id_in<SnapshotId>(work.arguments(), "snapshot") : wanted.snapshot.id;
+}
+
+Result<ImportChain> chain_for(Work& work) {
+    auto& site = work.site();
+    auto wanted = read_export(site, text_in(work.arguments(), "directory"));
+    if (!wanted) return std::unexpected(std::move(wanted.error()));
+    if (is_new_vm(work))
+        return chain_of_new_vm(site, std::move(*wanted),
+                               text_in(work.arguments(), "base_directory"));
+    if (wanted->vm != id_in<VmId>(work.arguments(), "vm"))
+        return fail(ErrorKind::invalid,
+                    fmt::format("{} holds another VM than when the import was asked for",
+                                wanted->directory));
+    return chain_here(site, std::move(*wanted));
+}
+
+// A volume that is here stays where it is; a new one goes to the pool that was asked for, or as a
+// send from its owner would.
+Result<std::string> pool_for(Work& work, const Export& wanted, const model::SnapshotDisk& disk) {
+    auto& site = work.site();
+    for (const auto& [name, pool] : site.pools) {
+        auto known = pool->knows(disk.volume);
+        if (!known) return std::unexpected(std::move(known.error()));
+        if (*known) return name;
+    }
+    auto asked = text_in(work.arguments(), "pool");
+    if (asked.empty() && wanted.ownership)
+        if (auto peer = site.catalog.peer(wanted.ownership->owner)) {
+            const auto mapped = peer->pools.find(disk.pool);
+            if (mapped != peer->pools.end()) asked = mapped->second;
+        }
+    if (asked.empty())
+        asked = site.pools.contains(disk.pool) ? disk.pool : site.settings.default_pool;
+    auto pool = site.pool(asked);
+    if (!pool) return std::unexpected(std::move(pool.error()));
+    return asked;
+}
+
+Result<> place_disks(Work& work, const ImportChain& chain, model::TransferRequest& request) {
+    auto& site = work.site();
+    for (std::size_t i = 0; i < request.snapshot.disks.size(); ++i) {
+        auto& disk = request.snapshot.disks[i];
+        if (is_new_vm(work)) disk.volume = site.random.id<VolumeId>();
+        if (disk.size.count() == 0) {
+            auto size = imported_size(site, chain.wanted().disks[i]);
+            if (!size) return std::unexpected(std::move(size.error()));
+            disk.size = *size;
+        }
+        auto pool = pool_for(work, chain.wanted(), disk);
+        if (!pool) return std::unexpected(std::move(pool.error()));
+        disk.pool = std::move(*pool);
+    }
+    return {};
+}
+
+// The definition that the new VM will have: as a promote would make it, under a new identity.
+Result<> make_new_definition(Work& work, const Export& wanted, model::TransferRequest& request) {
+    auto& site = work.site();
+    ports::AdaptRequest adapt;
+    adapt.domain_xml = wanted.definition.domain_xml;
+    adapt.new_name = request.vm_name;
+    adapt.new_id = request.vm;
+    auto networks = networks_from(site, wanted.ownership ? wanted.ownership->owner : ClusterId());
+    if (!networks) return std::unexpected(std::move(networks.error()));
+    adapt.networks = std::move(*networks);
+    for (const auto& disk : request.snapshot.disks) {
+        auto pool = site.pool(disk.pool);
+        if (!pool) return std::unexpected(std::move(pool.error()));
+        adapt.disks.push_back({disk.target, (*pool)->outline(disk.volume)});
+    }
+    auto adapted = site.hypervisor.adapt(adapt);
+    if (!adapted) return fail(std::move(adapted.error()).during("adapt the definition"));
+    UNDERSTUDY_TRY(engine::check_obstacles(adapted->issues, texts_in(work.arguments(), "accept")));
+    auto changes = nlohmann::json::array();
+    for (const auto& change : adapted->changes) {
+        if (change.starts_with("disk ")) continue;  // their places come later
+        work.log(change);
+        changes.push_back(change);
+    }
+    work.memo()["changes"] = std::move(changes);
+    request.definition.domain_xml = std::move(adapted->domain_xml);
+    return {};
+}
+
+Result<model::TransferRequest> request_of_new_vm(Work& work, const ImportChain& chain) {
+    auto& site = work.site();
+    const auto& wanted = chain.wanted();
+    model::TransferRequest request;
+    request.vm = id_in<VmId>(work.arguments(), "vm");
+    request.vm_name = text_in(work.arguments(), "name");
+    request.ownership = engine::adopted_by(site.cluster.id);
+    request.snapshot = wanted.snapshot;
+    request.snapshot.id = snapshot_id(work, wanted);
+    request.snapshot.vm = request.vm;
+    request.snapshot.parent.reset();
+    request.snapshot.origin = site.cluster.id;
+    request.snapshot.epoch = request.ownership.epoch;
+    request.definition = wanted.definition;
+    UNDERSTUDY_TRY(place_disks(work, chain, request));
+    UNDERSTUDY_TRY(make_new_definition(work, wanted, request));
+    return request;
+}
+
+// Something that libvirt has under this id and Understudy does not know would be in the way of a
+// promote, and may be running.
+Result<> check_not_defined(Site& site, const Export& wanted) {
+    auto presence = presence_of(site, wanted.vm);
+    if (!presence) return std::unexpected(std::move(presence.error()));
+    if (*presence == Presence::undefined) return {};
+    return fail(Error(ErrorKind::refused,
+                      fmt::format("libvirt has VM '{}' here under the same UUID, and Understudy "
+                                  "does not take care of it",
+                                  wanted.vm_name))
+                    .advising("Import it as another VM: --as-new-vm NAME."));
+}
+
+Result<model::TransferRequest> request_of_known(Work& work, const ImportChain& chain) {
+    auto& site = work.site();
+    const auto& wanted = chain.wanted();
+    auto here = site.catalog.find_vm(wanted.vm);
+    if (!here) return std::unexpected(std::move(here.error()));
+    std::optional<model::Ownership> owned;
+    if (*here) owned = (*here)->ownership;
+    auto ownership =
+        engine::after_import(owned, *wanted.ownership, site.cluster.id, wanted.vm_name);
+    if (!ownership) return std::unexpected(std::move(ownership.error()));
+    if (!*here) UNDERSTUDY_TRY(check_not_defined(site, wanted));
+    model::TransferRequest request{wanted.vm,         *here ? (*here)->name : wanted.vm_name,
+                                   *ownership,        wanted.snapshot,
+                                   wanted.definition, {}};
+    if (chain.on) request.base = chain.on;
+    UNDERSTUDY_TRY(check_volumes_are_its_own(site, wanted.vm, wanted.snapshot.disks));
+    UNDERSTUDY_TRY(place_disks(work, chain, request));
+    return request;
+}
+
+// No peer's offer can come in between.
+Result<> add_transfer(Work& work, const model::TransferRequest& request) {
+    auto& site = work.site();
+    model::Transfer made;
+    made.id = site.random.id<TransferId>();
+    made.source = site.cluster.id;
+    made.request = request;
+    made.created = made.updated = site.clock.now();
+    work.memo()["transfer"] = made.id.text();
+    UNDERSTUDY_TRY(work.save_memo());
+    return site.between_offers([&]() -> Result<> {
+        auto transfers = site.catalog.transfers();
+        if (!transfers) return std::unexpected(std::move(transfers.error()));
+        for (const auto& other : *transfers)
+            if (other.request.vm == request.vm)
+                return fail(Error(ErrorKind::unavailable,
+                                  fmt::format("'{}' is sending VM '{}' here",
+                                              cluster_name(site, other.source), request.vm_name))
+                                .advising("Import when that is done; a send that is over there "
+                                          "for good is given up after a week."));
+        return site.catalog.add_transfer(made);
+    });
+}
+
+Result<std::optional<model::Transfer>> transfer_of(Work& work) {
+    const auto id = id_in<TransferId>(work.memo(), "transfer");
+    if (id.is_nil()) return std::nullopt;
+    auto transfer = work.site().catalog.transfer(id);
+    if (transfer) return std::move(*transfer);
+    if (transfer.error().kind() == ErrorKind::not_found) return std::nullopt;
+    return std::unexpected(std::move(transfer.error()));
+}
+
+Result<bool> is_listed(Work& work, const SnapshotId& id) {
+    auto listed = work.site().catalog.find_snapshot(id);
+    if (!listed) return std::unexpected(std::move(listed.error()));
+    if (*listed && (*listed)->vm != id_in<VmId>(work.arguments(), "vm"))
+        return fail(ErrorKind::invalid, "this snapshot id belongs to another VM here");
+    return listed->has_value();
+}
+
+Result<> check(Work& work) {
+    auto& site = work.site();
+    auto wanted = read_export(site, text_in(work.arguments(), "directory"));
+    if (!wanted) return std::unexpected(std::move(wanted.error()));
+    if (!is_new_vm(work) && !wanted->ownership)
+        return fail(Error(ErrorKind::invalid,
+                          fmt::format("{} is of no Understudy cluster", wanted->directory))
+                        .advising("Import it as a new VM: --as-new-vm NAME."));
+    work.memo()["snapshot"] = snapshot_id(work, *wanted).text();
+    auto listed = is_listed(work, snapshot_id(work, *wanted));
+    if (!listed) return std::unexpected(std::move(listed.error()));
+    if (*listed) {
+        if (!work.memo().contains("transfer")) work.memo()["kind"] = "nothing";
+        return {};
+    }
+    auto chain = chain_for(work);
+    if (!chain) return std::unexpected(std::move(chain.error()));
+    auto known = transfer_of(work);
+    if (!known || *known) return known ? Result<>{} : fail(std::move(known.error()));
+    auto request =
+        is_new_vm(work) ? request_of_new_vm(work, *chain) : request_of_known(work, *chain);
+    if (!request) return std::unexpected(std::move(request.error()));
+    work.memo()["kind"] = chain->wanted().base ? "incremental" : "full";
+    if (chain->is_copied) {
+        work.memo()["copied"] = chain->on->text();
+        UNDERSTUDY_TRY(work.save_memo());
+        UNDERSTUDY_TRY(hold_for_task(work, *chain->on));
+    }
+    return add_transfer(work, *request);
+}
+
+// The transfer of an import that has something to do and is not through. `gone`: what it is when it
+// is no more.
+Result<std::optional<model::Transfer>> open_transfer(Work& work, ErrorKind gone) {
+    if (text_in(work.memo(), "kind") == "nothing") return std::nullopt;
+    auto listed = is_listed(work, id_in<SnapshotId>(work.memo(), "snapshot"));
+    if (!listed) return std::unexpected(std::move(listed.error()));
+    if (*listed) return std::nullopt;
+    auto transfer = transfer_of(work);
+    if (transfer && !*transfer) return fail(gone, "what was imported so far was given up");
+    return transfer;
+}
+
+Result<std::unique_ptr<ports::Incoming>> open_incoming(Work& work,
+                                                       const model::TransferRequest& request,
+                                                       const model::SnapshotDisk& disk) {
+    auto& site = work.site();
+    auto pool = site.pool(disk.pool);
+    if (!pool) return std::unexpected(std::move(pool.error()));
+    std::optional<model::Snapshot> base;
+    if (request.base) {
+        auto found = site.catalog.snapshot(*request.base);
+        if (!found) return std::unexpected(std::move(found.error()));
+        base = std::move(*found);
+    }
+    return (*pool)->receive(disk.volume, {request.vm_name, disk.target},
+                            engine::base_of_disk(base, disk.volume), request.snapshot.id,
+                            disk.size);
+}
+
+// What an earlier attempt left may be of files that were exchanged since.
+Result<std::unique_ptr<ports::Incoming>> open_empty(Work& work,
+                                                    const model::TransferRequest& request,
+                                                    const model::SnapshotDisk& disk) {
+    auto left = open_incoming(work, request, disk);
+    if (!left) return left;
+    UNDERSTUDY_TRY((*left)->discard());
+    left->reset();
+    return open_incoming(work, request, disk);
+}
+
+Result<> receive(Work& work) {
+    auto transfer = open_transfer(work, ErrorKind::conflict);
+    if (!transfer) return std::unexpected(std::move(transfer.error()));
+    if (!*transfer) return {};
+    auto chain = chain_for(work);
+    if (!chain) return std::unexpected(std::move(chain.error()));
+    const auto& request = (*transfer)->request;
+    if (chain->wanted().disks.size() != request.snapshot.disks.size())
+        return fail(ErrorKind::invalid, "the files were exchanged since the import began");
+    Pass pass(work, chain->total_bytes());
+    pass.touched = [&, id = (*transfer)->id](std::uint64_t done) {
+        return work.site().catalog.save_durable(id, {}, ByteSize(done), work.site().clock.now());
+    };
+    for (std::size_t i = 0; i < request.snapshot.disks.size(); ++i) {
+        const auto& disk = request.snapshot.disks[i];
+        auto incoming = open_empty(work, request, disk);
+        if (!incoming)
+            return fail(
+                std::move(incoming.error())
+                    .during(fmt::format("receive {} into pool '{}'", disk.target, disk.pool)));
+        auto copied =
+            import_disk(work.site(), *chain, i, **incoming, disk.size, pass.counting(disk.target));
+        if (!copied) return fail(std::move(copied.error()).during("import " + disk.target));
+        UNDERSTUDY_TRY((*incoming)->flush());
+    }
+    return {};
+}
+
+// The VM's record afterwards: as it is, or of its newest snapshot.
+Result<model::Vm> vm_after(Work& work, const model::TransferRequest& request) {
+    auto& catalog = work.site().catalog;
+    auto here = catalog.find_vm(request.vm);
+    if (!here) return std::unexpected(std::move(here.error()));
+    model::Vm vm;
+    if (*here) vm = std::move(**here);
+    if (*here && vm.ownership.phase != model::Phase::replica) return vm;
+    auto snapshots = catalog.snapshots(request.vm);
+    if (!snapshots) return std::unexpected(std::move(snapshots.error()));
+    snapshots->push_back(request.snapshot);
+    model::sort_by_lineage(*snapshots);
+    if (!*here) {
+        vm.id = request.vm;
+        vm.name = request.vm_name;
+        vm.ownership = request.ownership;
+    }
+    if (snapshots->back().id == request.snapshot.id) vm.disks = vm_disks(request.snapshot.disks);
+    return vm;
+}
+
+Result<> list_snapshot(Work& work, const model::Transfer& transfer) {
+    auto& site = work.site();
+    const auto& request = transfer.request;
+    auto snapshot = as_listed_here(site, request.snapshot, request.base);
+    if (!snapshot) return std::unexpected(std::move(snapshot.error()));
+    auto vm = vm_after(work, request);
+    if (!vm) return std::unexpected(std::move(vm.error()));
+    const auto owner = vm->ownership.owner;
+    std::vector<model::Hold> holds;
+    // As after a send: what the owner sends next builds on it. One that is no peer sends nothing.
+    if (owner != site.cluster.id && site.catalog.peer(owner)) {
+        auto base = base_hold(site, owner, *snapshot);
+        if (!base) return std::unexpected(std::move(base.error()));
+        holds = std::move(*base);
+    }
+    // The transfer's end with it, but of a VM that is ours: its record is no replica's.
+    const bool is_ours = vm->ownership.phase == model::Phase::owned && !is_new_vm(work);
+    std::optional<TransferId> ends;
+    if (!is_ours) ends = transfer.id;
+    UNDERSTUDY_TRY(site.catalog.publish_snapshot(*vm, *snapshot, request.definition, holds, ends));
+    return site.catalog.remove_transfer(transfer.id);
+}
+
+Result<> publish(Work& work) {
+    auto transfer = open_transfer(work, ErrorKind::not_found);
+    if (!transfer) return std::unexpected(std::move(transfer.error()));
+    if (*transfer) {
+        for (const auto& disk : (*transfer)->request.snapshot.disks) {
+            auto incoming = open_incoming(work, (*transfer)->request, disk);
+            if (!incoming) return std::unexpected(std::move(incoming.error()));
+            auto published = (*incoming)->publish();
+            if (!published)
+                return fail(std::move(published.error()).during("publish " + disk.target));
+        }
+        UNDERSTUDY_TRY(list_snapshot(work, **transfer));
+    }
+    // Also when a crash came between the two.
+    const auto id = id_in<TransferId>(work.memo(), "transfer");
+    if (!id.is_nil()) UNDERSTUDY_TRY(work.site().catalog.remove_transfer(id));
+    return {};
+}
+
+Result<> let_go(Work& work) {
+    const auto copied = id_in<SnapshotId>(work.memo(), "copied");
+    return copied.is_nil() ? Result<>{} : let_go_for_task(work, copied);
+}
+
+Result<> define(Work& work) {
+    auto& site = work.site();
+    UNDERSTUDY_TRY(let_go(work));
+    auto snapshot = site.catalog.snapshot(id_in<SnapshotId>(work.memo(), "snapshot"));
+    if (!snapshot) return std::unexpected(std::move(snapshot.error()));
+    auto vm = site.catalog.vm(snapshot->vm);
+    if (!vm) return std::unexpected(std::move(vm.error()));
+    auto& result = work.result();
+    result["kind"] = text_in(work.memo(), "kind");
+    result["vm"] = vm->name;
+    result["vm_id"] = vm->id.text();
+    result["snapshot"] = *snapshot;
+    result["owner"] = cluster_name(site, vm->ownership.owner);
+    result["new_vm"] = is_new_vm(work);
+    result["changes"] = work.memo().value("changes", nlohmann::json::array());
+    if (!is_new_vm(work) || vm->head_parent == snapshot->id) return {};
+    auto heads =
+        activate_disks(site, snapshot->disks, snapshot->id, ports::ActivationKind::promote);
+    if (!heads) return std::unexpected(std::move(heads.error()));
+    auto changes = define_from_snapshot(work, *snapshot, *heads, site.cluster.id, {});
+    if (!changes) return std::unexpected(std::move(changes.error()));
+    vm->head_parent = snapshot->id;
+    return site.catalog.save_vm(*vm);
+}
+
+// A new VM that could not be given to libvirt was never anybody's: all of it goes again.
+Result<> undo_new_vm(Work& work, const model::Snapshot& snapshot) {
+    auto& site = work.site();
+    auto vm = site.catalog.find_vm(snapshot.vm);
+    if (!vm) return std::unexpected(std::move(vm.error()));
+    if (!*vm || (*vm)->head_parent == snapshot.id) return {};
+    auto presence = presence_of(site, snapshot.vm);
+    if (!presence) return std::unexpected(std::move(presence.error()));
+    if (*presence == Presence::running) return {};
+    if (*presence == Presence::stopped) UNDERSTUDY_TRY(site.hypervisor.undefine(snapshot.vm));
+    UNDERSTUDY_TRY(site.catalog.remove_vm(snapshot.vm));
+    for (const auto& disk : snapshot.disks) {
+        auto pool = site.pool(disk.pool);
+        if (!pool) return std::unexpected(std::move(pool.error()));
+        UNDERSTUDY_TRY((*pool)->forget(disk.volume, true));
+    }
+    return {};
+}
+
+Result<> clean_up(Work& work) {
+    auto& site = work.site();
+    const auto transfer = id_in<TransferId>(work.memo(), "transfer");
+    const auto id = id_in<SnapshotId>(work.memo(), "snapshot");
+    UNDERSTUDY_TRY(let_go(work));
+    if (transfer.is_nil()) return {};
+    auto listed = site.catalog.find_snapshot(id);
+    if (!listed) return std::unexpected(std::move(listed.error()));
+    if (*listed) {
+        UNDERSTUDY_TRY(site.catalog.remove_transfer(transfer));
+        if (is_new_vm(work)) UNDERSTUDY_TRY(undo_new_vm(work, **listed));
+    } else {
+        auto mine = transfer_of(work);
+        if (!mine) return std::unexpected(std::move(mine.error()));
+        if (*mine)
+            UNDERSTUDY_TRY(site.end_receiving((*mine)->request.vm, [] { return Result<>{}; }));
+    }
+    work.begin_again();
+    return {};
+}
+
+}  // namespace
+
+Kind snapshot_import() {
+    return Kind{kSnapshotImport,
+                {{"check", check},
+                 {"receive", receive},
+                 {"publish", publish, true},
+                 {"define", define, true}},
+                clean_up,
+                true};
+}
+
+}  // namespace understudy::tasks

@@ -1,0 +1,81 @@
+#include "tasks/taken_in.hpp"
+
+#include "engine/lineage.hpp"
+#include "tasks/volumes.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+namespace understudy::tasks {
+
+// Names are for people, and each side keeps and removes its own snapshots: one here may have the
+// name that the source has given anew.
+Result<model::Snapshot> as_listed_here(Site& site, model::Snapshot snapshot,
+                                       const std::optional<SnapshotId>& base) {
+    auto here = site.catalog.snapshots(snapshot.vm);
+    if (!here) return std::unexpected(std::move(here.error()));
+    const bool taken = std::any_of(here->begin(), here->end(), [&](const auto& other) {
+        return other.name == snapshot.name && other.id != snapshot.id;
+    });
+    if (taken) snapshot.name = fmt::format("{}~{}", snapshot.name, snapshot.id.text().substr(0, 8));
+    if (!snapshot.parent) return snapshot;
+    auto parent = site.catalog.find_snapshot(*snapshot.parent);
+    if (!parent) return std::unexpected(std::move(parent.error()));
+    if (!*parent) snapshot.parent = base;
+    return snapshot;
+}
+
+Result<std::vector<model::Hold>> base_hold(Site& site, const ClusterId& source,
+                                           const model::Snapshot& taken_in) {
+    const model::Hold base{taken_in.id, model::HoldKind::base, source.text()};
+    auto holds = site.catalog.holds(taken_in.vm);
+    if (!holds) return std::unexpected(std::move(holds.error()));
+    auto snapshots = site.catalog.snapshots(taken_in.vm);
+    if (!snapshots) return std::unexpected(std::move(snapshots.error()));
+    snapshots->push_back(taken_in);
+    for (const auto& hold : *holds)
+        if (hold.kind == model::HoldKind::base && hold.detail == base.detail &&
+            engine::is_newer(*snapshots, hold.snapshot, taken_in.id))
+            return std::vector<model::Hold>{};
+    return std::vector{base};
+}
+
+Result<> check_volumes_are_its_own(Site& site, const VmId& id,
+                                   const std::vector<model::SnapshotDisk>& disks) {
+    const auto check = [&](const VolumeId& volume) -> Result<> {
+        for (const auto& disk : disks)
+            if (disk.volume == volume)
+                return fail(Error(ErrorKind::refused,
+                                  fmt::format("the volume of disk '{}' belongs to another VM here",
+                                              disk.target))
+                                .advising("Release the VM and take a fresh snapshot: it gets new "
+                                          "volumes."));
+        return {};
+    };
+    auto transfers = site.catalog.transfers();
+    if (!transfers) return std::unexpected(std::move(transfers.error()));
+    for (const auto& other : *transfers)
+        if (other.request.vm != id)
+            for (const auto& disk : other.request.snapshot.disks)
+                UNDERSTUDY_TRY(check(disk.volume));
+    auto vms = site.catalog.vms();
+    if (!vms) return std::unexpected(std::move(vms.error()));
+    for (const auto& vm : *vms) {
+        if (vm.id == id) continue;
+        auto own = known_disks(site, vm.id);
+        if (!own) return std::unexpected(std::move(own.error()));
+        for (const auto& disk : *own) UNDERSTUDY_TRY(check(disk.volume));
+    }
+    return {};
+}
+
+Result<bool> pool_has(ports::StoragePool& pool, const VolumeId& volume, const SnapshotId& id) {
+    auto known = pool.knows(volume);
+    if (!known || !*known) return known;
+    auto snapshots = pool.snapshots(volume);
+    if (!snapshots) return std::unexpected(std::move(snapshots.error()));
+    return std::find(snapshots->begin(), snapshots->end(), id) != snapshots->end();
+}
+
+}  // namespace understudy::tasks
