@@ -63,9 +63,8 @@ ImageWriter::Operation* ImageWriter::begin(std::uint64_t offset, std::uint64_t l
     operation->completion = new librbd::RBD::AioCompletion(operation.get(), completed);
     std::unique_lock lock(mutex_);
     changed_.wait(lock, [&] {
-        const bool has_room =
-            in_flight_.empty() ||
-            (in_flight_.size() < kMaxInFlight && bytes_in_flight_ + bytes <= kMaxBytesInFlight);
+        const bool has_room = in_flight_.empty() || (in_flight_.size() < kMaxInFlight &&
+                                                     bytes_in_flight_ + bytes <= kMaxBytesInFlight);
         return has_room && std::ranges::none_of(in_flight_, [&](const auto& range) {
                    return range.first < offset + length && offset < range.first + range.second;
                });

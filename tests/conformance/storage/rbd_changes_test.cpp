@@ -87,8 +87,7 @@ protected:
     void check_pair(const VolumeId& volume, const SnapshotId& base, const SnapshotId& until,
                     const std::map<SnapshotId, Bytes>& contents) {
         const auto some = list_changes(source_->pool(), volume, base, until);
-        EXPECT_TRUE(with_changes(contents.at(base), some, contents.at(until)) ==
-                    contents.at(until))
+        EXPECT_TRUE(with_changes(contents.at(base), some, contents.at(until)) == contents.at(until))
             << base.text() << " to " << until.text();
     }
 
@@ -149,8 +148,8 @@ TEST_P(RbdChanges, hold_across_the_images_of_a_volume) {
         const auto base = ids[guest.below(2) == 0 ? ids.size() - 1 : guest.below(ids.size())];
         const auto id = SnapshotId::random();
         auto content = contents[base];
-        const auto incoming = must(
-            pool.receive(volume, kLabel, base, id, ByteSize(content.size())));
+        const auto incoming =
+            must(pool.receive(volume, kLabel, base, id, ByteSize(content.size())));
         for (const auto& op : guest.ops(content.size(), GetParam().object_size.count())) {
             const auto fill = filled(op.length, op.pattern);
             const bool write = op.kind == GuestOp::Kind::write;
@@ -191,8 +190,7 @@ constexpr const char* kPlain = "layering,deep-flatten";
 INSTANTIATE_TEST_SUITE_P(
     rbd, RbdChanges,
     testing::Values(Scene{"full", kFull, MiB(4)}, Scene{"full_small", kFull, KiB(128), false, true},
-                    Scene{"plain_small", kPlain, KiB(256)},
-                    Scene{"clone", kFull, KiB(512), true},
+                    Scene{"plain_small", kPlain, KiB(256)}, Scene{"clone", kFull, KiB(512), true},
                     Scene{"plain_clone", kPlain, MiB(1), true, true}),
     [](const testing::TestParamInfo<Scene>& scene) { return scene.param.name; });
 
