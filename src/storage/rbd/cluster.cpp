@@ -16,8 +16,9 @@ namespace {
 using nlohmann::json;
 
 constexpr const char* kTrashObject = "rbd_trash";
-constexpr const char* kCheck = "Check the cluster with `ceph -s`; what was begun goes on once it "
-                               "answers.";
+constexpr const char* kCheck =
+    "Check the cluster with `ceph -s`; what was begun goes on once it "
+    "answers.";
 
 Result<json> ask_monitors(librados::Rados& rados, const json& command, int& result) {
     librados::bufferlist none;
@@ -119,8 +120,8 @@ Result<> Cluster::configure(librados::Rados& rados) const {
 Error Cluster::connect_error(int result) const {
     switch (result) {
         case -ETIMEDOUT:
-            return Error(ErrorKind::unavailable, fmt::format("no monitor answered within {} s",
-                                                             settings_.timeout.count()))
+            return Error(ErrorKind::unavailable,
+                         fmt::format("no monitor answered within {} s", settings_.timeout.count()))
                 .advising(kCheck);
         case -EACCES:
         case -EPERM:
@@ -139,8 +140,7 @@ Error Cluster::connect_error(int result) const {
 
 Result<std::shared_ptr<Connection>> Cluster::make() {
     auto made = std::make_shared<Connection>();
-    if (const int result =
-            made->rados.init2(("client." + settings_.user).c_str(), "ceph", 0);
+    if (const int result = made->rados.init2(("client." + settings_.user).c_str(), "ceph", 0);
         result < 0)
         return fail(errno_error(-result, "start librados"));
     UNDERSTUDY_TRY(configure(made->rados));
@@ -179,14 +179,15 @@ Result<> Cluster::open_pool(Connection& connection) {
 Result<> Cluster::open_namespace(Connection& connection) {
     if (settings_.rbd_namespace.empty()) return {};
     bool exists = false;
-    const int result = librbd::RBD().namespace_exists(connection.io, settings_.rbd_namespace.c_str(), &exists);
+    const int result =
+        librbd::RBD().namespace_exists(connection.io, settings_.rbd_namespace.c_str(), &exists);
     if (result < 0) return fail(error(result, "look for namespace " + settings_.rbd_namespace));
     if (!exists)
-        return fail(Error(ErrorKind::not_found,
-                          fmt::format("pool '{}' has no rbd namespace '{}'", settings_.pool,
-                                      settings_.rbd_namespace))
-                        .advising(fmt::format("Make it with `rbd namespace create {}/{}`.",
-                                              settings_.pool, settings_.rbd_namespace)));
+        return fail(
+            Error(ErrorKind::not_found, fmt::format("pool '{}' has no rbd namespace '{}'",
+                                                    settings_.pool, settings_.rbd_namespace))
+                .advising(fmt::format("Make it with `rbd namespace create {}/{}`.", settings_.pool,
+                                      settings_.rbd_namespace)));
     connection.io.set_namespace(settings_.rbd_namespace);
     return {};
 }
@@ -222,8 +223,8 @@ Error Cluster::error(int result, std::string_view what) {
     switch (result) {
         case -ENOSPC:
         case -EDQUOT: {
-            auto text = fmt::format("{}: {}", told,
-                                    result == -EDQUOT ? "over its quota" : "no space left");
+            auto text =
+                fmt::format("{}: {}", told, result == -EDQUOT ? "over its quota" : "no space left");
             if (auto space = capacity())
                 text += fmt::format(" ({} free)", base::format_size(space->free));
             return Error(ErrorKind::no_space, text)
@@ -270,8 +271,8 @@ Result<ports::Capacity> Cluster::capacity() {
         quota = std::move(*answer);
     }
     if (result == -ETIMEDOUT)
-        return fail(Error(ErrorKind::unavailable, "no monitor answers for " + where())
-                        .advising(kCheck));
+        return fail(
+            Error(ErrorKind::unavailable, "no monitor answers for " + where()).advising(kCheck));
     if (result < 0) return fail(errno_error(-result, "ask for the room in " + where()));
     try {
         for (const auto& entry : df->at("pools")) {

@@ -76,8 +76,7 @@ Result<std::unique_ptr<FrozenImage>> FrozenImage::open(const Images& images,
     if (snapshot) {
         frozen->snapshot_name_ = snapshot_name(*snapshot);
         frozen->name_ += "@" + frozen->snapshot_name_;
-        const int result =
-            (*opened)->image.snap_get_id(frozen->snapshot_name_, &frozen->snapshot_);
+        const int result = (*opened)->image.snap_get_id(frozen->snapshot_name_, &frozen->snapshot_);
         if (result < 0) return fail(images.error(result, "look at", frozen->name_));
     }
     UNDERSTUDY_TRY(frozen->look(images));
@@ -195,9 +194,9 @@ Result<std::vector<std::uint64_t>> FrozenImage::candidates(const FrozenImage* ol
     std::vector<std::pair<std::uint64_t, std::uint64_t>> found;
     const auto begin = first * object_size_;
     const auto end = std::min(size_, last * object_size_);
-    const int result = open_->image.diff_iterate2(
-        older ? older->snapshot_name_.c_str() : nullptr, begin, end - begin, false, true,
-        collect_object, &found);
+    const int result =
+        open_->image.diff_iterate2(older ? older->snapshot_name_.c_str() : nullptr, begin,
+                                   end - begin, false, true, collect_object, &found);
     if (result < 0) return fail(error(result, "list the changes of"));
     std::vector<std::uint64_t> objects;
     for (const auto& [offset, length] : found)

@@ -14,7 +14,7 @@ namespace understudy::rbd {
 
 // One object of an image as a snapshot shows it.
 struct ObjectState {
-    bool exists = false;  // if not, the parent's content shows, or zeroes
+    bool exists = false;      // if not, the parent's content shows, or zeroes
     std::size_t version = 0;  // of ObjectHistory::clones; of one version, all bytes are the same
     std::uint64_t size = 0;   // what lies beyond reads as zeroes
 };

@@ -69,11 +69,10 @@ public:
             made->levels_.push_back(std::move(*parent));
         }
         const auto& last = made->levels_.back();
-        made->comparable_ =
-            base && last->id() == made->base_->id() &&
-            std::ranges::all_of(made->levels_, [&](const auto& level) {
-                return level->object_size() == last->object_size();
-            });
+        made->comparable_ = base && last->id() == made->base_->id() &&
+                            std::ranges::all_of(made->levels_, [&](const auto& level) {
+                                return level->object_size() == last->object_size();
+                            });
         return made;
     }
 
@@ -127,8 +126,8 @@ private:
                     grains.mark(std::max(begin, start + offset),
                                 std::min(stop, start + offset + length), Grain::data);
             } else if (level + 1 < levels_.size()) {
-                UNDERSTUDY_TRY(mark_allocated(level + 1, begin, std::min(stop, image.overlap()),
-                                              grains));
+                UNDERSTUDY_TRY(
+                    mark_allocated(level + 1, begin, std::min(stop, image.overlap()), grains));
             }
             begin = stop;
         }
@@ -156,8 +155,8 @@ private:
                 now.exists || std::min(end, last.overlap()) == std::min(end, base_->overlap());
             if (same_parent && (!now.exists || now.version == before.version)) return true;
         }
-        const bool parent_shows = (!now.exists && last.overlap() > start) ||
-                                  (!before.exists && base_->overlap() > start);
+        const bool parent_shows =
+            (!now.exists && last.overlap() > start) || (!before.exists && base_->overlap() > start);
         if (parent_shows || levels_.size() > 1) return false;
         mark_changed(*history, before, now, grains);
         return told_apart(object, now, grains);
@@ -199,7 +198,8 @@ private:
     }
 
     Result<> by_content(Grains& grains) const {
-        std::vector<std::byte> now(std::min<std::size_t>(kReadBytes, grains.end() - grains.begin()));
+        std::vector<std::byte> now(
+            std::min<std::size_t>(kReadBytes, grains.end() - grains.begin()));
         std::vector<std::byte> before(now.size());
         for (auto at = grains.begin(); at < grains.end(); at += now.size()) {
             const auto length = std::min<std::uint64_t>(now.size(), grains.end() - at);

@@ -15,7 +15,8 @@ constexpr std::uint64_t kMaxZeroBytes = 128 << 20;
 
 struct ImageWriter::Operation {
     ImageWriter* writer;
-    std::uint64_t bytes;
+    Ranges::iterator range;
+    std::uint64_t bytes;  // in memory
     librbd::RBD::AioCompletion* completion;
 };
 
@@ -30,28 +31,20 @@ void ImageWriter::completed(librbd::completion_t, void* argument) {
     const std::unique_ptr<Operation> operation(static_cast<Operation*>(argument));
     const auto result = operation->completion->get_return_value();
     operation->completion->release();
-    operation->writer->done(operation->bytes, result);
+    operation->writer->done(*operation, result);
 }
 
-void ImageWriter::done(std::uint64_t bytes, std::int64_t result) {
+void ImageWriter::done(const Operation& operation, std::int64_t result) {
     const std::lock_guard lock(mutex_);  // also over the notice: the writer may go right after
-    bytes_in_flight_ -= bytes;
-    --in_flight_;
+    bytes_in_flight_ -= operation.bytes;
+    in_flight_.erase(operation.range);
     if (result < 0 && failure_ == 0) failure_ = result;
     changed_.notify_all();
 }
 
-void ImageWriter::wait_for_room(std::uint64_t bytes) {
-    std::unique_lock lock(mutex_);
-    changed_.wait(lock, [&] {
-        return in_flight_ == 0 ||
-               (in_flight_ < kMaxInFlight && bytes_in_flight_ + bytes <= kMaxBytesInFlight);
-    });
-}
-
 void ImageWriter::wait_for_all() {
     std::unique_lock lock(mutex_);
-    changed_.wait(lock, [&] { return in_flight_ == 0; });
+    changed_.wait(lock, [&] { return in_flight_.empty(); });
 }
 
 Result<> ImageWriter::told() {
@@ -62,44 +55,51 @@ Result<> ImageWriter::told() {
     return fail(images_.error(failure, "write to", name_));
 }
 
-ImageWriter::Operation* ImageWriter::make_operation(std::uint64_t bytes) {
-    auto operation = std::make_unique<Operation>(this, bytes, nullptr);
+// Waits until there is room for it, and until nothing is under way in its range: librbd keeps no
+// order.
+ImageWriter::Operation* ImageWriter::begin(std::uint64_t offset, std::uint64_t length,
+                                           std::uint64_t bytes) {
+    auto operation = std::make_unique<Operation>(this, in_flight_.end(), bytes, nullptr);
     operation->completion = new librbd::RBD::AioCompletion(operation.get(), completed);
-    const std::lock_guard lock(mutex_);
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [&] {
+        const bool has_room = in_flight_.empty() || (in_flight_.size() < kMaxInFlight &&
+                                                     bytes_in_flight_ + bytes <= kMaxBytesInFlight);
+        return has_room && std::ranges::none_of(in_flight_, [&](const auto& range) {
+                   return range.first < offset + length && offset < range.first + range.second;
+               });
+    });
     bytes_in_flight_ += bytes;
-    ++in_flight_;
+    operation->range = in_flight_.emplace(in_flight_.end(), offset, length);
     return operation.release();  // completed() takes it
 }
 
 // An operation that librbd did not take is not completed by it either.
-Result<> ImageWriter::begin(std::uint64_t bytes, int submitted, Operation* operation) {
-    if (submitted >= 0) return {};
-    operation->completion->release();
-    delete operation;
-    done(bytes, submitted);
+Result<> ImageWriter::submitted(int result, Operation* operation) {
+    if (result < 0) {
+        operation->completion->release();
+        done(*operation, result);
+        delete operation;
+    }
     return told();
 }
 
 Result<> ImageWriter::write(std::uint64_t offset, std::span<const std::byte> data) {
-    wait_for_room(data.size());
     UNDERSTUDY_TRY(told());
     librados::bufferlist buffer;  // a copy: `data` is the caller's again when this returns
     buffer.append(reinterpret_cast<const char*>(data.data()), static_cast<unsigned>(data.size()));
-    auto* operation = make_operation(data.size());
-    const int submitted =
-        image_->image.aio_write(offset, data.size(), buffer, operation->completion);
-    return begin(data.size(), submitted, operation);
+    auto* operation = begin(offset, data.size(), data.size());
+    return submitted(image_->image.aio_write(offset, data.size(), buffer, operation->completion),
+                     operation);
 }
 
 Result<> ImageWriter::zero(std::uint64_t offset, std::uint64_t length) {
     while (length > 0) {
-        const auto piece = std::min(length, kMaxZeroBytes);
-        wait_for_room(0);
         UNDERSTUDY_TRY(told());
-        auto* operation = make_operation(0);
-        const int submitted =
-            image_->image.aio_write_zeroes(offset, piece, operation->completion, 0, 0);
-        UNDERSTUDY_TRY(begin(0, submitted, operation));
+        const auto piece = std::min(length, kMaxZeroBytes);
+        auto* operation = begin(offset, piece, 0);
+        UNDERSTUDY_TRY(submitted(
+            image_->image.aio_write_zeroes(offset, piece, operation->completion, 0, 0), operation));
         offset += piece;
         length -= piece;
     }

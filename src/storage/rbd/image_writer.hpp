@@ -4,9 +4,11 @@
 
 #include <condition_variable>
 #include <cstdint>
+#include <list>
 #include <memory>
 #include <mutex>
 #include <span>
+#include <utility>
 
 namespace understudy::rbd {
 
@@ -26,11 +28,12 @@ public:
 
 private:
     struct Operation;
-    void wait_for_room(std::uint64_t bytes);
+    using Ranges = std::list<std::pair<std::uint64_t, std::uint64_t>>;  // offset, length
+
     void wait_for_all();
-    Result<> begin(std::uint64_t bytes, int submitted, Operation* operation);
-    Operation* make_operation(std::uint64_t bytes);
-    void done(std::uint64_t bytes, std::int64_t result);
+    Operation* begin(std::uint64_t offset, std::uint64_t length, std::uint64_t bytes);
+    Result<> submitted(int result, Operation* operation);
+    void done(const Operation& operation, std::int64_t result);
     Result<> told();
     static void completed(librbd::completion_t completion, void* argument);
 
@@ -39,9 +42,9 @@ private:
     const std::string name_;
     std::mutex mutex_;
     std::condition_variable changed_;
-    std::uint64_t bytes_in_flight_ = 0;  // under mutex_, as those below
-    std::size_t in_flight_ = 0;
-    std::int64_t failure_ = 0;  // the first one's negative errno
+    Ranges in_flight_;                   // under mutex_, as those below
+    std::uint64_t bytes_in_flight_ = 0;  // that librbd keeps until they are written
+    std::int64_t failure_ = 0;           // the first one's negative errno
 };
 
 }  // namespace understudy::rbd

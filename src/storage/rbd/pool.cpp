@@ -181,8 +181,7 @@ Result<> check(const RbdSettings& settings) {
 Result<std::unique_ptr<ports::StoragePool>> open_rbd_pool(const std::string& name,
                                                           const RbdSettings& settings) {
     if (auto fine = check(settings); !fine)
-        return std::unexpected(
-            std::move(fine.error()).during(fmt::format("open pool '{}'", name)));
+        return std::unexpected(std::move(fine.error()).during(fmt::format("open pool '{}'", name)));
     return std::make_unique<RbdPool>(name, settings);
 }
 

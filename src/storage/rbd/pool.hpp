@@ -10,12 +10,12 @@
 namespace understudy::rbd {
 
 struct RbdSettings {
-    std::string ceph_conf = {};       // empty: /etc/ceph/ceph.conf
-    std::string user = "admin";       // of cephx, without "client."
-    std::string keyring = {};         // empty: where ceph_conf says
-    std::string pool = {};            // of Ceph
-    std::string rbd_namespace = {};   // must exist; empty: none
-    std::string data_pool = {};       // for the data of images made here; empty: in `pool`
+    std::string ceph_conf = {};           // empty: /etc/ceph/ceph.conf
+    std::string user = "admin";           // of cephx, without "client."
+    std::string keyring = {};             // empty: where ceph_conf says
+    std::string pool = {};                // of Ceph
+    std::string rbd_namespace = {};       // must exist; empty: none
+    std::string data_pool = {};           // for the data of images made here; empty: in `pool`
     ByteSize object_size = base::MiB(4);  // of images made here; a power of two, 4 KiB to 32 MiB
     // Of images made here, by rbd's names; layering and deep-flatten are always added.
     std::string features = "layering,exclusive-lock,object-map,fast-diff,deep-flatten";

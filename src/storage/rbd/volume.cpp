@@ -162,8 +162,8 @@ Result<> Volume::check_unused(const std::string& image) {
     auto watchers = images_.watchers(image);
     if (!watchers) return std::unexpected(std::move(watchers.error()));
     if (watchers->empty()) return {};
-    return fail(Error(ErrorKind::refused, fmt::format("image {} is in use from {}", image,
-                                                      watchers->front()))
+    return fail(Error(ErrorKind::refused,
+                      fmt::format("image {} is in use from {}", image, watchers->front()))
                     .advising("Stop the VM first; after its host died Ceph lets go of it within "
                               "half a minute."));
 }

@@ -69,7 +69,7 @@ private:
     // These expect mutex_ to be held.
     Result<std::optional<StoredRecord>> load();  // none also while it is being removed
     Result<StoredRecord> loaded();               // to look at
-    Result<StoredRecord> settled();  // to change: what a crash left is removed first
+    Result<StoredRecord> settled();              // to change: what a crash left is removed first
     Result<> save(StoredRecord& stored);
     std::unexpected<Error> no_snapshot(const SnapshotId& id) const;
     ports::DiskSource source_of(const VolumeImage& image) const;

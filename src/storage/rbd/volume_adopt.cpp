@@ -79,8 +79,7 @@ Result<ports::AdoptedVolume> Volume::adopt(const ports::VolumeLabel& label,
     if (!size) return std::unexpected(std::move(size.error()));
     StoredRecord stored;
     stored.record.label = label;
-    stored.record.images.push_back(
-        {.name = *image, .adopted = true, .role = ImageRole::head});
+    stored.record.images.push_back({.name = *image, .adopted = true, .role = ImageRole::head});
     const auto reread = read_record(write_record(stored.record));
     if (!reread || reread->images.front().name != *image)
         return cannot(at, "has a name that is not UTF-8", "Rename the image.");

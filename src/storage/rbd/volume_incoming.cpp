@@ -43,9 +43,9 @@ public:
     }
     Result<> discard() override {
         if (published_)
-            return fail(Error(ErrorKind::conflict,
-                              "snapshot " + id_.text() + " is published already")
-                            .advising("Remove it as a snapshot."));
+            return fail(
+                Error(ErrorKind::conflict, "snapshot " + id_.text() + " is published already")
+                    .advising("Remove it as a snapshot."));
         close("was discarded");  // an open image is neither rolled back nor removed
         return volume_->discard_incoming(id_);
     }
@@ -164,8 +164,7 @@ Result<std::unique_ptr<ports::Incoming>> Volume::open_incoming(const VolumeImage
         auto lost = Error(ErrorKind::corrupt, opened.error().step_text())
                         .advising("Cancel this transfer and send the snapshot again.");
         receiving_.insert(image.snapshot);
-        return std::make_unique<ImageIncoming>(shared_from_this(), image.snapshot,
-                                               std::move(lost));
+        return std::make_unique<ImageIncoming>(shared_from_this(), image.snapshot, std::move(lost));
     }
     if (!opened) return std::unexpected(std::move(opened.error()));
     UNDERSTUDY_TRY(images_.resize(**opened, image.size));

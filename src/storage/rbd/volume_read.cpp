@@ -88,8 +88,7 @@ Result<std::unique_ptr<ports::Reader>> Volume::open_snapshot(const SnapshotId& i
     if (!snapshot) return no_snapshot(id);
     auto reader = ImageReader::open(images_, snapshot->image, id);
     if (!reader) return std::unexpected(std::move(reader.error()));
-    auto pinned =
-        std::make_unique<Pinned>(shared_from_this(), pins_for(stored->record, *snapshot));
+    auto pinned = std::make_unique<Pinned>(shared_from_this(), pins_for(stored->record, *snapshot));
     return std::make_unique<PinnedReader>(std::move(pinned), std::move(*reader));
 }
 

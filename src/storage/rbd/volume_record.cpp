@@ -146,8 +146,7 @@ VolumeSnapshot* VolumeRecord::find(SnapshotState state, const SnapshotId& id) {
 }
 
 const VolumeSnapshot* VolumeRecord::taking() const {
-    const auto found =
-        std::ranges::find(snapshots, SnapshotState::taking, &VolumeSnapshot::state);
+    const auto found = std::ranges::find(snapshots, SnapshotState::taking, &VolumeSnapshot::state);
     return found == snapshots.end() ? nullptr : &*found;
 }
 

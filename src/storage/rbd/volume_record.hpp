@@ -27,7 +27,7 @@ struct VolumeImage {
     std::string name;
     bool adopted = false;  // the user's own: never removed, never received into
     ImageRole role = ImageRole::making;
-    std::string parent = {};  // the image of this volume that it is a clone of; empty: none
+    std::string parent = {};   // the image of this volume that it is a clone of; empty: none
     SnapshotId snapshot = {};  // see ImageRole; head, drill: activated from, nil if not
     SnapshotId base = {};      // incoming: what it was begun on, nil: nothing; idle: see ImageRole
     SnapshotId lineage = {};   // the listed snapshot that its head descends from; nil: none
@@ -69,12 +69,12 @@ struct VolumeRecord {
     const VolumeSnapshot* listed(const SnapshotId& id) const {
         return find(SnapshotState::listed, id);
     }
-    const VolumeSnapshot* taking() const;  // there is at most one
+    const VolumeSnapshot* taking() const;                           // there is at most one
     const VolumeSnapshot* newest_of(std::string_view image) const;  // listed
     bool has_snapshots(std::string_view image) const;  // in any state, but not what may come late
     bool is_ancestor(const SnapshotId& base, const SnapshotId& of) const;  // also of itself
 
-    void unlist(const SnapshotId& id);  // becomes unwanted; its descendants get its parent
+    void unlist(const SnapshotId& id);         // becomes unwanted; its descendants get its parent
     void remove_image(std::string_view name);  // with its snapshots
     std::set<std::string> image_names() const;
 };

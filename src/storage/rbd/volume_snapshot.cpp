@@ -83,8 +83,8 @@ Result<ports::DiskSource> Volume::prepare_snapshot(const SnapshotId& id) {
                         .advising("Commit or cancel that one first."));
     }
     if (!record.rollback.is_nil())
-        return fail(Error(ErrorKind::conflict, "the volume is being rolled back to snapshot " +
-                                                   record.rollback.text())
+        return fail(Error(ErrorKind::conflict,
+                          "the volume is being rolled back to snapshot " + record.rollback.text())
                         .advising("Finish the rollback first."));
     if (const auto* old = record.find(SnapshotState::unwanted, id); old && !old->late)
         return fail(ErrorKind::unavailable,
@@ -112,11 +112,11 @@ Result<> Volume::take_snapshot(const SnapshotId& id) {
     moment->begin();
     lock.unlock();
     if (auto result = moment->wait_for(kMomentLimit)) return *result;
-    return fail(Error(ErrorKind::unavailable,
-                      fmt::format("no snapshot within {} s in {}", kMomentLimit.count(),
-                                  images_.cluster().where()))
-                    .advising("The VM is not kept waiting for it. Check the cluster with `ceph "
-                              "-s`, then take another."));
+    return fail(
+        Error(ErrorKind::unavailable, fmt::format("no snapshot within {} s in {}",
+                                                  kMomentLimit.count(), images_.cluster().where()))
+            .advising("The VM is not kept waiting for it. Check the cluster with `ceph "
+                      "-s`, then take another."));
 }
 
 Result<bool> Volume::snapshot_taken(const SnapshotId& id) {

@@ -147,8 +147,8 @@ Result<> Volume::forget(bool remove_data) {
     if (!*found) return {};
     auto& stored = **found;
     if (stored.record.removing) return remove_everything(stored);
-    const bool has_own = std::ranges::any_of(
-        stored.record.images, [](const auto& image) { return !image.adopted; });
+    const bool has_own =
+        std::ranges::any_of(stored.record.images, [](const auto& image) { return !image.adopted; });
     const bool keep = !remove_data && (has_own || !stored.record.snapshots.empty());
     if (keep) return records_.set_aside(id_, stored);
     for (const auto& image : stored.record.images)

@@ -21,8 +21,7 @@ using nlohmann::json;
 constexpr std::chrono::seconds kSettleLimit{60};
 
 int check(int result, const std::string& what) {
-    if (result < 0)
-        throw std::runtime_error(fmt::format("{}: {}", what, std::strerror(-result)));
+    if (result < 0) throw std::runtime_error(fmt::format("{}: {}", what, std::strerror(-result)));
     return result;
 }
 
@@ -41,14 +40,17 @@ RbdFixture::RbdFixture(rbd::RbdSettings settings, std::optional<ByteSize> capaci
     : settings_(std::move(settings)), capacity_(capacity) {
     const char* conf = std::getenv("UNDERSTUDY_TEST_CEPH");
     if (!conf)
-        throw std::runtime_error("UNDERSTUDY_TEST_CEPH names no ceph.conf; run this by ctest, or "
-                                 "start a Ceph with tests/conformance/storage/ceph-fixture.sh");
+        throw std::runtime_error(
+            "UNDERSTUDY_TEST_CEPH names no ceph.conf; run this by ctest, or "
+            "start a Ceph with tests/conformance/storage/ceph-fixture.sh");
     settings_.ceph_conf = conf;
     check(rados_.init2("client.admin", "ceph", 0), "start librados");
     check(rados_.conf_read_file(conf), conf);
-    for (const auto& [option, value] :
-         {std::pair("admin_socket", ""), {"rbd_cache", "false"}, {"client_mount_timeout", "30"},
-          {"rados_osd_op_timeout", "60"}, {"rbd_skip_partial_discard", "false"}})
+    for (const auto& [option, value] : {std::pair("admin_socket", ""),
+                                        {"rbd_cache", "false"},
+                                        {"client_mount_timeout", "30"},
+                                        {"rados_osd_op_timeout", "60"},
+                                        {"rbd_skip_partial_discard", "false"}})
         check(rados_.conf_set(option, value), option);
     check(rados_.connect(), "connect");
     if (capacity_) {
@@ -129,9 +131,7 @@ void RbdFixture::crash() {
 
 ports::DiskSource RbdFixture::source(const std::string& image) const {
     const auto space = settings_.rbd_namespace.empty() ? "" : settings_.rbd_namespace + "/";
-    return {.type = "network",
-            .format = "raw",
-            .location = settings_.pool + "/" + space + image};
+    return {.type = "network", .format = "raw", .location = settings_.pool + "/" + space + image};
 }
 
 std::string RbdFixture::image_of(const ports::DiskSource& disk) const {
@@ -239,8 +239,9 @@ std::vector<std::string> RbdFixture::traces(const VolumeId& volume) {
     }
     if (const auto text = value("volume/" + volume.text())) {
         names.emplace_back("record");
-        for (const auto& image : json::parse(*text).at("images"))
-            if (image.at("role") == "incoming") names.push_back("incoming in " + image.at("name").get<std::string>());
+        const auto record = json::parse(*text);
+        for (const auto& image : record.at("images"))
+            if (image.at("role") == "incoming") names.emplace_back("incoming");
     }
     std::ranges::sort(names);
     return names;

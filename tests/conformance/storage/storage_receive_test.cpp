@@ -57,8 +57,7 @@ TEST_P(StoragePair, failback_brings_only_what_changed_since) {
               ErrorKind::conflict);
     const auto back =
         must(source_->pool().activate(disk.id(), made_there, ports::ActivationKind::rollback));
-    EXPECT_EQ(must(source_->pool().activate(disk.id(), made_there,
-                                            ports::ActivationKind::promote)),
+    EXPECT_EQ(must(source_->pool().activate(disk.id(), made_there, ports::ActivationKind::promote)),
               back);
     EXPECT_TRUE(source_->read_disk(back) == expected);
     expect_snapshots(source_->pool(), disk.id(), disk.contents());

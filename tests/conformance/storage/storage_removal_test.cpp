@@ -81,8 +81,7 @@ TEST_P(StorageConformance, removing_all_under_a_running_vm_gives_the_user_the_di
             disk.contents().erase(ids[index]);
             expect_snapshots(pool(), disk.id(), disk.contents());
             EXPECT_EQ(moved, disk.contents().empty() && !in_place());
-            if (moved)
-                std::fill_n(present.begin() + (7 << 20), 4096, std::byte{0x77});
+            if (moved) std::fill_n(present.begin() + (7 << 20), 4096, std::byte{0x77});
             EXPECT_TRUE(fixture().read_disk(disk.head()) == present);
         }
         EXPECT_EQ(disk.head(), disk.original());

@@ -1,7 +1,9 @@
-// The process dies between any two durable steps of the qcow2 driver; the same call, repeated by
-// another process, finishes the work.
+// The process dies between any two durable steps of a driver; the same call, repeated by another
+// process, finishes the work.
 #include "qcow2_fixture.hpp"
+#include "rbd_fixture.hpp"
 #include "storage/qcow2/volume_files.hpp"
+#include "storage/rbd/record_store.hpp"
 #include "storage_conformance.hpp"
 
 #include <sys/wait.h>
@@ -24,6 +26,13 @@ void die_at_zero(std::string_view) {
     if (steps_left.fetch_sub(1) == 0) ::_exit(kCrashed);
 }
 
+// Threads of librados do not survive a fork: there the call ends without the process. What it
+// leaves in Ceph is the same.
+struct Crash {};
+void throw_at_zero(std::string_view) {
+    if (steps_left.fetch_sub(1) == 0) throw Crash();
+}
+
 // A volume before the operation, and what must be there after it.
 struct Scene {
     std::unique_ptr<GuestDisk> disk;  // none: a replica
@@ -38,16 +47,15 @@ struct Scene {
 
 struct Scenario {
     std::string name;
-    std::function<Scene(Qcow2Fixture&)> prepare;
-    std::function<void(Qcow2Fixture&, Scene&)> operation;
+    std::function<Scene(StorageFixture&)> prepare;
+    std::function<void(StorageFixture&, Scene&)> operation;
 };
 
-void PrintTo(const Scenario& scenario, std::ostream* out) {
-    *out << scenario.name;
-}
+// 0: the operation came to its end; kCrashed; or else it failed.
+using RunUntilCrash = std::function<int(StorageFixture&, const Scenario&, Scene&, int steps)>;
 
-int run_until_crash(Qcow2Fixture& fixture, const Scenario& scenario, Scene& scene, int steps) {
-    fixture.close_pool();
+int in_a_process(StorageFixture& fixture, const Scenario& scenario, Scene& scene, int steps) {
+    fixture.crash();  // the pool is the child's
     const pid_t child = ::fork();
     if (child == 0) {
         steps_left = steps;
@@ -65,8 +73,35 @@ int run_until_crash(Qcow2Fixture& fixture, const Scenario& scenario, Scene& scen
     return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
 
+int in_this_process(StorageFixture& fixture, const Scenario& scenario, Scene& scene, int steps) {
+    int status = 0;
+    steps_left = steps;
+    rbd::crash_hook = throw_at_zero;
+    try {
+        scenario.operation(fixture, scene);
+    } catch (const Crash&) {
+        status = kCrashed;
+    } catch (const std::exception& problem) {
+        std::fprintf(stderr, "%s: %s\n", scenario.name.c_str(), problem.what());
+        status = 1;
+    }
+    rbd::crash_hook = nullptr;
+    fixture.crash();
+    return status;
+}
+
+struct CrashCase {
+    std::string kind;  // of storage_kinds()
+    RunUntilCrash run;
+    Scenario scenario;
+};
+
+void PrintTo(const CrashCase& crash, std::ostream* out) {
+    *out << crash.kind << " " << crash.scenario.name;
+}
+
 // Between crash and repetition, whatever is listed reads as it must.
-void expect_nothing_torn(Qcow2Fixture& fixture, Scene& scene) {
+void expect_nothing_torn(StorageFixture& fixture, Scene& scene) {
     if (!must(fixture.pool().knows(scene.volume))) return;
     for (const auto& id : must(fixture.pool().snapshots(scene.volume))) {
         const auto& known = scene.after.contains(id) ? scene.after : scene.before;
@@ -75,7 +110,7 @@ void expect_nothing_torn(Qcow2Fixture& fixture, Scene& scene) {
     }
 }
 
-void expect_done(Qcow2Fixture& fixture, Scene& scene) {
+void expect_done(StorageFixture& fixture, Scene& scene) {
     ASSERT_EQ(must(fixture.pool().knows(scene.volume)), scene.known_after);
     if (!scene.known_after) {
         EXPECT_TRUE(fixture.traces(scene.volume).empty());
@@ -90,28 +125,33 @@ void expect_done(Qcow2Fixture& fixture, Scene& scene) {
     if (scene.head_source_after) {
         EXPECT_EQ(head, scene.head_source_after);
     }
+    const auto* files = dynamic_cast<Qcow2Fixture*>(&fixture);
+    if (!files) return;
     for (const auto& name : fixture.traces(scene.volume))
         if (name.ends_with(".qcow2"))
             run_program({"qemu-img", "check", "-q", "-f", "qcow2",
-                         fixture.pool_directory() + "/" + scene.volume.text() + "/" + name});
+                         files->pool_directory() + "/" + scene.volume.text() + "/" + name});
 }
 
-class Qcow2Crash : public testing::TestWithParam<Scenario> {};
+class StorageCrash : public testing::TestWithParam<CrashCase> {};
 
-TEST_P(Qcow2Crash, repeating_the_call_finishes_the_work_whatever_the_step) {
-    Qcow2Fixture fixture("qcow2", {});
-    auto whole = GetParam().prepare(fixture);
-    GetParam().operation(fixture, whole);
+TEST_P(StorageCrash, repeating_the_call_finishes_the_work_whatever_the_step) {
+    const auto& scenario = GetParam().scenario;
+    const auto kind = std::ranges::find(storage_kinds(), GetParam().kind, &StorageKind::name);
+    const auto made = kind->make({});
+    auto& fixture = *made;
+    auto whole = scenario.prepare(fixture);
+    scenario.operation(fixture, whole);
     expect_done(fixture, whole);
     const auto files = fixture.traces(whole.volume).size();
     int steps = 0;
     for (;; ++steps) {
         SCOPED_TRACE("after step " + std::to_string(steps));
-        auto scene = GetParam().prepare(fixture);
-        const int status = run_until_crash(fixture, GetParam(), scene, steps);
+        auto scene = scenario.prepare(fixture);
+        const int status = GetParam().run(fixture, scenario, scene, steps);
         ASSERT_TRUE(status == kCrashed || status == 0) << status;
         expect_nothing_torn(fixture, scene);
-        GetParam().operation(fixture, scene);
+        scenario.operation(fixture, scene);
         expect_done(fixture, scene);
         EXPECT_EQ(fixture.traces(scene.volume).size(), files) << "leftovers";
         if (status == 0 || HasFailure()) break;
@@ -119,7 +159,7 @@ TEST_P(Qcow2Crash, repeating_the_call_finishes_the_work_whatever_the_step) {
     EXPECT_GT(steps, 0) << "no step was interrupted";
 }
 
-Scene adopted_with_three(Qcow2Fixture& fixture) {
+Scene adopted_with_three(StorageFixture& fixture) {
     static int number = 0;
     Scene scene;
     scene.disk = std::make_unique<GuestDisk>(fixture, "disk" + std::to_string(++number), MiB(2));
@@ -134,7 +174,7 @@ Scene adopted_with_three(Qcow2Fixture& fixture) {
     return scene;
 }
 
-Scene replica_with_two(Qcow2Fixture& fixture) {
+Scene replica_with_two(StorageFixture& fixture) {
     Scene scene;
     scene.volume = VolumeId::random();
     for (unsigned char i = 1; i <= 2; ++i) {
@@ -149,13 +189,13 @@ Scene replica_with_two(Qcow2Fixture& fixture) {
 
 Scenario removing(std::string name, const std::vector<std::size_t>& which, bool live) {
     return {std::move(name),
-            [which](Qcow2Fixture& fixture) {
+            [which](StorageFixture& fixture) {
                 auto scene = adopted_with_three(fixture);
                 for (const auto index : which) scene.after.erase(scene.ids[index]);
                 if (which.size() == 3) scene.head_source_after = scene.disk->original();
                 return scene;
             },
-            [which, live](Qcow2Fixture& fixture, Scene& scene) {
+            [which, live](StorageFixture& fixture, Scene& scene) {
                 auto& pool = fixture.pool();
                 for (const auto index : which) {
                     const auto& id = scene.ids[index];
@@ -173,14 +213,14 @@ Scenario removing(std::string name, const std::vector<std::size_t>& which, bool 
 Scenario receiving(bool incremental) {
     return {
         incremental ? "receive_incremental" : "receive_full",
-        [incremental](Qcow2Fixture& fixture) {
+        [incremental](StorageFixture& fixture) {
             Scene scene = incremental ? replica_with_two(fixture) : Scene{};
             if (!incremental) scene.volume = VolumeId::random();
             scene.ids.push_back(SnapshotId::random());
             scene.after[scene.ids.back()] = filled(MiB(2), 8);
             return scene;
         },
-        [incremental](Qcow2Fixture& fixture, Scene& scene) {
+        [incremental](StorageFixture& fixture, Scene& scene) {
             const auto base = incremental ? std::optional<SnapshotId>(scene.ids[1]) : std::nullopt;
             const auto incoming =
                 must(fixture.pool().receive(scene.volume, kLabel, base, scene.ids.back(), MiB(2)));
@@ -195,14 +235,14 @@ Scenario receiving(bool incremental) {
 
 Scenario discarding() {
     return {"receive_and_discard",
-            [](Qcow2Fixture&) {
+            [](StorageFixture&) {
                 Scene scene;
                 scene.volume = VolumeId::random();
                 scene.ids.push_back(SnapshotId::random());
                 scene.known_after = false;
                 return scene;
             },
-            [](Qcow2Fixture& fixture, Scene& scene) {
+            [](StorageFixture& fixture, Scene& scene) {
                 const auto incoming = must(
                     fixture.pool().receive(scene.volume, kLabel, {}, scene.ids.front(), MiB(2)));
                 must(incoming->write(ByteOffset(0), filled(MiB(1), 8)));
@@ -212,26 +252,30 @@ Scenario discarding() {
 
 Scenario taking() {
     return {"take_snapshot",
-            [](Qcow2Fixture& fixture) {
+            [](StorageFixture& fixture) {
                 auto scene = adopted_with_three(fixture);
                 scene.ids.push_back(SnapshotId::random());
                 scene.after[scene.ids.back()] = *scene.head_after;
                 return scene;
             },
-            [](Qcow2Fixture& fixture, Scene& scene) {
-                must(fixture.pool().prepare_snapshot(scene.volume, scene.ids.back(), MiB(2)));
-                must(fixture.pool().commit_snapshot(scene.volume, scene.ids.back()));
+            [](StorageFixture& fixture, Scene& scene) {
+                auto& pool = fixture.pool();
+                const auto& id = scene.ids.back();
+                must(pool.prepare_snapshot(scene.volume, id, MiB(2)));
+                if (!must(pool.snapshot_taken(scene.volume, id)))
+                    must(pool.take_snapshot(scene.volume, id));
+                must(pool.commit_snapshot(scene.volume, id));
             }};
 }
 
 Scenario cancelling() {
     return {"cancel_snapshot",
-            [](Qcow2Fixture& fixture) {
+            [](StorageFixture& fixture) {
                 auto scene = adopted_with_three(fixture);
                 scene.ids.push_back(SnapshotId::random());
                 return scene;
             },
-            [](Qcow2Fixture& fixture, Scene& scene) {
+            [](StorageFixture& fixture, Scene& scene) {
                 const auto& id = scene.ids.back();
                 must(fixture.pool().prepare_snapshot(scene.volume, id, MiB(2)));
                 must(fixture.pool().cancel_snapshot(scene.volume, id));
@@ -240,12 +284,12 @@ Scenario cancelling() {
 
 Scenario rolling_back() {
     return {"rollback",
-            [](Qcow2Fixture& fixture) {
+            [](StorageFixture& fixture) {
                 auto scene = adopted_with_three(fixture);
                 scene.head_after = scene.after.at(scene.ids[0]);
                 return scene;
             },
-            [](Qcow2Fixture& fixture, Scene& scene) {
+            [](StorageFixture& fixture, Scene& scene) {
                 auto& pool = fixture.pool();
                 must(pool.activate(scene.volume, scene.ids[0], ActivationKind::rollback));
                 must(pool.activate(scene.volume, scene.ids[0], ActivationKind::promote));
@@ -254,18 +298,18 @@ Scenario rolling_back() {
 
 Scenario promoting() {
     return {"promote",
-            [](Qcow2Fixture& fixture) {
+            [](StorageFixture& fixture) {
                 auto scene = replica_with_two(fixture);
                 scene.head_after = scene.after.at(scene.ids[1]);
                 return scene;
             },
-            [](Qcow2Fixture& fixture, Scene& scene) {
+            [](StorageFixture& fixture, Scene& scene) {
                 must(fixture.pool().activate(scene.volume, scene.ids[1], ActivationKind::promote));
             }};
 }
 
 Scenario drilling() {
-    return {"drill", replica_with_two, [](Qcow2Fixture& fixture, Scene& scene) {
+    return {"drill", replica_with_two, [](StorageFixture& fixture, Scene& scene) {
                 auto& pool = fixture.pool();
                 const auto drill =
                     must(pool.activate(scene.volume, scene.ids[0], ActivationKind::drill));
@@ -275,19 +319,19 @@ Scenario drilling() {
 
 Scenario forgetting() {
     return {"forget",
-            [](Qcow2Fixture& fixture) {
+            [](StorageFixture& fixture) {
                 auto scene = replica_with_two(fixture);
                 scene.known_after = false;
                 return scene;
             },
-            [](Qcow2Fixture& fixture, Scene& scene) {
+            [](StorageFixture& fixture, Scene& scene) {
                 must(fixture.pool().forget(scene.volume, true));
             }};
 }
 
 Scenario adopting() {
     return {"adopt",
-            [](Qcow2Fixture& fixture) {
+            [](StorageFixture& fixture) {
                 static int number = 0;
                 Scene scene;
                 scene.volume = VolumeId::random();
@@ -296,27 +340,59 @@ Scenario adopting() {
                 scene.head_after = filled(MiB(2), 0);
                 return scene;
             },
-            [](Qcow2Fixture& fixture, Scene& scene) {
+            [](StorageFixture& fixture, Scene& scene) {
                 must(fixture.pool().adopt(scene.volume, kLabel, *scene.head_source_after));
             }};
 }
 
-std::string scenario_name(const testing::TestParamInfo<Scenario>& scenario) {
-    return scenario.param.name;
+// On a snapshot that is not the newest, which in-place drivers answer with a clone.
+Scenario promoting_an_older_one() {
+    return {"promote_older",
+            [](StorageFixture& fixture) {
+                auto scene = replica_with_two(fixture);
+                scene.head_after = scene.after.at(scene.ids[0]);
+                return scene;
+            },
+            [](StorageFixture& fixture, Scene& scene) {
+                must(fixture.pool().activate(scene.volume, scene.ids[0], ActivationKind::promote));
+            }};
 }
 
-INSTANTIATE_TEST_SUITE_P(steps, Qcow2Crash,
-                         testing::Values(adopting(), taking(), cancelling(), receiving(false),
-                                         receiving(true), discarding(),
-                                         removing("remove_first", {0}, false),
-                                         removing("remove_middle", {1}, false),
-                                         removing("remove_last", {2}, false),
-                                         removing("remove_all", {1, 0, 2}, false),
-                                         removing("remove_first_live", {0}, true),
-                                         removing("remove_last_live", {2}, true),
-                                         removing("remove_all_live", {0, 1, 2}, true),
-                                         rolling_back(), promoting(), drilling(), forgetting()),
-                         scenario_name);
+// And then everything but the head goes: what was cloned is made independent.
+Scenario letting_go_under_a_head() {
+    return {"remove_all_under_a_head",
+            [](StorageFixture& fixture) {
+                auto scene = replica_with_two(fixture);
+                must(fixture.pool().activate(scene.volume, scene.ids[0], ActivationKind::promote));
+                scene.head_after = scene.after.at(scene.ids[0]);
+                scene.after.clear();
+                return scene;
+            },
+            [](StorageFixture& fixture, Scene& scene) {
+                for (const auto& id : scene.ids)
+                    must(fixture.pool().remove_snapshot(scene.volume, id));
+            }};
+}
+
+std::vector<CrashCase> crash_cases() {
+    std::vector<CrashCase> cases;
+    for (const auto& [kind, run] :
+         {std::pair<std::string, RunUntilCrash>("qcow2", in_a_process), {"rbd", in_this_process}})
+        for (const auto& scenario :
+             {adopting(), taking(), cancelling(), receiving(false), receiving(true), discarding(),
+              removing("remove_first", {0}, false), removing("remove_middle", {1}, false),
+              removing("remove_last", {2}, false), removing("remove_all", {1, 0, 2}, false),
+              removing("remove_first_live", {0}, true), removing("remove_last_live", {2}, true),
+              removing("remove_all_live", {0, 1, 2}, true), rolling_back(), promoting(),
+              promoting_an_older_one(), letting_go_under_a_head(), drilling(), forgetting()})
+            cases.push_back({kind, run, scenario});
+    return cases;
+}
+
+INSTANTIATE_TEST_SUITE_P(steps, StorageCrash, testing::ValuesIn(crash_cases()),
+                         [](const testing::TestParamInfo<CrashCase>& crash) {
+                             return crash.param.kind + "_" + crash.param.scenario.name;
+                         });
 
 }  // namespace
 }  // namespace understudy::conformance
