@@ -206,7 +206,8 @@ define_guest() { # define_guest NAME [KERNEL_WORDS [OPTION_OF_DOMAIN_XML…]]
 }
 
 rbd_of() { # rbd_of CLUSTER WORDS…: `rbd` in its Ceph, as its administrator
-    rbd -c "${ceph_conf[$1]}" "${@:2}" 2>"$work/rbd.log" || fail "rbd ${*:2}: $(cat "$work/rbd.log")"
+    rbd -c "${ceph_conf[$1]}" "${@:2}" 2>"$work/rbd.log" ||
+        fail "rbd ${*:2}: $(cat "$work/rbd.log")"
 }
 
 pair() { # both clusters made and paired
