@@ -147,9 +147,11 @@ burn_down() { # burn_down CLUSTER: its daemon, its libvirtd and its guests, at o
     local file
     crash "$1"
     for file in "$work/$1"/{root,host}/run/qemu/*.pid; do
-        if [ -e "$file" ]; then kill -KILL "$(cat "$file")"; fi
+        if [ -e "$file" ]; then kill -KILL "$(cat "$file")" 2>/dev/null || true; fi
     done
-    [ -z "${libvirtd[$1]:-}" ] || kill -KILL "${libvirtd[$1]}"
+    [ -n "${libvirtd[$1]:-}" ] || return 0
+    kill -KILL "${libvirtd[$1]}"
+    wait "${libvirtd[$1]}" 2>/dev/null || true
 }
 
 link_to() { # link_to CLUSTER WORD: the link that with_link put in front of it (see lab/link)
@@ -204,7 +206,8 @@ define_guest() { # define_guest NAME [KERNEL_WORDS [OPTION_OF_DOMAIN_XML…]]
 }
 
 rbd_of() { # rbd_of CLUSTER WORDS…: `rbd` in its Ceph, as its administrator
-    rbd --no-progress -c "${ceph_conf[$1]}" "${@:2}"
+    rbd -c "${ceph_conf[$1]}" "${@:2}" 2>"$work/rbd.log" ||
+        fail "rbd ${*:2}: $(cat "$work/rbd.log")"
 }
 
 pair() { # both clusters made and paired
@@ -236,7 +239,8 @@ layer_of() { # layer_of CLUSTER VOLUME SNAPSHOT
 
 image_of() { # image_of CLUSTER VOLUME SNAPSHOT: the same of a pool in Ceph
     local conf=${ceph_conf[$1]} pool=${ceph_pool[$1]} image
-    rados -c "$conf" -p "$pool" getomapval understudy.volumes "volume/$2" "$work/record" >/dev/null
+    rados -c "$conf" -p "$pool" getomapval understudy.volumes "volume/$2" "$work/record" \
+        >/dev/null 2>&1
     image=$(jq -er --arg id "$3" '.snapshots[] | select(.id == $id and .state == "listed")
         | .image' "$work/record")
     jq -cn --arg conf "$conf" --arg pool "$pool" --arg image "$image" --arg id "$3" \

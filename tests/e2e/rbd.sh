@@ -19,18 +19,17 @@ sent() { # sent SNAPSHOT KIND: takes it, sends it, compares
     echo "$1: $2, the same on both sides"
 }
 strangers() { # what others have in dr's pool
-    rbd_of dr snap ls vms/theirs --format json | jq -c '[.[].name]'
-    rbd_of dr export vms/theirs@kept - | sha256sum
-    rbd_of dr export vms/theirs - | sha256sum
+    rbd_of dr snap ls vms/theirs --format json | jq -c '[.[].name]' &&
+        rbd_of dr export vms/theirs@kept - | sha256sum &&
+        rbd_of dr export vms/theirs - | sha256sum
 }
 
 with_libvirtd prod
 with_ceph prod --cephx --osd-bytes 4294967296
 with_ceph dr --osd-bytes 4294967296
-rbd_of dr create vms/theirs --size 16M
-rbd_of dr bench vms/theirs --io-type write --io-size 4K --io-total 64K >/dev/null
+head -c 9000000 /dev/urandom | rbd_of dr import - vms/theirs
 rbd_of dr snap create vms/theirs@kept
-rbd_of dr bench vms/theirs --io-type write --io-size 4K --io-total 64K >/dev/null
+rbd_of dr resize vms/theirs --size 6M --allow-shrink
 before=$(strangers)
 
 define_guest web1 "us.mode=verify,write us.pause=0.1" --talk "$work/prod/talk"
