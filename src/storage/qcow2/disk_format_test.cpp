@@ -16,7 +16,6 @@ using ::testing::ElementsAre;
 using testing::pattern;
 using testing::run_tool;
 using testing::TemporaryDirectory;
-using testing::try_tool;
 using testing::write_file;
 
 std::vector<std::string> extents(ports::DiskLayer& layer) {
