@@ -38,7 +38,7 @@ public:
                 .format = "raw",
                 .location = directory() + "/" + id.text(),
                 .monitors = cluster_->monitors(),
-                .user = settings.user,
+                .user = settings.secret.empty() ? "" : settings.user,
                 .secret = settings.secret};
     }
     Result<ports::Capacity> capacity() override { return cluster_->capacity(); }

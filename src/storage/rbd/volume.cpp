@@ -77,7 +77,7 @@ ports::DiskSource Volume::source_of(const VolumeImage& image) const {
             .format = "raw",
             .location = location_of(image.name),
             .monitors = images_.cluster().monitors(),
-            .user = settings.user,
+            .user = settings.secret.empty() ? "" : settings.user,
             .secret = settings.secret};
 }
 
