@@ -19,7 +19,8 @@ struct RbdSettings {
     ByteSize object_size = base::MiB(4);  // of images made here; a power of two, 4 KiB to 32 MiB
     // Of images made here, by rbd's names; layering and deep-flatten are always added.
     std::string features = "layering,exclusive-lock,object-map,fast-diff,deep-flatten";
-    std::string secret = {};  // UUID of libvirt's secret that holds the user's key
+    // UUID of libvirt's secret that holds the user's key; empty: VMs open their disks without one.
+    std::string secret = {};
     // After which an operation that Ceph does not answer is given up.
     std::chrono::seconds timeout{30};
 };

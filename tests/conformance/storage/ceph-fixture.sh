@@ -44,7 +44,8 @@ start() {
     "$here/../../lab/ceph-up.sh" "$dir" "$(free_port)"
     local option
     for option in "mon paxos_propose_interval 0.02" "mon paxos_min_wait 0.01" \
-        "mon mon_tick_interval 1" "global mgr_stats_period 1" "mgr mgr_tick_period 1"; do
+        "mon mon_tick_interval 1" "global mgr_stats_period 1" "mgr mgr_tick_period 1" \
+        "osd osd_snap_trim_sleep_hdd 0.01"; do
         # shellcheck disable=SC2086  # three words
         timeout 20 ceph -c "$conf" config set $option
     done

