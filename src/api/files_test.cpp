@@ -122,7 +122,8 @@ protected:
         const auto answer = ask("POST", path, body.dump());
         EXPECT_EQ(answer.status, 202) << answer.body;
         if (answer.status != 202) return {};
-        return answer.body.at("task").get<model::Task>();
+        const auto id = answer.body.at("task").at("id").get<std::string>();
+        return must(catalog_->task(must(TaskId::parse(id))));
     }
     model::Task run(const model::Task& task) {
         for (int i = 0; i < 100; ++i) {

@@ -84,7 +84,7 @@ TEST(VmInfo, shows_disks_obstacles_and_each_peers_rpo) {
                {"rpo_ms", 252000},
                {"sent", "2026-11-23T09:59:50.000Z"},
                {"readiness",
-                "[{\"severity\":\"warns\",\"key\":\"network:lan\",\"text\":\"unmapped\"}]"}},
+                {{{"severity", "warns"}, {"key", "network:lan"}, {"text", "unmapped"}}}}},
               {{"peer_name", "far"}, {"rpo_ms", nullptr}, {"sent", nullptr}, {"readiness", "?"}}}}};
         json answer{{"vm", vm_view("web1")}};
         (nested ? answer["vm"] : answer).update(parts);

@@ -12,7 +12,7 @@ bin=$(realpath "$1")
 sent() { # sent SNAPSHOT KIND: takes it, sends it, compares
     us prod vm snapshot create web1 "$1" >/dev/null
     us prod --format json vm snapshot send web1 "$1" --to dr >"$work/sent"
-    jq -e --arg kind "$2" '.task.result | .kind == $kind' "$work/sent" >/dev/null ||
+    jq -e --arg kind "$2" '.task.result.kind == $kind' "$work/sent" >/dev/null ||
         fail "$1 is no $2 send: $(cat "$work/sent")"
     same_bytes "$1"
     echo "$1: $2, the same on both sides"

@@ -94,7 +94,7 @@ us dr --format json replica list | jq -e '.replicas[0] | .name == "web1" and .re
     fail "the seeded replica: $(us dr --format json replica list)"
 refused us dr -y vm snapshot remove web1 tuesday # the base of what prod sends next
 us prod --format json vm snapshot send web1 wednesday --to dr >"$work/sent"
-jq -e '.task.result | fromjson | .kind == "incremental"' "$work/sent" >/dev/null ||
+jq -e '.task.result.kind == "incremental"' "$work/sent" >/dev/null ||
     fail "after seeding, the send is not incremental: $(cat "$work/sent")"
 same_bytes wednesday
 refused us dr vm start web1 # a seeded replica is a replica

@@ -12,8 +12,8 @@ bin=$(realpath "$1")
 sent() { # sent SNAPSHOT KIND FROM TO: takes it, sends it, compares
     us "$3" vm snapshot create web1 "$1" >/dev/null
     us "$3" --format json vm snapshot send web1 "$1" --to "$4" >"$work/sent"
-    jq -e --arg kind "$2" '.task.result | if type == "string" then fromjson else . end
-        | .kind == $kind' "$work/sent" >/dev/null || fail "$1 is no $2 send: $(cat "$work/sent")"
+    jq -e --arg kind "$2" '.task.result.kind == $kind' "$work/sent" >/dev/null ||
+        fail "$1 is no $2 send: $(cat "$work/sent")"
     same_bytes "$1" web1 "$3" "$4"
     echo "$1: $2 from $3 to $4, the same on both sides"
 }

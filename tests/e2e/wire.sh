@@ -19,7 +19,7 @@ sent() { # sent SNAPSHOT LIMIT: takes and sends it, and judges what it moved
     before=$(carried)
     us prod --format json vm snapshot send web1 "$1" --to dr >"$work/sent"
     moved=$(($(carried) - before))
-    stated=$(jq '.task.result | .wire_bytes' "$work/sent")
+    stated=$(jq '.task.result.wire_bytes' "$work/sent")
     echo "$1: $moved bytes over the wire, of which $stated content and framing"
     [ "$moved" -lt "$2" ] || fail "$1 moved $moved bytes, not less than $2"
     [ "$stated" -le "$moved" ] || fail "$1: $stated bytes are stated, $moved moved"
