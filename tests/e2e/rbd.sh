@@ -54,7 +54,7 @@ burn_down prod
 "$lab/ceph-daemon.sh" "$work/prod/ceph" osd kill
 : >"$work/prod/console"
 us dr -y replica promote web1
-await 120 guest_says 'DONE verify' "$work/prod/console"
+await 240 guest_says 'DONE verify' "$work/prod/console"
 grep -aq BAD "$work/prod/console" && fail "the promoted guest found damage"
 for disk in vda vdb; do
     found=$(grep -ao "VERIFY $disk ok 0..[0-9]*" "$work/prod/console" | grep -o '[0-9]*$')

@@ -24,7 +24,7 @@ taken_over() { # taken_over FROM TO: FROM burns down, TO's guest finds all that 
     burn_down "$1"
     : >"$work/prod/console"
     us "$2" -y replica promote web1
-    await 120 guest_says 'DONE verify' "$work/prod/console"
+    await 240 guest_says 'DONE verify' "$work/prod/console"
     grep -aq BAD "$work/prod/console" && fail "the guest of $2 found damage"
     for disk in vda vdb; do
         found=$(grep -ao "VERIFY $disk ok 0..[0-9]*" "$work/prod/console" | grep -o '[0-9]*$')

@@ -125,9 +125,9 @@ TEST(AdaptImages, qemu_with_modules_opens_images_only_by_its_module) {
     std::filesystem::create_directories(directory);
     const std::vector<std::string> directories{"/nowhere", directory.string()};
     EXPECT_TRUE(opens_images(directories)) << "it may be built in";
-    std::ofstream(directory / "accel-tcg-x86_64.so");
+    std::ofstream(directory / "accel-tcg-x86_64.so") << "x";
     EXPECT_FALSE(opens_images(directories));
-    std::ofstream(directory / "block-rbd.so");
+    std::ofstream(directory / "block-rbd.so") << "x";
     EXPECT_TRUE(opens_images(directories));
     std::filesystem::remove_all(directory);
 }
