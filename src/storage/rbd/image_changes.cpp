@@ -302,7 +302,7 @@ Result<Listing> open_listing(const Images& images, const std::optional<SnapshotP
 }  // namespace
 
 Result<std::unique_ptr<ports::ExtentStream>> image_changes(const Images& images,
-                                                           std::optional<SnapshotPlace> base,
+                                                           const std::optional<SnapshotPlace>& base,
                                                            const SnapshotPlace& until,
                                                            ByteOffset from) {
     auto listing = open_listing(images, base, until);
@@ -311,7 +311,7 @@ Result<std::unique_ptr<ports::ExtentStream>> image_changes(const Images& images,
                                            from.count());
 }
 
-Result<ByteSize> changed_bytes(const Images& images, std::optional<SnapshotPlace> base,
+Result<ByteSize> changed_bytes(const Images& images, const std::optional<SnapshotPlace>& base,
                                const SnapshotPlace& until) {
     auto listing = open_listing(images, base, until);
     if (!listing) return std::unexpected(std::move(listing.error()));

@@ -19,12 +19,12 @@ struct SnapshotPlace {
 // allocated in until or its parents; as StoragePool::changes. Goes through the objects in bounded
 // batches; where no record of RADOS tells what is different, both sides are read and compared.
 Result<std::unique_ptr<ports::ExtentStream>> image_changes(const Images& images,
-                                                           std::optional<SnapshotPlace> base,
+                                                           const std::optional<SnapshotPlace>& base,
                                                            const SnapshotPlace& until,
                                                            ByteOffset from);
 
 // How much data such a listing tells, or 0 where that would take long to count.
-Result<ByteSize> changed_bytes(const Images& images, std::optional<SnapshotPlace> base,
+Result<ByteSize> changed_bytes(const Images& images, const std::optional<SnapshotPlace>& base,
                                const SnapshotPlace& until);
 
 // Whether a clone has no data of its own (yet): nobody wrote to it, or all of it was undone.

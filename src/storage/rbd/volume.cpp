@@ -129,11 +129,8 @@ Result<> Volume::make_image(StoredRecord& stored, VolumeImage image,
     stored.record.images.push_back(image);
     UNDERSTUDY_TRY(save(stored));
     if (auto made = make(*name); !made) {
-        // Nobody else's image is taken for ours, should one of that name have come up just now.
-        if (made.error().kind() == ErrorKind::conflict) {
-            stored.record.remove_image(*name);
-            UNDERSTUDY_TRY(save(stored));
-        }
+        if (auto undone = unmake(stored, *name, made.error().kind()); !undone)
+            return fail(std::move(made.error()).keeping("a leftover that the next call removes"));
         return made;
     }
     crash_point("image made");
@@ -141,19 +138,29 @@ Result<> Volume::make_image(StoredRecord& stored, VolumeImage image,
     return save(stored);
 }
 
+Result<> Volume::unmake(StoredRecord& stored, const std::string& name, ErrorKind why) {
+    // Somebody else's is not taken for ours, should one of that name have come up just now.
+    if (why == ErrorKind::conflict)
+        stored.record.remove_image(name);
+    else if (auto removed = sweep_making(stored); !removed)
+        return std::unexpected(std::move(removed.error()));
+    if (stored.record.images.empty() && stored.record.snapshots.empty())
+        return records_.remove(id_, stored);
+    return save(stored);
+}
+
 Result<ports::DiskSource> Volume::make_clone(StoredRecord& stored, const VolumeSnapshot& of,
                                              ImageRole role) {
-    const VolumeSnapshot from = of;
     VolumeImage image{.name = {},
                       .adopted = false,
                       .role = role,
-                      .parent = from.image,
-                      .snapshot = from.id,
+                      .parent = of.image,
+                      .snapshot = of.id,
                       .base = {},
-                      .lineage = from.id,
+                      .lineage = of.id,
                       .size = {}};
     UNDERSTUDY_TRY(make_image(stored, std::move(image), [&](const std::string& name) {
-        return images_.clone(from.image, from.id, name);
+        return images_.clone(of.image, of.id, name);
     }));
     return source_of(stored.record.images.back());
 }

@@ -93,6 +93,9 @@ private:
     // Names it in the record, makes it, and names it again with its role.
     Result<> make_image(StoredRecord& stored, VolumeImage image,
                         const std::function<Result<>(const std::string& name)>& make);
+    // After it could not be made. A volume that existed only for it goes.
+    Result<> unmake(StoredRecord& stored, const std::string& name, ErrorKind why);
+    // `of` is none that `stored` holds.
     Result<ports::DiskSource> make_clone(StoredRecord& stored, const VolumeSnapshot& of,
                                          ImageRole role);
     Result<std::optional<std::string>> untouched(const VolumeRecord& record, ImageRole role,

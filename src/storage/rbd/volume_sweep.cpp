@@ -38,10 +38,15 @@ Result<bool> Volume::sweep_dirty(StoredRecord& stored) {
     for (auto& image : stored.record.images) {
         if (image.role != ImageRole::dirty && image.role != ImageRole::idle) continue;
         if (!stored.record.has_snapshots(image.name)) {
-            if (image.adopted)
+            if (image.adopted) {
+                // The user could not remove it while clones hold on to it by rbd's trash.
+                auto free = free_children(stored, image.name);
+                if (!free) return std::unexpected(std::move(free.error()));
+                if (!*free) continue;
                 stored.record.remove_image(std::string(image.name));
-            else
+            } else {
                 image.role = ImageRole::doomed;
+            }
             UNDERSTUDY_TRY(save(stored));
             return true;
         }

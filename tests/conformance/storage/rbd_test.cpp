@@ -146,6 +146,44 @@ TEST(RbdPool, a_thin_disk_costs_what_is_in_it) {
     EXPECT_EQ(list_changes(fixture.pool(), replica, {}, first), all);
 }
 
+TEST(RbdPool, what_cannot_be_begun_for_want_of_room_leaves_nothing) {
+    RbdFixture fixture({}, MiB(4));
+    auto& pool = fixture.pool();
+    receive_content(pool, VolumeId::random(), {}, SnapshotId::random(), filled(MiB(4), 1));
+    fixture.settle();
+    const auto volume = VolumeId::random();
+    const auto refused = pool.receive(volume, kLabel, {}, SnapshotId::random(), kDiskSize);
+    ASSERT_EQ(error_of(refused), ErrorKind::no_space);
+    EXPECT_THAT(refused.error().text(), HasSubstr("0 B free"));
+    EXPECT_FALSE(must(pool.knows(volume)));
+    EXPECT_TRUE(fixture.traces(volume).empty());
+}
+
+// As after a failback: the VM runs on a clone, and the user's former disk is no part of it.
+TEST(RbdPool, a_disk_that_a_rollback_left_is_the_users_again_without_clones) {
+    RbdFixture fixture({}, {});
+    auto& pool = fixture.pool();
+    GuestDisk disk(fixture, "disk", kDiskSize);
+    disk.run({write_op(0, 1 << 20, 1)});
+    const auto common = disk.take();
+    disk.run({write_op(0, 4096, 2)});
+    const auto present = fixture.read_disk(disk.head());
+    const auto received = SnapshotId::random();
+    receive_content(pool, disk.id(), common, received, filled(kDiskSize, 3));
+    const auto head = must(pool.activate(disk.id(), received, ActivationKind::rollback));
+    EXPECT_NE(head, disk.original());
+    must(pool.activate(disk.id(), received, ActivationKind::promote));
+    EXPECT_EQ(disk.head(), head);
+    EXPECT_TRUE(fixture.read_disk(disk.original()) == present);
+    must(pool.remove_snapshot(disk.id(), common));
+    must(pool.remove_snapshot(disk.id(), received));
+    EXPECT_TRUE(fixture.read_disk(disk.head()) == filled(kDiskSize, 3));
+    EXPECT_THAT(fixture.images(), testing::UnorderedElementsAre(
+                                      "disk", head.location.substr(head.location.rfind('/') + 1)));
+    EXPECT_TRUE(snapshots_of(fixture, "disk").empty());
+    EXPECT_EQ(librbd::RBD().remove(fixture.io(), "disk"), 0) << "the user may remove it";
+}
+
 TEST(RbdPool, of_two_nodes_that_change_a_volume_at_once_none_spoils_it) {
     RbdFixture fixture({}, {});
     GuestDisk disk(fixture, "disk", kDiskSize);
