@@ -144,14 +144,18 @@ Result<bool> has(Site& site, const std::string& directory, const char* name) {
     return std::ranges::find(*names, name) != names->end();
 }
 
+// Whatever is no such export is none of this one's business.
 Result<std::optional<Export>> try_export_of(Site& site, const SnapshotId& snapshot,
-                                            const std::string& directory) {
+                                            const std::string& directory,
+                                            const std::string& format) {
     auto resolved = site.directories->resolve(directory);
     if (!resolved) return std::nullopt;
     auto there = has(site, *resolved, kManifest);
     if (!there || !*there) return std::nullopt;
     auto exported = read_own_export(site, *resolved);
     if (!exported || exported->snapshot.id != snapshot) return std::nullopt;
+    if (!format.empty() && exported->disks.front().files.front().format != format)
+        return std::nullopt;
     return std::move(*exported);
 }
 
@@ -218,7 +222,7 @@ Result<Export> read_export(Site& site, const std::string& directory) {
 
 Result<std::optional<Export>> find_export_of(Site& site, const SnapshotId& snapshot,
                                              const std::string& directory, const std::string& hint,
-                                             const std::string& given) {
+                                             const std::string& given, const std::string& format) {
     if (!given.empty()) {
         auto resolved = site.directories->resolve(given);
         if (!resolved) return std::unexpected(std::move(resolved.error()));
@@ -232,14 +236,14 @@ Result<std::optional<Export>> find_export_of(Site& site, const SnapshotId& snaps
         return std::move(*exported);
     }
     if (!hint.empty()) {
-        auto found = try_export_of(site, snapshot, directory + "/" + hint);
+        auto found = try_export_of(site, snapshot, directory + "/" + hint, format);
         if (!found || *found) return found;
     }
     const auto parent = std::filesystem::path(directory).parent_path().string();
     auto beside = site.directories->list(parent);
     if (!beside) return std::unexpected(std::move(beside.error()));
     for (const auto& name : *beside) {
-        auto found = try_export_of(site, snapshot, parent + "/" + name);
+        auto found = try_export_of(site, snapshot, parent + "/" + name, format);
         if (!found || *found) return found;
     }
     return std::nullopt;

@@ -61,10 +61,11 @@ Result<Export> read_own_export(Site& site, const std::string& directory);
 Result<Export> read_pvc_export(Site& site, const std::string& directory);
 
 // Where the export of a snapshot is: `given` if that is not empty, else the place that `hint` gives
-// relative to `directory`, else among the directories beside it. Nothing: not found there.
+// relative to `directory`, else among the directories beside it. Nothing: not found there. Looked
+// for is one with files in this format; empty: in any.
 Result<std::optional<Export>> find_export_of(Site& site, const SnapshotId& snapshot,
                                              const std::string& directory, const std::string& hint,
-                                             const std::string& given);
+                                             const std::string& given, const std::string& format);
 
 // A name that may stand in a manifest: of a file in the directory itself.
 bool is_plain_name(const std::string& name);

@@ -190,8 +190,8 @@ Result<ImportChain> chain_of_new_vm(Site& site, Export wanted, const std::string
             chain.is_copied = true;
             return chain;
         }
-        auto below =
-            find_export_of(site, lowest.base->id, lowest.directory, lowest.base->directory, given);
+        auto below = find_export_of(site, lowest.base->id, lowest.directory, lowest.base->directory,
+                                    given, "");
         if (!below) return std::unexpected(std::move(below.error()));
         if (!*below) return fail(base_missing(lowest, true));
         if (chain.exports.size() == kLongestChain)

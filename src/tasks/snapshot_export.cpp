@@ -65,8 +65,8 @@ Result<> find_base_export(Work& work, const model::Snapshot& base) {
     auto& site = work.site();
     const auto format_name = text_in(work.arguments(), "format");
     const auto directory = text_in(work.memo(), "directory");
-    auto found =
-        find_export_of(site, base.id, directory, "", text_in(work.arguments(), "base_directory"));
+    auto found = find_export_of(site, base.id, directory, "",
+                                text_in(work.arguments(), "base_directory"), format_name);
     if (!found) return std::unexpected(std::move(found.error()));
     if (!*found) {
         if (!site.formats.at(format_name)->needs_base_file()) return {};

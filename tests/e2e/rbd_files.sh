@@ -1,26 +1,19 @@
 #!/usr/bin/env bash
 # Files of Ceph's `rbd` with a real Ceph: our exports are taken in by `rbd import-diff`, exports of
 # `rbd` in the form in which Parallel Virtual Cluster writes them are taken in by us, full and
-# incremental, byte for byte the images' snapshots. Everything else of the two is qcow2.
-#   rbd_files.sh BUILD_DIR     Needs root and a Ceph (tests/lab/ceph-up.sh).
+# incremental, byte for byte the images' snapshots. prod has qcow2 files, dr a pool in Ceph.
+#   rbd_files.sh BUILD_DIR     Needs root.
 set -euo pipefail
 bin=$(realpath "$1")
 # shellcheck source=tests/e2e/clusters.sh
 . "$(dirname "${BASH_SOURCE[0]}")/clusters.sh"
 
-end_ceph() {
-    local file
-    for file in "$work"/ceph/run/*.pid; do
-        if [ -e "$file" ]; then kill -KILL "$(cat "$file")" 2>/dev/null || true; fi
-    done
-}
-trap 'end_ceph; finish' EXIT
-conf=$(CEPH_OSD_BYTES=4294967296 "$lab/ceph-up.sh" "$work/ceph" $((first_port + 7))) ||
-    fail "no Ceph"
+with_ceph dr --pool vms --pool theirs --osd-bytes 4294967296
+conf=${ceph_conf[dr]}
 # The tool tells its progress even to a file.
 rbd() { timeout 60 /usr/bin/rbd -c "$conf" "$@" 2>"$work/rbd.log" ||
     fail "rbd $*: $(cat "$work/rbd.log")"; }
-image() { echo "rbd:vms/$1:conf=$conf"; } # as QEMU names it
+image() { echo "rbd:theirs/$1:conf=$conf"; } # as QEMU names it
 van=$work/van
 mkdir "$van"
 
@@ -39,9 +32,9 @@ us prod vm snapshot export web1 tuesday "$van/tuesday" --as rbd --incremental-fr
 us prod --format json vm snapshot info web1 monday >"$work/monday.json"
 us prod --format json vm snapshot info web1 tuesday >"$work/tuesday.json"
 while read -r target volume size; do
-    rbd create "vms/$target" --size "${size}B"
+    rbd create "theirs/$target" --size "${size}B"
     for day in monday tuesday; do
-        rbd import-diff "$van/$day/$target.rbd" "vms/$target"
+        rbd import-diff "$van/$day/$target.rbd" "theirs/$target"
         snapshot=$(jq -r .snapshot.id "$work/$day.json")
         qemu-img compare "$(image "$target@understudy-$snapshot")" \
             "$(layer_of prod "$volume" "$snapshot")" -U >/dev/null ||
@@ -58,6 +51,25 @@ us prod vm snapshot export web1 monday "$van/monday-qcow2"
 contents() { jq -r '.disks[] | "\(.target) \(.content) \(.data)"' "$1/manifest.json"; }
 [ "$(contents "$van/monday")" = "$(contents "$van/monday-qcow2")" ] || fail "two contents of one"
 
+# From a pool in Ceph the same comes out, in either format.
+for format in qcow2 rbd; do
+    us dr vm snapshot export web1 monday "$van/dr-$format" --as "$format"
+    us dr vm snapshot export web1 tuesday "$van/dr-$format-2" --as "$format" \
+        --incremental-from monday
+    [ "$(contents "$van/monday")" = "$(contents "$van/dr-$format")" ] || fail "another content"
+done
+while read -r target volume size; do
+    qemu-img check -q "$van/dr-qcow2-2/$target.qcow2" || fail "qemu-img check of $target"
+    qemu-img compare -U "$van/dr-qcow2-2/$target.qcow2" \
+        "$(layer_of prod "$volume" "$(jq -r .snapshot.id "$work/tuesday.json")")" >/dev/null ||
+        fail "the chain that dr exported is not the snapshot"
+    rbd create "theirs/dr-$target" --size "${size}B"
+    rbd import-diff "$van/dr-rbd/$target.rbd" "theirs/dr-$target"
+    rbd import-diff "$van/dr-rbd-2/$target.rbd" "theirs/dr-$target"
+    qemu-img compare -U "$van/dr-qcow2-2/$target.qcow2" "$(image "dr-$target")" >/dev/null ||
+        fail "the diffs that dr exported are not the snapshot"
+done < <(jq -r '.snapshot.disks[] | "\(.target) \(.volume) \(.size)"' "$work/monday.json")
+
 # Parallel Virtual Cluster's directory of a snapshot; see its daemon-common/vm.py.
 pvc_xml() { # the guest's definition with its disks in Ceph, as that cluster reaches it
     local disk=0 target
@@ -68,7 +80,7 @@ pvc_xml() { # the guest's definition with its disks in Ceph, as that cluster rea
 <disk type='network' device='disk'><driver name='qemu' type='raw'/>
 <auth username='libvirt'><secret type='ceph'
   uuid='5f1b0000-0000-4000-8000-00000000000$disk'/></auth>
-<source protocol='rbd' name='vms/web2_disk$disk'><host name='hv1' port='6789'/></source>
+<source protocol='rbd' name='theirs/web2_disk$disk'><host name='hv1' port='6789'/></source>
 <target dev='$target' bus='virtio'/></disk>
 X
         disk=$((disk + 1))
@@ -80,11 +92,11 @@ pvc_export() { # pvc_export SNAPSHOT [PARENT]
     mkdir -p "$directory/images"
     for volume in web2_disk0 web2_disk1; do
         if [ -n "${2:-}" ]; then
-            file=images/vms.$volume.rbddiff
-            rbd export-diff --from-snap "$2" "vms/$volume@$1" "$directory/$file"
+            file=images/theirs.$volume.rbddiff
+            rbd export-diff --from-snap "$2" "theirs/$volume@$1" "$directory/$file"
         else
-            file=images/vms.$volume.rbdimg
-            rbd export --export-format 2 "vms/$volume@$1" "$directory/$file"
+            file=images/theirs.$volume.rbdimg
+            rbd export --export-format 2 "theirs/$volume@$1" "$directory/$file"
         fi
         files=$(jq --arg file "$file" '. + [[$file, 67108864]]' <<<"$files")
     done
@@ -119,17 +131,17 @@ same_as_image() { # same_as_image VM SNAPSHOT: on dr
         disk=$((disk + 1))
     done < <(jq -r '.snapshot.disks[] | "\(.volume) \(.target)"' <<<"$info")
 }
-rbd create vms/web2_disk0 --size 64M
-rbd create vms/web2_disk1 --size 64M --stripe-unit 64K --stripe-count 4
-snap() { for volume in web2_disk0 web2_disk1; do rbd snap create "vms/$volume@$1"; done; }
+rbd create theirs/web2_disk0 --size 64M
+rbd create theirs/web2_disk1 --size 64M --stripe-unit 64K --stripe-count 4
+snap() { for volume in web2_disk0 web2_disk1; do rbd snap create "theirs/$volume@$1"; done; }
 scribble 1
 snap before
 scribble 2
 snap full
 scribble 3
 snap between
-rbd resize vms/web2_disk0 --size 32M --allow-shrink --no-progress
-rbd resize vms/web2_disk0 --size 96M --no-progress
+rbd resize theirs/web2_disk0 --size 32M --allow-shrink --no-progress
+rbd resize theirs/web2_disk0 --size 96M --no-progress
 scribble 4
 snap later
 scribble 5
@@ -144,7 +156,7 @@ us dr --format json vm snapshot info web2-later later >"$work/later.json"
 jq -e '.snapshot.taken == "2023-11-14T22:13:20.500Z" and .snapshot.disks[0].size == 100663296' \
     "$work/later.json" >/dev/null || fail "the snapshot: $(cat "$work/later.json")"
 us dr vm snapshot info web2-later later --xml >"$work/later.xml"
-! grep -q 'hv1\|5f1b0000\|8a7b0000\|protocol' "$work/later.xml" || fail "of the other cluster:
+! grep -q 'hv1\|5f1b0000\|8a7b0000\|theirs' "$work/later.xml" || fail "of the other cluster:
 $(cat "$work/later.xml")"
 
 # What is not whole or not there is refused, and leaves nothing.
@@ -155,7 +167,7 @@ says() { # says TEXT WORDS…: the command fails and says so
     grep -q -- "$text" "$work/refusal" || fail "'$text' is not said: $(cat "$work/refusal")"
 }
 says 'as-new-vm web2' us dr vm snapshot import "$van/pvc/web2/full"
-truncate -s -1 "$van/pvc/web2/later/images/vms.web2_disk1.rbddiff"
+truncate -s -1 "$van/pvc/web2/later/images/theirs.web2_disk1.rbddiff"
 says 'ends in the middle' us dr vm snapshot import "$van/pvc/web2/later" --as-new-vm broken
 rm -r "$van/pvc/web2/full"
 says "full export 'full'" us dr vm snapshot import "$van/pvc/web2/later" --as-new-vm broken
