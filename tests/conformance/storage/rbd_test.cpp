@@ -259,7 +259,7 @@ TEST(RbdPool, tells_a_hypervisor_how_to_reach_the_disk) {
 
 TEST(RbdPool, says_what_is_wrong_with_its_settings) {
     RbdFixture fixture({}, {});
-    const auto good = fixture.settings();
+    const auto& good = fixture.settings();
     auto settings = good;
     settings.ceph_conf = "/nowhere/ceph.conf";
     auto opened = rbd::open_rbd_pool("images", settings);
