@@ -5,6 +5,8 @@
 #include <gmock/gmock.h>
 
 #include <algorithm>
+#include <filesystem>
+#include <fstream>
 #include <thread>
 
 namespace understudy::conformance {
@@ -249,12 +251,26 @@ TEST(RbdPool, tells_a_hypervisor_how_to_reach_the_disk) {
     for (const auto& source : {disk.head(), fixture.pool().outline(disk.id())}) {
         EXPECT_EQ(source.type, "network");
         EXPECT_EQ(source.format, "raw");
-        EXPECT_EQ(source.user, "admin");
+        EXPECT_EQ(source.user, "");  // this Ceph asks nobody who he is
         EXPECT_EQ(source.secret, "8c1a7d6e-0000-4000-8000-000000000001");
         ASSERT_EQ(source.monitors.size(), 1U);
         EXPECT_THAT(source.monitors[0], testing::StartsWith("127.0.0.1:"));
         EXPECT_TRUE(fixture.pool().takes(source));
     }
+}
+
+TEST(RbdPool, gives_a_hypervisor_its_own_login_where_ceph_asks_for_one) {
+    const auto folder = testing::TempDir() + "/login-" + VolumeId::random().text();
+    std::filesystem::create_directories(folder);
+    std::ofstream(folder + "/ceph.conf") << "[global]\nmon_host = 127.0.0.1:1\n"
+                                            "auth_client_required = cephx\n";
+    rbd::RbdSettings settings;
+    settings.ceph_conf = folder + "/ceph.conf";
+    settings.pool = "vms";
+    settings.user = "understudy";
+    const auto pool = must(rbd::open_rbd_pool("images", settings));
+    EXPECT_EQ(pool->outline(VolumeId::random()).user, "understudy");
+    std::filesystem::remove_all(folder);
 }
 
 TEST(RbdPool, says_what_is_wrong_with_its_settings) {
