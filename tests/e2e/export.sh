@@ -39,10 +39,13 @@ pair
 us prod vm start web1
 await 60 guest_says READY "$work/prod/console"
 guest us.fill=8:8 us.count=5 fill write
+await 60 guest_says 'wrote vdb 4' "$work/prod/console"
 us prod vm snapshot create web1 monday
 guest us.trim=9:2 trim us.zero=13:1 zero us.fill=20:4 fill us.count=8 write
+await 60 guest_says 'wrote vdb 12' "$work/prod/console"
 us prod vm snapshot create web1 tuesday
 guest us.fill=30:2 fill us.count=11 write
+await 60 guest_says 'wrote vdb 23' "$work/prod/console"
 us prod vm snapshot create web1 wednesday
 
 # A chain of exports, each in its own directory, in files that QEMU's tools open.

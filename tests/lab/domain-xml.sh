@@ -13,7 +13,9 @@
 #     --ceph-user NAME --ceph-secret UUID       with cephx: libvirt's secret with that user's key
 #     --serial FILE     the guest's console (default: none)
 #     --talk SOCKET     a unix socket on the same port, for guest-tell; needs --serial
-#     --cmdline TEXT    after "console=ttyS0 panic=-1 quiet" (us.mode=… and so on, see guest-init)
+#     --cmdline TEXT    after "console=ttyS0 panic=-1 quiet no_timer_check" (us.mode=… and so on,
+#                       see guest-init). Under TCG on a busy host the timer's check fails, and then
+#                       the kernel does not start.
 #     --agent SOCKET    a channel for the guest agent (add us.agent=1 to the command line)
 #     --uefi FILE       boots by UEFI (package ovmf); its variables are in FILE
 #     --device XML      one more device, as it stands; may be given again
@@ -151,7 +153,7 @@ cat <<X
 $(print_firmware)
     <kernel>$(xml "$image")/vmlinuz</kernel>
     <initrd>$(xml "$image")/initrd</initrd>
-    <cmdline>$(xml "console=ttyS0 panic=-1 quiet${cmdline:+ $cmdline}")</cmdline>
+    <cmdline>$(xml "console=ttyS0 panic=-1 quiet no_timer_check${cmdline:+ $cmdline}")</cmdline>
   </os>
   <features><acpi/></features>
   <on_poweroff>destroy</on_poweroff>
