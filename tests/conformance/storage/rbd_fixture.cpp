@@ -47,6 +47,7 @@ RbdFixture::RbdFixture(rbd::RbdSettings settings, std::optional<ByteSize> capaci
     check(rados_.init2("client.admin", "ceph", 0), "start librados");
     check(rados_.conf_read_file(conf), conf);
     for (const auto& [option, value] : {std::pair("admin_socket", ""),
+                                        {"librados_thread_count", "1"},  // as the driver
                                         {"rbd_cache", "false"},
                                         {"client_mount_timeout", "30"},
                                         {"rados_osd_op_timeout", "60"},
