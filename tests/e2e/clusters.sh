@@ -150,7 +150,7 @@ burn_down() { # burn_down CLUSTER: its daemon, its libvirtd and its guests, at o
         if [ -e "$file" ]; then kill -KILL "$(cat "$file")" 2>/dev/null || true; fi
     done
     [ -n "${libvirtd[$1]:-}" ] || return 0
-    kill -KILL "${libvirtd[$1]}"
+    kill -KILL "${libvirtd[$1]}" 2>/dev/null || true # driver.pid may have named it
     wait "${libvirtd[$1]}" 2>/dev/null || true
 }
 
