@@ -103,7 +103,7 @@ House::~House() {
 // However many sends there are, one worker is free for what does not wait for a peer: a promote
 // must not queue behind them.
 void House::work(std::size_t worker) {
-    const std::string except_kind = worker == 0 && config_.workers > 1 ? "send" : "";
+    const std::string except_kind(worker == 0 && config_.workers > 1 ? tasks::kSend : "");
     auto& queued = site_.bells->queued;
     while (!runner_.stopping()) {
         const auto rung = queued.rung();

@@ -92,11 +92,9 @@ Result<> make_new_definition(Work& work, const Export& wanted, model::TransferRe
     auto networks = networks_from(site, wanted.ownership ? wanted.ownership->owner : ClusterId());
     if (!networks) return std::unexpected(std::move(networks.error()));
     adapt.networks = std::move(*networks);
-    for (const auto& disk : request.snapshot.disks) {
-        auto pool = site.pool(disk.pool);
-        if (!pool) return std::unexpected(std::move(pool.error()));
-        adapt.disks.push_back({disk.target, (*pool)->outline(disk.volume)});
-    }
+    auto disks = outlined_disks(site, request.snapshot.disks);
+    if (!disks) return std::unexpected(std::move(disks.error()));
+    adapt.disks = std::move(*disks);
     auto adapted = site.hypervisor.adapt(adapt);
     if (!adapted) return fail(std::move(adapted.error()).during("adapt the definition"));
     UNDERSTUDY_TRY(engine::check_obstacles(adapted->issues, texts_in(work.arguments(), "accept")));

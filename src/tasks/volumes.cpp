@@ -252,9 +252,6 @@ Result<std::map<std::string, std::string>> networks_from(Site& site, const Clust
     return std::unexpected(std::move(peer.error()));
 }
 
-namespace {
-
-// Heads as activate_disks would make them.
 Result<std::vector<ports::DiskSwitch>> outlined_disks(
     Site& site, const std::vector<model::SnapshotDisk>& disks) {
     std::vector<ports::DiskSwitch> outlined;
@@ -265,8 +262,6 @@ Result<std::vector<ports::DiskSwitch>> outlined_disks(
     }
     return outlined;
 }
-
-}  // namespace
 
 Result<ports::Adapted> rehearse(Site& site, const ClusterId& owner, const std::string& domain_xml,
                                 const std::vector<model::SnapshotDisk>& disks) {

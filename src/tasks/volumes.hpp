@@ -52,6 +52,10 @@ Result<std::vector<ports::DiskSwitch>> activate_disks(Site& site,
                                                       const SnapshotId& id,
                                                       ports::ActivationKind kind);
 
+// What those heads would look like; nothing is made. For rehearsals.
+Result<std::vector<ports::DiskSwitch>> outlined_disks(
+    Site& site, const std::vector<model::SnapshotDisk>& disks);
+
 // What the networks of a cluster are called here, for its VMs; nothing for one that is no peer.
 Result<std::map<std::string, std::string>> networks_from(Site& site, const ClusterId& owner);
 

@@ -265,6 +265,26 @@ same_bytes() { # same_bytes SNAPSHOT_NAME [VM [CLUSTER OTHER]]
     done < <(jq -r '.snapshot.disks[] | "\(.volume) \(.target)"' <<<"$info")
 }
 
+sent() { # sent SNAPSHOT KIND [CLUSTER OTHER]: web1's, taken, sent, and compared
+    local from=${3:-prod} to=${4:-dr}
+    us "$from" vm snapshot create web1 "$1" >/dev/null
+    us "$from" --format json vm snapshot send web1 "$1" --to "$to" >"$work/sent"
+    jq -e --arg kind "$2" '.task.result.kind == $kind' "$work/sent" >/dev/null ||
+        fail "$1 is no $2 send: $(cat "$work/sent")"
+    same_bytes "$1" web1 "$from" "$to"
+    echo "$1: $2 from $from to $to, the same on both sides"
+}
+
+found_records() { # found_records LAST: what a promoted guest said of its disks at boot
+    local disk found
+    grep -aq BAD "$work/prod/console" && fail "the promoted guest found damage"
+    for disk in vda vdb; do
+        found=$(grep -ao "VERIFY $disk ok 0..[0-9]*" "$work/prod/console" | grep -o '[0-9]*$')
+        echo "$disk: records 0..$found in the promoted guest"
+        [ "${found:--1}" -ge "$1" ] || fail "$disk ends at record $found, $1 was written before"
+    done
+}
+
 refused() { # refused WORDS…: exit code 3
     local code=0
     "$@" >"$work/refusal" 2>&1 || code=$?

@@ -9,14 +9,6 @@ bin=$(realpath "$1")
 # shellcheck source=tests/e2e/clusters.sh
 . "$(dirname "${BASH_SOURCE[0]}")/clusters.sh"
 
-sent() { # sent SNAPSHOT KIND: takes it, sends it, compares
-    us prod vm snapshot create web1 "$1" >/dev/null
-    us prod --format json vm snapshot send web1 "$1" --to dr >"$work/sent"
-    jq -e --arg kind "$2" '.task.result.kind == $kind' "$work/sent" >/dev/null ||
-        fail "$1 is no $2 send: $(cat "$work/sent")"
-    same_bytes "$1"
-    echo "$1: $2, the same on both sides"
-}
 by_hand() { # by_hand COMMAND…: while the daemon is away, as it is the only one with this libvirt
     end prod
     "$@"

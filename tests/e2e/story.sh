@@ -20,7 +20,6 @@ us prod vm snapshot create web1 second
 us prod vm snapshot send web1 second --to dr
 same_bytes second
 us dr replica list
-last=$(records)
 refused us dr vm start web1
 grep -q 'replica promote' "$work/refusal" || fail "the refusal does not say how to promote"
 us prod --format json vm snapshot send web1 second --to dr --dry-run |
@@ -35,12 +34,7 @@ cp "$work/prod/console" "$work/prod/console.before"
 : >"$work/prod/console"
 us dr -y replica promote web1
 await 120 guest_says 'VERIFY vdb' "$work/prod/console"
-grep -aq BAD "$work/prod/console" && fail "the promoted guest found damage"
-for disk in vda vdb; do
-    found=$(grep -ao "VERIFY $disk ok 0..[0-9]*" "$work/prod/console" | grep -o '[0-9]*$')
-    echo "$disk: records 0..$found in the promoted guest"
-    [ "${found:--1}" -ge 29 ] || fail "$disk ends at record $found, $last were written before"
-done
+found_records 29
 
 # It comes back, hears of the higher epoch, and must not run the VM.
 begin prod

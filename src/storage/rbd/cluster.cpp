@@ -194,28 +194,26 @@ Result<> Cluster::open_namespace(Connection& connection) {
     return {};
 }
 
+std::string Cluster::conf_option(const char* name) const {
+    librados::Rados rados;
+    if (rados.init2(("client." + settings_.user).c_str(), "ceph", 0) < 0) return {};
+    std::string value;
+    if (rados.conf_read_file(conf_path().c_str()) >= 0) rados.conf_get(name, value);
+    rados.shutdown();
+    return value;
+}
+
 std::vector<std::string> Cluster::monitors() const {
     {
         const std::lock_guard lock(mutex_);
         if (connection_ && !connection_->monitors.empty()) return connection_->monitors;
     }
-    librados::Rados rados;
-    std::string hosts;
-    if (rados.init2(("client." + settings_.user).c_str(), "ceph", 0) < 0) return {};
-    if (rados.conf_read_file(conf_path().c_str()) >= 0) rados.conf_get("mon_host", hosts);
-    rados.shutdown();
-    return monitors_in(std::move(hosts));
+    return monitors_in(conf_option("mon_host"));
 }
 
 std::string Cluster::guest_user() const {
     const std::lock_guard lock(mutex_);
-    if (login_methods_.empty()) {
-        librados::Rados rados;
-        if (rados.init2(("client." + settings_.user).c_str(), "ceph", 0) < 0) return settings_.user;
-        if (rados.conf_read_file(conf_path().c_str()) >= 0)
-            rados.conf_get("auth_client_required", login_methods_);
-        rados.shutdown();
-    }
+    if (login_methods_.empty()) login_methods_ = conf_option("auth_client_required");
     const bool asked = login_methods_.empty() || login_methods_.contains("cephx");
     return asked ? settings_.user : std::string();
 }

@@ -53,6 +53,8 @@ private:
     Result<> open_namespace(Connection& connection);
     Error connect_error(int result) const;
     std::string conf_path() const;
+    // What ceph.conf says of an option; empty when it says nothing or cannot be read.
+    std::string conf_option(const char* name) const;
 
     const RbdSettings settings_;
     mutable std::mutex mutex_;
