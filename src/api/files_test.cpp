@@ -265,7 +265,7 @@ TEST_F(Files, a_snapshot_of_an_owned_vm_comes_back_and_its_owner_stays) {
     export_to("one", one);
     const auto before = must(catalog_->vm(one.vm)).ownership;
     const model::Ownership ours{5, here_.id, model::Phase::owned};
-    must(catalog_->set_ownership(one.vm, before, ours));
+    must(catalog_->set_ownership(one.vm, before, ours, {}));
     const auto two = add_snapshot("two", "second", one);
     must(catalog_->remove_snapshot(one.id));
     must(pool_->remove_snapshot(one.disks.front().volume, one.id));

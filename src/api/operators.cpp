@@ -3,10 +3,15 @@
 #include "api/operators_calls.hpp"
 #include "api/views.hpp"
 #include "model/json.hpp"
+#include "tasks/roles.hpp"
 #include "tasks/runner.hpp"
 
 #include <fmt/format.h>
+#include <pwd.h>
 #include <spdlog/spdlog.h>
+
+#include <array>
+#include <charconv>
 
 namespace understudy::api {
 namespace {
@@ -33,8 +38,9 @@ Result<Asked> parse(OperatorsContext& context, const net::HttpRequest& request) 
 Result<Reply> answer(OperatorsContext& context, const net::HttpRequest& request) {
     auto asked = parse(context, request);
     if (!asked) return std::unexpected(std::move(asked.error()));
-    for (const auto call : {answer_cluster, answer_peers, answer_vms, answer_snapshots,
-                            answer_files, answer_replicas, answer_tasks})
+    for (const auto call :
+         {answer_cluster, answer_peers, answer_vms, answer_snapshots, answer_files, answer_replicas,
+          answer_recovery, answer_tasks, answer_events})
         if (auto replied = call(*asked)) return std::move(*replied);
     return fail(ErrorKind::not_found,
                 fmt::format("no call {} {}", request.method, request.path.substr(0, 200)));
@@ -70,10 +76,23 @@ Result<Reply> reply_with(std::string_view key, Result<json> value) {
     return Reply{200, {{std::string(key), std::move(*value)}}};
 }
 
-Result<Reply> queue(tasks::Site& site, std::string_view kind, const VmId& vm, std::string title,
+std::string Asked::actor() const {
+    if (!request.unix_peer) return "API token, from " + request.peer_address;
+    std::array<char, 4096> buffer;
+    passwd entry{};
+    passwd* found = nullptr;
+    const auto uid = request.unix_peer->uid;
+    getpwuid_r(uid, &entry, buffer.data(), buffer.size(), &found);
+    return fmt::format("{} (uid {})", found != nullptr ? found->pw_name : "?", uid);
+}
+
+Result<Reply> queue(const Asked& asked, std::string_view kind, const VmId& vm, std::string title,
                     const json& arguments) {
-    const auto task = tasks::new_task(site, kind, vm, std::move(title), arguments);
+    auto& site = asked.site();
+    auto task = tasks::new_task(site, kind, vm, std::move(title), arguments);
+    task.actor = asked.actor();
     UNDERSTUDY_TRY(site.catalog.add_task(task));
+    tasks::record_event(site, task.actor, "asked", vm, task.title);
     site.bells->queued.ring();
     return Reply{202, json{{"task", task_view(task)}}};
 }
@@ -99,6 +118,17 @@ Result<std::uint64_t> number_field(const json& body, const char* name, std::uint
     if (found == body.end() || found->is_null()) return otherwise;
     if (!found->is_number_unsigned()) return wrong_type(name, "a whole number, not negative");
     return found->get<std::uint64_t>();
+}
+
+Result<std::int64_t> number_query(const Asked& asked, const std::string& name,
+                                  std::int64_t otherwise) {
+    const auto text = asked.query(name);
+    if (text.empty()) return otherwise;
+    std::int64_t number = 0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+    if (error != std::errc{} || end != text.data() + text.size() || number < 0)
+        return fail(ErrorKind::invalid, fmt::format("'{}' must be a number", name));
+    return number;
 }
 
 Result<std::vector<std::string>> texts_field(const json& body, const char* name) {

@@ -16,6 +16,7 @@ struct Asked {
     nlohmann::json body;            // an object
 
     tasks::Site& site() const { return context.site; }
+    std::string actor() const;  // who asks, for the events
     bool is(std::string_view method, std::size_t segments) const {
         return request.method == method && path.size() == segments;
     }
@@ -38,12 +39,14 @@ Answer answer_vms(const Asked& asked);
 Answer answer_snapshots(const Asked& asked);
 Answer answer_files(const Asked& asked);
 Answer answer_replicas(const Asked& asked);
+Answer answer_recovery(const Asked& asked);
 Answer answer_tasks(const Asked& asked);
+Answer answer_events(const Asked& asked);
 
 // {"key": value} with 200, or the error.
 Result<Reply> reply_with(std::string_view key, Result<nlohmann::json> value);
 // Queues a task and answers 202 with it.
-Result<Reply> queue(tasks::Site& site, std::string_view kind, const VmId& vm, std::string title,
+Result<Reply> queue(const Asked& asked, std::string_view kind, const VmId& vm, std::string title,
                     const nlohmann::json& arguments);
 
 // Fields of a request's body; invalid with the field's name when the type is wrong.
@@ -52,5 +55,8 @@ Result<bool> flag_field(const nlohmann::json& body, const char* name, bool other
 Result<std::uint64_t> number_field(const nlohmann::json& body, const char* name,
                                    std::uint64_t otherwise);
 Result<std::vector<std::string>> texts_field(const nlohmann::json& body, const char* name);
+// A number, not negative, in a request's query.
+Result<std::int64_t> number_query(const Asked& asked, const std::string& name,
+                                  std::int64_t otherwise);
 
 }  // namespace understudy::api

@@ -72,7 +72,7 @@ Result<Reply> export_snapshot(const Asked& asked) {
     } else if (!base_directory->empty()) {
         return fail(ErrorKind::invalid, "a base's directory is for an incremental export");
     }
-    return queue(site, tasks::kSnapshotExport, *id,
+    return queue(asked, tasks::kSnapshotExport, *id,
                  fmt::format("export {}@{} to {}", vm->name, snapshot->name, *directory),
                  arguments);
 }
@@ -120,7 +120,7 @@ Result<Reply> import_snapshot(const Asked& asked) {
                     .advising(fmt::format("Say so with --as-new-vm {}.",
                                           base::shell_word(found->vm_name))));
         arguments["vm"] = found->vm.text();
-        return queue(site, tasks::kSnapshotImport, found->vm, what, arguments);
+        return queue(asked, tasks::kSnapshotImport, found->vm, what, arguments);
     }
     UNDERSTUDY_TRY(check_new_name(site, *name));
     const auto id = site.random.id<VmId>();
@@ -129,7 +129,8 @@ Result<Reply> import_snapshot(const Asked& asked) {
     arguments["snapshot"] = site.random.id<SnapshotId>().text();
     arguments["base_directory"] = *base_directory;
     arguments["accept"] = *accept;
-    return queue(site, tasks::kSnapshotImport, id, fmt::format("{} as {}", what, *name), arguments);
+    return queue(asked, tasks::kSnapshotImport, id, fmt::format("{} as {}", what, *name),
+                 arguments);
 }
 
 }  // namespace

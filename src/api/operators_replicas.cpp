@@ -48,7 +48,7 @@ Result<Reply> promote(const Asked& asked) {
     if (!accept) return std::unexpected(std::move(accept.error()));
     auto choice = chosen(asked, *word);
     if (!choice) return std::unexpected(std::move(choice.error()));
-    return queue(asked.site(), "promote", choice->vm.id,
+    return queue(asked, "promote", choice->vm.id,
                  fmt::format("promote {}@{}", choice->vm.name, choice->snapshot.name),
                  {{"vm", choice->vm.id.text()},
                   {"snapshot", choice->snapshot.id.text()},
@@ -74,7 +74,7 @@ Result<Reply> remove(const Asked& asked) {
         return fail(
             Error(ErrorKind::refused, fmt::format("'{}' is not a replica here", asked.path[1]))
                 .advising("Take Understudy out of a VM with `understudy vm release`."));
-    return queue(asked.site(), "replica_remove", *id, "remove replica " + (*vm)->name,
+    return queue(asked, "replica_remove", *id, "remove replica " + (*vm)->name,
                  {{"vm", id->text()}});
 }
 

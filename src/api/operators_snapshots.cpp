@@ -82,7 +82,7 @@ Result<Reply> create(const Asked& asked) {
                 Error(ErrorKind::conflict,
                       fmt::format("VM '{}' has a snapshot '{}' already", *title_name, *name))
                     .advising("Choose another name, or leave it out."));
-    return queue(site, "snapshot_create", *vm, fmt::format("snapshot {}@{}", *title_name, *name),
+    return queue(asked, "snapshot_create", *vm, fmt::format("snapshot {}@{}", *title_name, *name),
                  {{"vm", vm->text()},
                   {"snapshot", site.random.id<SnapshotId>().text()},
                   {"name", *name},
@@ -99,9 +99,20 @@ Result<Reply> info(const Asked& asked) {
     return Reply{200, {{"snapshot", std::move(*view)}, {"domain_xml", definition->domain_xml}}};
 }
 
+// What only the operator lets go of: the writes of a line of the VM that was superseded.
+Result<> let_go_of_branch(tasks::Site& site, const Named& of) {
+    auto holds = site.catalog.holds(of.vm);
+    if (!holds) return std::unexpected(std::move(holds.error()));
+    for (const auto& hold : *holds)
+        if (hold.snapshot == of.snapshot.id && hold.kind == model::HoldKind::branch)
+            UNDERSTUDY_TRY(site.catalog.remove_hold(hold));
+    return {};
+}
+
 Result<Reply> remove(const Asked& asked) {
     auto found = named(asked);
     if (!found) return std::unexpected(std::move(found.error()));
+    if (asked.query("let_go") == "1") UNDERSTUDY_TRY(let_go_of_branch(asked.site(), *found));
     auto view = snapshot_view(asked.site(), found->snapshot);
     if (!view) return std::unexpected(std::move(view.error()));
     if (const auto& holds = view->at("holds"); !holds.empty())
@@ -109,8 +120,11 @@ Result<Reply> remove(const Asked& asked) {
             Error(ErrorKind::refused, fmt::format("snapshot '{}' is held: {}", found->snapshot.name,
                                                   holds.front().get<std::string>()))
                 .keeping("the snapshot")
-                .advising("It can go once a newer snapshot was sent to that peer."));
-    return queue(asked.site(), "snapshot_remove", found->vm,
+                .advising(holds.front().get<std::string>().starts_with("branch")
+                              ? "It has what was written here alone; --let-go removes it all the "
+                                "same."
+                              : "It can go once a newer snapshot was sent to that peer."));
+    return queue(asked, "snapshot_remove", found->vm,
                  fmt::format("remove {}@{}", found->vm_name, found->snapshot.name),
                  {{"vm", found->vm.text()}, {"snapshots", {found->snapshot.id.text()}}});
 }
@@ -127,7 +141,7 @@ Result<Reply> rollback(const Asked& asked) {
     auto accept = texts_field(asked.body, "accept");
     if (!accept) return std::unexpected(std::move(accept.error()));
     return queue(
-        asked.site(), "snapshot_rollback", found->vm,
+        asked, "snapshot_rollback", found->vm,
         fmt::format("rollback {} to {}", found->vm_name, found->snapshot.name),
         {{"vm", found->vm.text()}, {"snapshot", found->snapshot.id.text()}, {"accept", *accept}});
 }
@@ -194,7 +208,7 @@ Result<Reply> send(const Asked& asked) {
     }
     if (*dry_run) return preview(asked, wanted);
     UNDERSTUDY_TRY(check_replica(site, found->vm));
-    return queue(site, "send", found->vm,
+    return queue(asked, "send", found->vm,
                  fmt::format("send {}@{} to {}", found->vm_name, found->snapshot.name, peer->name),
                  arguments);
 }

@@ -5,7 +5,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <charconv>
 
 namespace understudy::api {
 namespace {
@@ -14,17 +13,6 @@ using nlohmann::json;
 
 constexpr std::int64_t kLongestWait = 30'000;
 constexpr Duration kLookEvery{500};  // for what other nodes do; this one's rings the bell
-
-Result<std::int64_t> number_query(const Asked& asked, const std::string& name,
-                                  std::int64_t otherwise) {
-    const auto text = asked.query(name);
-    if (text.empty()) return otherwise;
-    std::int64_t number = 0;
-    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
-    if (error != std::errc{} || end != text.data() + text.size() || number < 0)
-        return fail(ErrorKind::invalid, fmt::format("'{}' must be a number", name));
-    return number;
-}
 
 Result<Reply> list(const Asked& asked) {
     auto limit = number_query(asked, "limit", 200);

@@ -77,7 +77,15 @@ Result<Reply> release(const Asked& asked, const VmId& id) {
     if (!*vm)
         return fail(Error(ErrorKind::refused, "Understudy has nothing to do with this VM")
                         .advising("Nothing needs to be released."));
-    return queue(asked.site(), "release", id, "release " + (*vm)->name, {{"vm", id.text()}});
+    return queue(asked, "release", id, "release " + (*vm)->name, {{"vm", id.text()}});
+}
+
+// For libvirt's hook: by UUID alone, because libvirt would not answer meanwhile.
+Result<Reply> may_start(const Asked& asked) {
+    auto id = VmId::parse(asked.path[1]);
+    if (!id) return std::unexpected(std::move(id.error()));
+    UNDERSTUDY_TRY(tasks::check_may_start(asked.site(), *id));
+    return Reply{200, {{"vm", id->text()}, {"may_start", true}}};
 }
 
 Result<Reply> with_vm(const Asked& asked, Result<Reply> (*call)(const Asked&, const VmId&)) {
@@ -95,6 +103,7 @@ Answer answer_vms(const Asked& asked) {
         return with_vm(asked, [](const Asked& a, const VmId& id) {
             return reply_with("vm", vm_details(a.site(), id));
         });
+    if (asked.is("GET", 3) && asked.path[2] == "may-start") return may_start(asked);
     if (!asked.is("POST", 3)) return std::nullopt;
     const auto& verb = asked.path[2];
     if (verb == "start" || verb == "shutdown" || verb == "stop")

@@ -57,6 +57,12 @@ public:
         return protocol::decode_peer_vm(*body);
     }
 
+    Result<ports::PeerVm> look_up_state(const VmId& vm) override {
+        auto body = call("GET", protocol::vm_state_path(vm), {});
+        if (!body) return std::unexpected(std::move(body.error()));
+        return protocol::decode_peer_vm(*body);
+    }
+
     Result<model::TransferOffer> offer(const model::TransferRequest& request) override {
         auto encoded = protocol::encode_offer_request(request);
         if (!encoded) return std::unexpected(std::move(encoded.error()));
@@ -92,7 +98,22 @@ public:
         return {};
     }
 
+    Result<model::Ownership> hand_over(const ports::Handover& handover) override {
+        return record_after(protocol::handover_path(handover.vm),
+                            protocol::encode_handover(handover));
+    }
+
+    Result<model::Ownership> take_back(const VmId& vm, const model::Ownership& offered) override {
+        return record_after(protocol::take_back_path(vm), protocol::encode_record(offered));
+    }
+
 private:
+    Result<model::Ownership> record_after(const std::string& path, const std::string& request) {
+        auto body = call("POST", path, request);
+        if (!body) return std::unexpected(std::move(body.error()));
+        return protocol::decode_record(*body);
+    }
+
     Result<std::string> call(std::string_view method, const std::string& path,
                              const std::string& body) {
         const std::lock_guard lock(mutex_);

@@ -6,6 +6,7 @@
 #include "protocol/limits.hpp"
 #include "protocol/messages.hpp"
 #include "tasks/ownership_news.hpp"
+#include "tasks/take_over.hpp"
 
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
@@ -135,6 +136,20 @@ Result<std::string> PeerServer::answer(const net::HttpRequest& request,
         case protocol::Call::ownership: return ownership(*peer, request.body);
         case protocol::Call::look_up:
             return encoded(receiving_.look_up(peer->id, route.vm), protocol::encode_peer_vm);
+        case protocol::Call::vm_state:
+            return encoded(receiving_.look_up_state(peer->id, route.vm), protocol::encode_peer_vm);
+        case protocol::Call::handover: {
+            auto asked = protocol::decode_handover(request.body);
+            if (!asked) return std::unexpected(std::move(asked.error()));
+            asked->vm = route.vm;
+            return encoded(tasks::take_over(site_, peer->id, *asked), protocol::encode_record);
+        }
+        case protocol::Call::take_back: {
+            auto offered = protocol::decode_record(request.body);
+            if (!offered) return std::unexpected(std::move(offered.error()));
+            return encoded(tasks::decline(site_, peer->id, route.vm, *offered),
+                           protocol::encode_record);
+        }
         case protocol::Call::offer: {
             auto asked = protocol::decode_offer_request(request.body);
             if (!asked) return std::unexpected(std::move(asked.error()));

@@ -57,6 +57,7 @@ std::string hold_text(tasks::Site& site, const model::Hold& hold) {
         return "base for peer " + (id ? tasks::cluster_name(site, *id) : hold.detail);
     }
     if (hold.kind == model::HoldKind::transfer) return "transfer " + hold.detail.substr(0, 8);
+    if (hold.kind == model::HoldKind::branch) return "branch until epoch " + hold.detail;
     return "user " + hold.detail;
 }
 

@@ -80,8 +80,15 @@ constexpr const char* kFoundation[] = {
     " time BIGINT NOT NULL, text TEXT NOT NULL, PRIMARY KEY (task, sequence))",
 };
 
+constexpr const char* kEvents[] = {
+    "CREATE TABLE events ("
+    " sequence BIGINT PRIMARY KEY, time BIGINT NOT NULL, actor TEXT NOT NULL, kind TEXT NOT NULL,"
+    " vm TEXT, text TEXT NOT NULL, hash TEXT NOT NULL)",
+    "ALTER TABLE tasks ADD COLUMN actor TEXT NOT NULL DEFAULT ''",
+};
+
 // Version n is what the first n of them make.
-constexpr std::array<std::span<const char* const>, 1> kMigrations{kFoundation};
+constexpr std::array<std::span<const char* const>, 2> kMigrations{kFoundation, kEvents};
 constexpr std::int64_t kNewest = kMigrations.size();
 
 std::int64_t stored_version(Database& database) {

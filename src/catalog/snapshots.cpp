@@ -74,6 +74,10 @@ Reason read_reason(Row& row) {
             return {detail.empty() ? std::string("is held by an operator")
                                    : fmt::format("is held by an operator: {}", detail),
                     "Release the hold first."};
+        case model::HoldKind::branch:
+            return {fmt::format("holds what was written here alone until epoch {} began", detail),
+                    "If nothing of it is needed any more: `understudy vm snapshot remove "
+                    "--let-go`."};
     }
     throw BadRow("a hold of no known kind");
 }

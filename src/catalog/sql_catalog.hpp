@@ -29,7 +29,7 @@ public:
     Result<std::optional<model::Vm>> find_vm(const VmId&) override;
     Result<> save_vm(const model::Vm&) override;
     Result<> set_ownership(const VmId&, const model::Ownership& expected,
-                           const model::Ownership& next) override;
+                           const model::Ownership& next, const model::Event&) override;
     Result<> remove_vm(const VmId&) override;
 
     // snapshots.cpp
@@ -70,6 +70,12 @@ public:
     Result<> request_cancel(const TaskId&, TimePoint now) override;
     Result<> retry_task(const TaskId&, TimePoint now) override;
 
+    // events.cpp
+    Result<> add_event(const model::Event&) override;
+    Result<std::int64_t> last_event() override;
+    Result<std::vector<model::Event>> events(std::int64_t after, std::size_t limit) override;
+    Result<std::optional<std::int64_t>> first_broken_event() override;
+
     // task_upkeep.cpp
     Result<> renew_lease(const TaskId&, const std::string& node, TimePoint until) override;
     Result<> save_step(const TaskId&, const std::string& node, const std::string& step,
@@ -85,7 +91,8 @@ private:
 
 // Statements that several areas share; inside Database::write only.
 void upsert_vm(Database&, const model::Vm&, bool with_autostart);  // never touches an ownership
-void end_transfer(Database&, const TransferId&);                   // and its holds
+void append_event(Database&, model::Event);
+void end_transfer(Database&, const TransferId&);     // and its holds
 Result<> place_hold(Database&, const model::Hold&);  // a base hold leaves where it was before
 Result<> lost_lease(Database&, const TaskId&, const std::string& node);  // conflict or not_found
 

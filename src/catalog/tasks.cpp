@@ -9,13 +9,13 @@
 namespace understudy::catalog {
 namespace {
 
-#define UNDERSTUDY_TASKS                                                            \
-    "SELECT id, kind, vm, title, arguments, state, step, memo, result, done_bytes," \
-    " total_bytes, wire_bytes, rate_bytes, note, attempts, error_kind, error,"      \
+#define UNDERSTUDY_TASKS                                                                   \
+    "SELECT id, kind, vm, title, actor, arguments, state, step, memo, result, done_bytes," \
+    " total_bytes, wire_bytes, rate_bytes, note, attempts, error_kind, error,"             \
     " cancel_requested, created, not_before, started, ended, lease_node, lease_until FROM tasks "
 #define UNDERSTUDY_ACTIVE "state IN ('queued', 'running') "
 #define UNDERSTUDY_NEWEST_FIRST "ORDER BY created DESC, ordinal DESC LIMIT :most"
-constexpr const char* kTaskColumns = "tttttttttnnnntnttnnnnntn";
+constexpr const char* kTaskColumns = "ttttttttttnnnntnttnnnnntn";
 constexpr Query kTask(UNDERSTUDY_TASKS "WHERE id = :id", kTaskColumns);
 constexpr Query kTasks(UNDERSTUDY_TASKS UNDERSTUDY_NEWEST_FIRST, kTaskColumns);
 constexpr Query kActiveTasks(UNDERSTUDY_TASKS "WHERE " UNDERSTUDY_ACTIVE UNDERSTUDY_NEWEST_FIRST,
@@ -53,6 +53,7 @@ model::Task read_task(Row& row) {
     task.kind = row.text();
     task.vm = row.maybe_id<VmId>();
     task.title = row.text();
+    task.actor = row.text();
     task.arguments = row.text();
     task.state = Row::valid(model::task_state_from(row.text()));
     task.step = row.text();
@@ -98,10 +99,11 @@ Result<> SqlCatalog::add_task(const model::Task& task) {
         if (db_->exists({"SELECT 1 FROM tasks WHERE id = :id", "n"}, {task.id}))
             return fail(ErrorKind::conflict, fmt::format("task {} exists", task.id.text()));
         db_->run(
-            "INSERT INTO tasks (id, kind, vm, title, arguments, state, step, memo, result,"
+            "INSERT INTO tasks (id, kind, vm, title, actor, arguments, state, step, memo, result,"
             " done_bytes, total_bytes, wire_bytes, rate_bytes, note, attempts, error_kind, error,"
             " cancel_requested, created, not_before, started, ended, lease_node, lease_until,"
-            " ordinal, log_lines) VALUES (:id, :kind, :vm, :title, :arguments, :state, :step,"
+            " ordinal, log_lines) VALUES (:id, :kind, :vm, :title, :actor, :arguments, :state, "
+            ":step,"
             " :memo, :result, :done, :total, :wire, :rate, :note, :attempts, :error_kind, :error,"
             " :cancel, :created, :not_before, :started, :ended, :node, :until,"
             " (SELECT COALESCE(MAX(ordinal), 0) + 1 FROM tasks), 0)",
@@ -109,6 +111,7 @@ Result<> SqlCatalog::add_task(const model::Task& task) {
              task.kind,
              task.vm,
              task.title,
+             task.actor,
              task.arguments,
              model::to_string(task.state),
              task.step,

@@ -79,14 +79,17 @@ Result<> SqlCatalog::save_vm(const model::Vm& vm) {
 }
 
 Result<> SqlCatalog::set_ownership(const VmId& id, const model::Ownership& expected,
-                                   const model::Ownership& next) {
+                                   const model::Ownership& next, const model::Event& event) {
     return db_->write([&]() -> Result<> {
         const auto changed = db_->run(
             "UPDATE vms SET epoch = :next_epoch, owner = :next_owner, phase = :next_phase"
             " WHERE id = :id AND epoch = :epoch AND owner = :owner AND phase = :phase",
             {next.epoch, next.owner, model::to_string(next.phase), id, expected.epoch,
              expected.owner, model::to_string(expected.phase)});
-        if (changed == 1) return {};
+        if (changed == 1) {
+            append_event(*db_, event);
+            return {};
+        }
         const auto present = db_->one(kVm, {id}, read_vm);
         if (!present) return no_vm(id);
         return fail(ErrorKind::conflict,

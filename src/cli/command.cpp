@@ -32,9 +32,10 @@ void Arguments::add(std::string_view name, std::string value) {
 std::span<const CommandSpec> all_commands() {
     static const std::vector<CommandSpec> commands = [] {
         std::vector<CommandSpec> all;
-        for (const auto& noun : {cluster_commands(), peer_commands(), vm_commands(),
-                                 snapshot_commands(), send_commands(), file_commands(),
-                                 replica_commands(), task_commands(), program_commands()})
+        for (const auto& noun :
+             {cluster_commands(), peer_commands(), vm_commands(), snapshot_commands(),
+              send_commands(), file_commands(), replica_commands(), recovery_commands(),
+              task_commands(), event_commands(), program_commands()})
             all.insert(all.end(), noun.begin(), noun.end());
         return all;
     }();
@@ -42,13 +43,14 @@ std::span<const CommandSpec> all_commands() {
 }
 
 std::span<const GroupSpec> all_groups() {
-    static constexpr std::array<GroupSpec, 6> kGroups{{
+    static constexpr std::array<GroupSpec, 7> kGroups{{
         {"cluster", "this cluster: its name, pools and how it is"},
         {"peer", "other clusters that this one is paired with"},
         {"vm", "the virtual machines that run here"},
         {"vm snapshot", "moments of a VM: take, list, remove, go back, send, export"},
         {"replica", "ready copies of other clusters' VMs, kept here"},
         {"task", "long-running work: what runs, what failed and why"},
+        {"event", "what happened, who did it and when"},
     }};
     return kGroups;
 }

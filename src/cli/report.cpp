@@ -48,6 +48,26 @@ void promoted(const Context& context, const json& result) {
             context.say(fmt::format("  changed: {}", escape(change.get<std::string>())));
 }
 
+void moved(const Context& context, const json& task, const json& result) {
+    std::string line = fmt::format("Done: {}: {} owns it now, epoch {}; {} on the wire",
+                                   escape(text_at(task, "title")), escape(text_at(result, "peer")),
+                                   number_at(result, "epoch"), size_at(result, "wire_bytes"));
+    if (true_at(result, "started"))
+        line += fmt::format("; it runs there (down for {})", duration_at(result, "downtime_ms"));
+    else
+        line += "; it is not started";
+    context.say(line + ".");
+}
+
+void resolved(const Context& context, const json& result) {
+    const bool here = find_text(result, "kept") == "here";
+    context.say(fmt::format("{}: {} owns it at epoch {}; {}.", escape(text_at(result, "vm")),
+                            escape(text_at(result, "owner")), number_at(result, "epoch"),
+                            here ? "what is here goes on"
+                                 : "it is a replica here again, the next send to here is an "
+                                   "increment"));
+}
+
 void snapshot_taken(const Context& context, const json& snapshot) {
     context.say(fmt::format("Took snapshot {} ({} disks, {}-consistent).",
                             escape(text_at(snapshot, "name")), list_at(snapshot, "disks").size(),
@@ -82,6 +102,8 @@ void imported(const Context& context, const json& result) {
 void report_result(const Context& context, const json& task) {
     const json result = at(task, "result");
     // By what the result holds rather than by the task's kind, which is the daemon's own business.
+    if (find_text(result, "peer")) return moved(context, task, result);
+    if (find_text(result, "kept")) return resolved(context, result);
     if (at(result, "wire_bytes").is_number()) return sent(context, task, result);
     if (find_text(result, "kind") == "nothing")
         return context.say(

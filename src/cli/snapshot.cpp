@@ -126,9 +126,11 @@ std::string not_begun(const std::vector<SnapshotName>& names, std::size_t from) 
 }
 
 // One after the other; the first failure ends it and says what was not begun.
-Result<> remove_all(const Context& context, const std::vector<SnapshotName>& names, json& tasks) {
+Result<> remove_all(const Context& context, const std::vector<SnapshotName>& names, bool let_go,
+                    json& tasks) {
     for (std::size_t i = 0; i < names.size(); ++i) {
-        auto answer = context.call(request("DELETE", snapshot_path(names[i])));
+        auto answer =
+            context.call(request("DELETE", snapshot_path(names[i]) + (let_go ? "?let_go=1" : "")));
         auto task = answer ? task_of(*answer) : Result<json>(fail(std::move(answer.error())));
         Result<> outcome;
         if (!task) {
@@ -165,7 +167,7 @@ Result<Exit> snapshot_remove(Context& context, const Arguments& arguments) {
         UNDERSTUDY_TRY(confirm(context, *loss, names->size() == 1 ? "Remove it?" : "Remove them?"));
     }
     json tasks = json::array();
-    const auto removed = remove_all(context, *names, tasks);
+    const auto removed = remove_all(context, *names, arguments.has("let-go"), tasks);
     if (context.json() && !tasks.empty()) context.print_json({{"tasks", tasks}});
     if (!removed) return fail(removed.error());
     return Exit::done;
@@ -233,7 +235,7 @@ std::vector<CommandSpec> snapshot_commands() {
          "What a hold protects, such as the base for a peer, is refused.",
          "understudy vm snapshot remove web1 monday tuesday",
          {kVmAt, {"SNAPSHOT", "names or ids", false, true, Names::snapshot}},
-         {},
+         {{"--let-go", "", "also what a superseded VM wrote here alone (held as a branch)"}},
          snapshot_remove},
         {"vm snapshot rollback",
          "Put a stopped VM back to a snapshot (asks first)",

@@ -43,6 +43,15 @@ Setter whole(std::size_t& into, std::int64_t least, std::int64_t most) {
     };
 }
 
+Setter yes_or_no(bool& into) {
+    return [&into](const toml::node& node) -> Result<> {
+        const auto value = node.value<bool>();
+        if (!value) return fail(ErrorKind::invalid, "must be true or false");
+        into = *value;
+        return {};
+    };
+}
+
 Setter absolute_path(std::string& into) {
     return [&into](const toml::node& node) -> Result<> {
         const auto value = node.value<std::string>();
@@ -282,6 +291,7 @@ Result<Config> load_config(const std::string& path) {
             {"contact_every", duration(config.contact_every, Duration(1000), Duration(3'600'000))},
             {"checkpoint_every",
              duration(config.checkpoint_every, Duration(10), Duration(600'000))},
+            {"accept_handovers", yes_or_no(config.accept_handovers)},
             {"link_patience", duration(config.link_patience, Duration(1000), Duration(600'000))},
             {"checkpoint_bytes", size(config.checkpoint_bytes, base::MiB(1), base::MiB(1 << 20))},
             {"pools", pools(config.pools)}};

@@ -48,6 +48,7 @@ struct Config {
     Duration contact_every{30'000};
     Duration checkpoint_every{2000};
     Duration link_patience{60'000};
+    bool accept_handovers = true;  // of VMs that a peer moves here
     ByteSize checkpoint_bytes = base::MiB(256);
     std::vector<PoolConfig> pools;  // default: one, "default", in STATE_DIR/pool
 };

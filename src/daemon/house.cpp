@@ -2,6 +2,7 @@
 
 #include "base/version.hpp"
 #include "daemon/autostart.hpp"
+#include "daemon/guard_files.hpp"
 #include "hypervisor/libvirt/open_libvirt.hpp"
 #include "protocol/features.hpp"
 #include "storage/directories/posix_directories.hpp"
@@ -9,6 +10,7 @@
 #include "storage/rbd_stream/format.hpp"
 #include "tasks/kinds.hpp"
 #include "tasks/ownership_news.hpp"
+#include "tasks/roles.hpp"
 
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
@@ -30,6 +32,7 @@ tasks::SiteSettings settings_of(const Config& config) {
     settings.checkpoint_every = config.checkpoint_every;
     settings.checkpoint_bytes = config.checkpoint_bytes;
     settings.link_patience = config.link_patience;
+    settings.takes_handovers = config.accept_handovers;
     return settings;
 }
 
@@ -58,6 +61,10 @@ Result<std::unique_ptr<House>> House::open(const Config& config, const model::Cl
     auto pools = open_pools(config.pools);
     if (!pools) return std::unexpected(std::move(pools.error()));
     house->site_.pools = std::move(*pools);
+    auto guard = open_guard_files(config.state_dir + "/must-not-start");
+    if (!guard) return std::unexpected(std::move(guard.error()));
+    house->site_.guard = std::move(*guard);
+    UNDERSTUDY_TRY(tasks::refresh_guard(house->site_));
     house->site_.directories = directories::posix_directories();
     house->site_.formats.emplace("qcow2", qcow2::qcow2_format());
     house->site_.formats.emplace("rbd", rbd_stream::rbd_format());
@@ -138,6 +145,8 @@ void House::keep_contact() {
                 spdlog::warn("peer '{}': {}", peer.name, contacted.error().text());
         }
         autostart.round(answered);
+        auto guarded = tasks::refresh_guard(site_);
+        if (!guarded) spdlog::warn("guard: {}", guarded.error().text());
         auto given_up = receiving_.give_up_older_than(clock_.now() - kForgottenAfter);
         if (!given_up) spdlog::warn("old transfers: {}", given_up.error().text());
         clock_.sleep(config_.contact_every);

@@ -153,6 +153,90 @@ TEST(Ownership, a_snapshot_is_taken_only_from_the_owner_by_what_both_sides_know)
     EXPECT_FALSE(may_receive(std::nullopt, {2, kThere, Phase::superseded}, kHere, kThere, "v"));
 }
 
+// What a handover leaves behind at both sides, whatever order its messages arrive in.
+TEST(Ownership, of_a_handover_exactly_one_side_owns_the_vm_in_the_end) {
+    const Ownership ours{4, kHere, Phase::owned};
+    const auto offered = handing_over(ours, kHere, kThere).value();
+    EXPECT_EQ(offered, (Ownership{5, kThere, Phase::handing_over}));
+    EXPECT_FALSE(may_start(offered, kHere, "v", "there").has_value());
+    const Ownership replica{4, kHere, Phase::replica};
+    const auto taken = taken_over(replica, offered, kThere, kHere).value();
+    EXPECT_EQ(taken, (Ownership{5, kThere, Phase::owned}));
+    EXPECT_EQ(taken_over(taken, offered, kThere, kHere), taken) << "asked twice";
+    EXPECT_EQ(declined(taken, offered, kHere), taken) << "too late";
+    EXPECT_EQ(after_answer(offered, taken, kHere), (Ownership{5, kThere, Phase::replica}));
+
+    const auto back = declined(replica, offered, kHere);
+    EXPECT_EQ(back, (Ownership{6, kHere, Phase::replica}));
+    EXPECT_FALSE(taken_over(back, offered, kThere, kHere).has_value()) << "too late";
+    EXPECT_EQ(after_answer(offered, back, kHere), (Ownership{6, kHere, Phase::owned}));
+    EXPECT_EQ(after_answer(offered, replica, kHere), std::nullopt) << "it has not decided";
+}
+
+TEST(Ownership, a_vm_that_was_taken_and_is_on_its_way_back_is_no_declined_one) {
+    const Ownership offered{5, kThere, Phase::handing_over};
+    const Ownership returning{6, kHere, Phase::handing_over};
+    const auto here = after_answer(offered, returning, kHere).value();
+    EXPECT_EQ(here, (Ownership{5, kThere, Phase::replica}));
+    EXPECT_EQ(taken_over(here, returning, kHere, kThere), (Ownership{6, kHere, Phase::owned}));
+}
+
+TEST(Ownership, a_handover_is_taken_from_the_owner_alone) {
+    const ClusterId third = id<ClusterId>(77);
+    const Ownership offered{5, kThere, Phase::handing_over};
+    for (const Ownership here :
+         {Ownership{4, third, Phase::replica}, Ownership{5, kHere, Phase::replica},
+          Ownership{4, kThere, Phase::owned}, Ownership{4, kHere, Phase::superseded}})
+        EXPECT_FALSE(taken_over(here, offered, kThere, kHere).has_value());
+    EXPECT_FALSE(handing_over({4, kThere, Phase::replica}, kHere, kThere).has_value());
+    EXPECT_FALSE(handing_over({4, kHere, Phase::owned}, kHere, kHere).has_value());
+}
+
+TEST(Ownership, what_is_superseded_goes_on_under_a_later_epoch_or_becomes_a_replica) {
+    const Ownership here{5, kThere, Phase::superseded};
+    EXPECT_EQ(kept_here(here, kHere), (Ownership{6, kHere, Phase::owned}));
+    EXPECT_EQ(kept_there(here), (Ownership{5, kThere, Phase::replica}));
+    EXPECT_FALSE(kept_here({5, kThere, Phase::replica}, kHere).has_value());
+    EXPECT_FALSE(kept_there({5, kHere, Phase::owned}).has_value());
+}
+
+// Over all records that two clusters can have of a VM and hear of each other.
+TEST(Ownership, every_rule_makes_a_change_that_the_table_allows) {
+    for (const auto phase : {Phase::owned, Phase::handing_over, Phase::replica, Phase::superseded})
+        for (const auto& owner : {kHere, kThere})
+            for (std::uint64_t epoch = 1; epoch <= 4; ++epoch) {
+                const Ownership here{epoch, owner, phase};
+                // Only these exist: what is owned is ours, what was given away is another's.
+                if ((phase == Phase::owned) != (owner == kHere)) continue;
+                std::vector<Ownership> next;
+                const auto add = [&](const auto& result) {
+                    if (result) next.push_back(*result);
+                };
+                add(promoted(here, kHere));
+                add(handing_over(here, kHere, kThere));
+                add(kept_here(here, kHere));
+                add(kept_there(here));
+                for (std::uint64_t other = 1; other <= 5; ++other) {
+                    const Ownership offered{other, kHere, Phase::handing_over};
+                    add(taken_over(here, offered, kHere, kThere));
+                    next.push_back(declined(here, offered, kThere));
+                    add(after_hearing(here, {other, kThere, Phase::owned}, kHere));
+                    for (const auto there : {Phase::owned, Phase::replica})
+                        add(after_answer(
+                            here, {other, there == Phase::owned ? kThere : kHere, there}, kHere));
+                }
+                for (const auto& to : next) {
+                    if (to == here) continue;
+                    EXPECT_TRUE(is_transition(here, to, kHere))
+                        << static_cast<int>(phase) << "@" << epoch << " → "
+                        << static_cast<int>(to.phase) << "@" << to.epoch;
+                }
+            }
+    EXPECT_FALSE(is_transition({5, kThere, Phase::handing_over}, {5, kHere, Phase::owned}, kHere));
+    EXPECT_FALSE(is_transition({5, kHere, Phase::owned}, {4, kThere, Phase::superseded}, kHere));
+    EXPECT_FALSE(is_transition({5, kThere, Phase::superseded}, {5, kHere, Phase::owned}, kHere));
+}
+
 TEST(Ownership, a_file_makes_no_cluster_an_owner) {
     const Ownership in_file{7, kThere, Phase::owned};
     EXPECT_EQ(after_import(std::nullopt, in_file, kHere, "v"),

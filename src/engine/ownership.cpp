@@ -1,6 +1,7 @@
 #include "engine/ownership.hpp"
 
 #include "base/shell_word.hpp"
+#include "model/json.hpp"
 
 #include <fmt/format.h>
 
@@ -33,6 +34,81 @@ Result<Ownership> promoted(const Ownership& here, const ClusterId& self) {
     base::broken_invariant("a phase outside its enumeration", __FILE__, __LINE__);
 }
 
+Result<Ownership> handing_over(const Ownership& here, const ClusterId& self,
+                               const ClusterId& target) {
+    if (here.phase == Phase::owned && here.owner == self && target != self)
+        return Ownership{here.epoch + 1, target, Phase::handing_over};
+    return fail(ErrorKind::refused, "only the VM's owner can hand it over, to another cluster");
+}
+
+Result<Ownership> taken_over(const Ownership& here, const Ownership& offered, const ClusterId& self,
+                             const ClusterId& source) {
+    if (here.phase == Phase::owned && here.owner == self && here.epoch == offered.epoch)
+        return here;
+    if (here.phase == Phase::replica && here.owner == source && here.epoch < offered.epoch)
+        return Ownership{offered.epoch, self, Phase::owned};
+    return fail(
+        Error(ErrorKind::refused,
+              fmt::format("the VM is {} at epoch {} here, which is no replica of the cluster that "
+                          "hands it over at epoch {}",
+                          model::to_string(here.phase), here.epoch, offered.epoch)));
+}
+
+Ownership declined(const Ownership& here, const Ownership& offered, const ClusterId& source) {
+    if (here.phase != Phase::replica || here.owner != source || here.epoch > offered.epoch)
+        return here;
+    return Ownership{offered.epoch + 1, source, Phase::replica};
+}
+
+std::optional<Ownership> after_answer(const Ownership& here, const Ownership& there,
+                                      const ClusterId& self) {
+    if (here.phase != Phase::handing_over || there.epoch < here.epoch) return std::nullopt;
+    if (there.owner != self) return Ownership{there.epoch, there.owner, Phase::replica};
+    if (there.epoch == here.epoch) return std::nullopt;
+    if (there.phase == Phase::replica) return Ownership{there.epoch, self, Phase::owned};
+    // Taken, run on, and on its way back already: that handover finds a replica here.
+    return Ownership{here.epoch, here.owner, Phase::replica};
+}
+
+Result<Ownership> kept_there(const Ownership& here) {
+    if (here.phase == Phase::superseded) return Ownership{here.epoch, here.owner, Phase::replica};
+    return fail(ErrorKind::refused, "the VM is not superseded here: there is nothing to resolve");
+}
+
+Result<Ownership> kept_here(const Ownership& here, const ClusterId& self) {
+    if (here.phase == Phase::superseded) return Ownership{here.epoch + 1, self, Phase::owned};
+    return fail(ErrorKind::refused, "the VM is not superseded here: there is nothing to resolve");
+}
+
+bool is_transition(const Ownership& from, const Ownership& to, const ClusterId& self) {
+    struct Rule {
+        Phase from;
+        Phase to;
+        bool raises_epoch;
+        bool is_ours_then;
+    };
+    static constexpr Rule kRules[] = {
+        {Phase::replica, Phase::owned, true, true},                // promote, take over
+        {Phase::owned, Phase::handing_over, true, false},          // hand over
+        {Phase::handing_over, Phase::replica, false, false},       // handed over
+        {Phase::handing_over, Phase::owned, true, true},           // declined by the target
+        {Phase::replica, Phase::replica, false, false},            // declines, hears of a new owner
+        {Phase::handing_over, Phase::handing_over, false, false},  // hears of a newer owner
+        {Phase::owned, Phase::owned, true, true},                  // hears of its own later epoch
+        {Phase::owned, Phase::superseded, false, false},           // hears of an owner
+        {Phase::superseded, Phase::superseded, false, false},      // hears of another owner
+        {Phase::superseded, Phase::replica, false, false},         // resolve: theirs is kept
+        {Phase::superseded, Phase::owned, true, true},             // resolve: ours is kept
+    };
+    if (to.epoch < from.epoch) return false;
+    for (const auto& rule : kRules)
+        if (rule.from == from.phase && rule.to == to.phase &&
+            (!rule.raises_epoch || to.epoch > from.epoch) &&
+            rule.is_ours_then == (to.owner == self))
+            return true;
+    return false;
+}
+
 std::optional<Ownership> after_hearing(const Ownership& here, const Ownership& there,
                                        const ClusterId& self) {
     if (there.owner == here.owner && there.epoch <= here.epoch) return std::nullopt;
@@ -44,6 +120,9 @@ std::optional<Ownership> after_hearing(const Ownership& here, const Ownership& t
         // the epoch so that the next promote goes above it.
         return Ownership{there.epoch, here.owner, here.phase};
     }
+    // The move that gave it away has still to let go of what is here: after_answer.
+    if (here.phase == Phase::handing_over)
+        return Ownership{there.epoch, there.owner, Phase::handing_over};
     const bool was_ours = here.owner == self || here.phase == Phase::superseded;
     return Ownership{there.epoch, there.owner, was_ours ? Phase::superseded : Phase::replica};
 }

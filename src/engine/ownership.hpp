@@ -23,6 +23,34 @@ Ownership replica_of(const Ownership& at_source);
 // refused: owned here already, or superseded (then the operator resolves first).
 Result<Ownership> promoted(const Ownership& here, const ClusterId& self);
 
+// Handover, at the source: given away to `target` under the next epoch. Recorded before the target
+// is asked; from then on only the target decides. refused: not owned here.
+Result<Ownership> handing_over(const Ownership& here, const ClusterId& self,
+                               const ClusterId& target);
+
+// Handover, at the target: what becomes of the replica here when `source` offers it. One that was
+// taken before stays (a repeated request). refused: another owner, or a later decision is known.
+Result<Ownership> taken_over(const Ownership& here, const Ownership& offered, const ClusterId& self,
+                             const ClusterId& source);
+
+// Handover, at the target: it will never be taken. The epoch after the offered one goes back to the
+// source, so that the offer, should it come late, finds itself outdated. One that was taken already
+// stays as it is.
+Ownership declined(const Ownership& here, const Ownership& offered, const ClusterId& source);
+
+// Handover, at the source: what the target's word makes of it: a replica once it was taken, ours
+// again once it was declined. Nothing: the target has not decided.
+std::optional<Ownership> after_answer(const Ownership& here, const Ownership& there,
+                                      const ClusterId& self);
+
+// Resolve: the superseded line here is given up for the owner's, or goes on under the next epoch.
+// refused: not superseded.
+Result<Ownership> kept_there(const Ownership& here);
+Result<Ownership> kept_here(const Ownership& here, const ClusterId& self);
+
+// Whether a record may change from one to the other: some rule of the table above says so.
+bool is_transition(const Ownership& from, const Ownership& to, const ClusterId& self);
+
 // What this cluster's record becomes on hearing a peer's; nothing: it stays. The higher epoch
 // wins; under one epoch with two owners, the higher cluster id wins, so that both sides decide
 // alike and at most one goes on.

@@ -32,8 +32,10 @@ using Words = std::array<std::pair<Enum, std::string_view>, N>;
 
 constexpr Words<Consistency, 2> kConsistencies{
     {{Consistency::crash, "crash"}, {Consistency::filesystem, "filesystem"}}};
-constexpr Words<HoldKind, 3> kHoldKinds{
-    {{HoldKind::base, "base"}, {HoldKind::transfer, "transfer"}, {HoldKind::user, "user"}}};
+constexpr Words<HoldKind, 4> kHoldKinds{{{HoldKind::base, "base"},
+                                         {HoldKind::transfer, "transfer"},
+                                         {HoldKind::user, "user"},
+                                         {HoldKind::branch, "branch"}}};
 constexpr Words<Phase, 4> kPhases{{{Phase::owned, "owned"},
                                    {Phase::handing_over, "handing_over"},
                                    {Phase::replica, "replica"},

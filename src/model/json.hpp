@@ -2,6 +2,7 @@
 
 #include "base/error.hpp"
 #include "model/cluster.hpp"
+#include "model/event.hpp"
 #include "model/snapshot.hpp"
 #include "model/task.hpp"
 #include "model/transfer.hpp"
@@ -80,6 +81,8 @@ void to_json(nlohmann::json&, const Progress&);
 void from_json(const nlohmann::json&, Progress&);
 void to_json(nlohmann::json&, const Task&);
 void from_json(const nlohmann::json&, Task&);
+void to_json(nlohmann::json&, const Event&);
+void from_json(const nlohmann::json&, Event&);
 void to_json(nlohmann::json&, const TaskLogLine&);
 void from_json(const nlohmann::json&, TaskLogLine&);
 

@@ -141,6 +141,7 @@ constexpr auto kTask = [](auto& v, auto field) {
     field("kind", v.kind);
     field("vm", v.vm);
     field("title", v.title);
+    field("actor", v.actor);
     field("arguments", v.arguments);
     field("state", v.state);
     field("step", v.step);
@@ -163,6 +164,22 @@ void to_json(json& j, const Task& v) {
 }
 void from_json(const json& j, Task& v) {
     read_fields(j, v, kTask);
+}
+
+constexpr auto kEvent = [](auto& v, auto field) {
+    field("sequence", v.sequence);
+    field("time", v.time);
+    field("actor", v.actor);
+    field("kind", v.kind);
+    field("vm", v.vm);
+    field("text", v.text);
+    field("hash", v.hash);
+};
+void to_json(json& j, const Event& v) {
+    write_fields(j, v, kEvent);
+}
+void from_json(const json& j, Event& v) {
+    read_fields(j, v, kEvent);
 }
 
 constexpr auto kTaskLogLine = [](auto& v, auto field) {

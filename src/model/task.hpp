@@ -27,6 +27,7 @@ struct Task {
     std::string kind;        // "snapshot_create", "send" …
     std::optional<VmId> vm;  // one running task at a time changes a VM
     std::string title;       // "send web1@nightly to dr"
+    std::string actor;       // who asked for it, as in Event; empty: Understudy itself
     std::string arguments;   // JSON object
     TaskState state = TaskState::queued;
     std::string step;    // the step to run next, or running

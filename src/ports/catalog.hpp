@@ -1,6 +1,7 @@
 #pragma once
 
 #include "model/cluster.hpp"
+#include "model/event.hpp"
 #include "model/snapshot.hpp"
 #include "model/task.hpp"
 #include "model/transfer.hpp"
@@ -44,9 +45,9 @@ public:
     virtual Result<std::optional<model::Vm>> find_vm(const VmId&) = 0;
     // Inserts, or replaces everything but the ownership.
     virtual Result<> save_vm(const model::Vm&) = 0;
-    // conflict unless the stored ownership equals `expected`.
+    // conflict unless the stored ownership equals `expected`. The event is recorded with it.
     virtual Result<> set_ownership(const VmId&, const model::Ownership& expected,
-                                   const model::Ownership& next) = 0;
+                                   const model::Ownership& next, const model::Event&) = 0;
     virtual Result<> remove_vm(const VmId&) = 0;  // with all that refers to it
 
     virtual Result<std::vector<model::Snapshot>> snapshots(const VmId&) = 0;  // sort_by_lineage
@@ -105,6 +106,12 @@ public:
     virtual Result<> request_cancel(const TaskId&, TimePoint now) = 0;
     virtual Result<> retry_task(const TaskId&,
                                 TimePoint now) = 0;  // conflict: not failed/cancelled
+    // Events are only ever added; the catalog numbers and chains them.
+    virtual Result<> add_event(const model::Event&) = 0;
+    virtual Result<std::int64_t> last_event() = 0;  // its sequence; 0: none yet
+    virtual Result<std::vector<model::Event>> events(std::int64_t after, std::size_t limit) = 0;
+    // The sequence of the first one that is not as it was recorded, or is gone.
+    virtual Result<std::optional<std::int64_t>> first_broken_event() = 0;
     virtual Result<> append_log(const TaskId&, TimePoint, const std::string& text) = 0;
     virtual Result<std::vector<model::TaskLogLine>> task_log(const TaskId&, std::int64_t after,
                                                              std::size_t limit) = 0;

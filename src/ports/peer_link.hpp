@@ -15,6 +15,20 @@ struct PeerVm {
     bool known = false;
     model::Ownership ownership;         // meaningful when known
     std::vector<SnapshotId> snapshots;  // published there
+    // look_up_state of a VM that it owns: what its hypervisor says: "running", "paused", "stopped"
+    // or "undefined"; else empty.
+    std::string state = {};
+    std::string trouble = {};  // why it could not be started there after it was handed over
+};
+
+// A VM that its owner gives away.
+struct Handover {
+    VmId vm;
+    model::Ownership ownership;  // as the source has recorded it: the target's, the next epoch
+    SnapshotId snapshot;         // the last one: the target has it
+    bool start = true;
+    bool autostart = false;                // what the operator had set
+    std::vector<std::string> accept = {};  // obstacles, by key
 };
 
 struct OwnershipNote {
@@ -50,7 +64,9 @@ public:
     virtual Result<model::Capabilities> exchange_capabilities(const model::Capabilities& ours) = 0;
     virtual Result<std::vector<OwnershipNote>> exchange_ownership(
         const std::vector<OwnershipNote>& ours) = 0;  // the peer's view of VMs shared with us
+    // From its record alone: no hypervisor is asked, which may be waiting for this very answer.
     virtual Result<PeerVm> look_up(const VmId&) = 0;
+    virtual Result<PeerVm> look_up_state(const VmId&) = 0;  // with state and trouble
     virtual Result<model::TransferOffer> offer(const model::TransferRequest&) = 0;
     // Begins a new attempt at the durable point of the latest offer; earlier channels are dead.
     virtual Result<std::unique_ptr<ChunkChannel>> open_channel(const TransferId&,
@@ -60,6 +76,11 @@ public:
                                                               std::uint64_t attempt,
                                                               const model::Totals& totals) = 0;
     virtual Result<> abandon(const TransferId&) = 0;  // removes what was received
+    // Both answer with the target's record afterwards, for engine::after_answer. hand_over: an
+    // error other than unavailable says why it does not take the VM now; it may still when asked
+    // again. take_back: it decides now, and declines what it has not taken.
+    virtual Result<model::Ownership> hand_over(const Handover&) = 0;
+    virtual Result<model::Ownership> take_back(const VmId&, const model::Ownership& offered) = 0;
 };
 
 // Makes links by the peer's record; a link connects when first used.

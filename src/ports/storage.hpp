@@ -179,6 +179,14 @@ public:
     // Throws away a drill's head, or that of a rollback that was not promoted; of one in place only
     // the intention. refused: that is the disk of a VM.
     virtual Result<> deactivate(const VolumeId&, const DiskSource&) = 0;
+    // Whether the head holds nothing that snapshot `on` does not: it was made on that one, and
+    // nobody has written to it, nor given it another size. True also without a head. The VM is
+    // stopped or stands still.
+    virtual Result<bool> head_equals(const VolumeId&, const SnapshotId& on) = 0;
+    // The VM runs elsewhere from now on: its head here goes, and the volume is a replica's. Nothing
+    // to do without a head. conflict: not head_equals, and what it holds would be lost: take a
+    // snapshot first. refused: a VM is on it.
+    virtual Result<> retire_head(const VolumeId&, const SnapshotId& on) = 0;
 };
 
 }  // namespace understudy::ports

@@ -9,7 +9,7 @@ namespace understudy::protocol {
 
 std::vector<std::string> our_features() {
     return {std::string(kFeatureChunks), std::string(kFeatureLz4), std::string(kFeatureZstd),
-            std::string(kFeatureDefinition)};
+            std::string(kFeatureDefinition), std::string(kFeatureHandover)};
 }
 
 bool has_feature(const model::Capabilities& peer, std::string_view feature) {

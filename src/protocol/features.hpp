@@ -16,6 +16,7 @@ inline constexpr std::string_view kFeatureChunks = "chunks-1";  // frames as WIR
 inline constexpr std::string_view kFeatureLz4 = "codec-lz4";
 inline constexpr std::string_view kFeatureZstd = "codec-zstd";
 inline constexpr std::string_view kFeatureDefinition = "definition-zstd";  // in an offer
+inline constexpr std::string_view kFeatureHandover = "handover-1";
 
 std::vector<std::string> our_features();
 bool has_feature(const model::Capabilities& peer, std::string_view feature);

@@ -52,6 +52,13 @@ Result<std::vector<ports::OwnershipNote>> decode_ownership(std::string_view body
 std::string encode_peer_vm(const ports::PeerVm&);
 Result<ports::PeerVm> decode_peer_vm(std::string_view body);
 
+// The VM is named by the path.
+std::string encode_handover(const ports::Handover&);
+Result<ports::Handover> decode_handover(std::string_view body);
+// A single record: what is offered back, and the reply to both calls.
+std::string encode_record(const model::Ownership&);
+Result<model::Ownership> decode_record(std::string_view body);
+
 // invalid when the definition is too large to travel.
 Result<std::string> encode_offer_request(const model::TransferRequest&);
 Result<model::TransferRequest> decode_offer_request(std::string_view body);

@@ -85,6 +85,8 @@ std::string encode_peer_vm(const ports::PeerVm& v) {
     for (const auto& id : v.snapshots) snapshots.push_back(id.text());
     json j{{"known", v.known}, {"snapshots", std::move(snapshots)}};
     if (v.known) j["ownership"] = v.ownership;
+    if (!v.state.empty()) j["state"] = v.state;
+    if (!v.trouble.empty()) j["trouble"] = cut_text(v.trouble, kMaxErrorText);
     return dump(j);
 }
 
@@ -101,6 +103,44 @@ Result<ports::PeerVm> decode_peer_vm(std::string_view body) {
             if (!id) throw Malformed("snapshots: " + id.error().what());
             v.snapshots.push_back(*id);
         }
+        if (j.contains("state")) v.state = field<std::string>(j, "state");
+        if (j.contains("trouble")) v.trouble = field<std::string>(j, "trouble");
+        detail::check_text("state", v.state, kMaxName);
+        detail::check_text("trouble", v.trouble, kMaxErrorText);
+        return v;
+    });
+}
+
+std::string encode_handover(const ports::Handover& v) {
+    return dump({{"ownership", v.ownership},
+                 {"snapshot", v.snapshot.text()},
+                 {"start", v.start},
+                 {"autostart", v.autostart},
+                 {"accept", v.accept}});
+}
+
+Result<ports::Handover> decode_handover(std::string_view body) {
+    return decoded(body, "the handover", [](const json& j) {
+        ports::Handover v;
+        v.ownership = field<model::Ownership>(j, "ownership");
+        detail::check_ownership(v.ownership);
+        v.snapshot = id_field<SnapshotId>(j, "snapshot");
+        v.start = field<bool>(j, "start");
+        v.autostart = field<bool>(j, "autostart");
+        v.accept = detail::list_field<std::string>(j, "accept");
+        for (const auto& key : v.accept) detail::check_text("accept", key, kMaxName);
+        return v;
+    });
+}
+
+std::string encode_record(const model::Ownership& v) {
+    return dump({{"ownership", v}});
+}
+
+Result<model::Ownership> decode_record(std::string_view body) {
+    return decoded(body, "the record of who owns the VM", [](const json& j) {
+        auto v = field<model::Ownership>(j, "ownership");
+        detail::check_ownership(v);
         return v;
     });
 }

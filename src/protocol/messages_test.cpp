@@ -208,6 +208,12 @@ TEST(Paths, what_is_built_is_understood) {
     const auto transfer = id<TransferId>(2);
     EXPECT_EQ(parse_route("GET", look_up_path(vm)).value(),
               (Route{.call = Call::look_up, .vm = vm}));
+    EXPECT_EQ(parse_route("GET", vm_state_path(vm)).value(),
+              (Route{.call = Call::vm_state, .vm = vm}));
+    EXPECT_EQ(parse_route("POST", handover_path(vm)).value(),
+              (Route{.call = Call::handover, .vm = vm}));
+    EXPECT_EQ(parse_route("POST", take_back_path(vm)).value(),
+              (Route{.call = Call::take_back, .vm = vm}));
     EXPECT_EQ(parse_route("GET", channel_path(transfer, 17)).value(),
               (Route{.call = Call::channel, .transfer = transfer, .attempt = 17}));
     EXPECT_EQ(parse_route("POST", commit_path(transfer)).value(),

@@ -12,6 +12,9 @@ namespace {
 
 constexpr std::string_view kChannelEnd = "/channel?attempt=";
 constexpr std::string_view kCommitEnd = "/commit";
+constexpr std::string_view kStateEnd = "/state";
+constexpr std::string_view kHandoverEnd = "/handover";
+constexpr std::string_view kTakeBackEnd = "/take-back";
 constexpr std::size_t kUuidText = 36;
 
 std::optional<std::uint64_t> parse_number(std::string_view text) {
@@ -35,12 +38,21 @@ std::optional<AnyId> id_below(std::string_view collection, std::string_view targ
     return *id;
 }
 
+std::optional<Call> call_about_vm(std::string_view method, std::string_view rest) {
+    if (method == "GET" && rest.empty()) return Call::look_up;
+    if (method == "GET" && rest == kStateEnd) return Call::vm_state;
+    if (method == "POST" && rest == kHandoverEnd) return Call::handover;
+    if (method == "POST" && rest == kTakeBackEnd) return Call::take_back;
+    return std::nullopt;
+}
+
 std::optional<Route> route_by_id(std::string_view method, std::string_view target) {
     std::string_view rest;
     Route route;
-    if (const auto vm = id_below<VmId>(kVmsPath, target, rest); vm && rest.empty()) {
-        if (method != "GET") return std::nullopt;
-        route.call = Call::look_up;
+    if (const auto vm = id_below<VmId>(kVmsPath, target, rest)) {
+        const auto call = call_about_vm(method, rest);
+        if (!call) return std::nullopt;
+        route.call = *call;
         route.vm = *vm;
         return route;
     }
@@ -67,6 +79,18 @@ std::optional<Route> route_by_id(std::string_view method, std::string_view targe
 
 std::string look_up_path(const VmId& vm) {
     return fmt::format("{}/{}", kVmsPath, vm.text());
+}
+
+std::string vm_state_path(const VmId& vm) {
+    return look_up_path(vm).append(kStateEnd);
+}
+
+std::string handover_path(const VmId& vm) {
+    return look_up_path(vm).append(kHandoverEnd);
+}
+
+std::string take_back_path(const VmId& vm) {
+    return look_up_path(vm).append(kTakeBackEnd);
 }
 
 std::string channel_path(const TransferId& transfer, std::uint64_t attempt) {

@@ -18,15 +18,30 @@ inline constexpr std::string_view kTransfersPath = "/peer/v1/transfers";
 inline constexpr std::string_view kUpgrade = "understudy-frames/1";  // Upgrade: of a channel
 
 std::string look_up_path(const VmId& vm);
+std::string vm_state_path(const VmId& vm);
+std::string handover_path(const VmId& vm);
+std::string take_back_path(const VmId& vm);
 std::string channel_path(const TransferId& transfer, std::uint64_t attempt);
 std::string commit_path(const TransferId& transfer);
 std::string transfer_path(const TransferId& transfer);
 
-enum class Call { pair, capabilities, ownership, look_up, offer, channel, commit, abandon };
+enum class Call {
+    pair,
+    capabilities,
+    ownership,
+    look_up,
+    vm_state,
+    handover,
+    take_back,
+    offer,
+    channel,
+    commit,
+    abandon,
+};
 
 struct Route {
     Call call = Call::pair;
-    VmId vm{};                  // look_up
+    VmId vm{};                  // look_up, vm_state, handover, take_back
     TransferId transfer{};      // channel, commit, abandon
     std::uint64_t attempt = 0;  // channel
     bool operator==(const Route&) const = default;

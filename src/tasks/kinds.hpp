@@ -6,16 +6,25 @@ namespace understudy::tasks {
 
 // Arguments of each kind are JSON objects; ids as UUID text.
 
+inline constexpr std::string_view kKeepBranch = "keep_branch";
+inline constexpr std::string_view kMove = "move";
+inline constexpr std::string_view kPromote = "promote";
 inline constexpr std::string_view kReplicaRemove = "replica_remove";
+inline constexpr std::string_view kResolve = "resolve";
 inline constexpr std::string_view kSend = "send";
+inline constexpr std::string_view kSnapshotCreate = "snapshot_create";
 inline constexpr std::string_view kSnapshotExport = "snapshot_export";
 inline constexpr std::string_view kSnapshotImport = "snapshot_import";
 
-Kind snapshot_create();    // vm, snapshot (id to be), name, freeze
+// vm, snapshot (id to be), name, freeze, branch?: of a superseded VM, and held as one
+Kind snapshot_create();
 Kind snapshot_remove();    // vm, snapshots [ids]
 Kind snapshot_rollback();  // vm, snapshot
 Kind send();               // vm, snapshot, peer, full, base?, rate_bytes, channels, accept []
-Kind promote();            // vm, snapshot, start, accept []
+Kind promote();            // vm, snapshot, start, accept []; of a handover also before, next
+Kind move();               // vm, peer, start, limit_ms, force_off, accept []
+Kind keep_branch();        // vm, snapshot (id to be), name, epoch
+Kind resolve();            // vm, keep ("here", "there"), start, even_if_owner_runs
 Kind release();            // vm
 Kind replica_remove();     // vm
 Kind snapshot_export();    // vm, snapshot, directory, format, base?, base_directory?

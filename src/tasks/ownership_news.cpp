@@ -3,7 +3,9 @@
 #include "engine/ownership.hpp"
 #include "model/json.hpp"
 #include "tasks/arguments.hpp"
+#include "tasks/branch.hpp"
 #include "tasks/kinds.hpp"
+#include "tasks/roles.hpp"
 #include "tasks/volumes.hpp"
 
 #include <fmt/format.h>
@@ -34,7 +36,7 @@ Result<std::set<ClusterId>> peers_sent_to(Site& site, const VmId& vm) {
     auto tasks = site.catalog.tasks({vm});
     if (!tasks) return std::unexpected(std::move(tasks.error()));
     for (const auto& task : *tasks) {
-        if (task.kind != "send") continue;
+        if (task.kind != kSend && task.kind != kMove) continue;
         const auto arguments = nlohmann::json::parse(task.arguments, nullptr, false);
         if (arguments.is_object()) peers.insert(id_in<ClusterId>(arguments, "peer"));
     }
@@ -68,26 +70,37 @@ Result<std::vector<ports::OwnershipNote>> ownership_notes_for(Site& site, const 
     return notes;
 }
 
+namespace {
+
+// The record after what a peer said of one VM; nothing: it is none of its business, or no claim.
+Result<std::optional<model::Vm>> note(Site& site, const ClusterId& peer,
+                                      const ports::OwnershipNote& said) {
+    if (said.ownership.owner != peer || said.ownership.phase != model::Phase::owned)
+        return std::nullopt;
+    auto vm = site.catalog.find_vm(said.vm);
+    if (!vm) return std::unexpected(std::move(vm.error()));
+    if (!*vm) return std::nullopt;
+    auto shared = shared_with(site, **vm, peer);
+    if (!shared) return std::unexpected(std::move(shared.error()));
+    if (!*shared) return std::nullopt;
+    if (const auto next =
+            engine::after_hearing((*vm)->ownership, said.ownership, site.cluster.id)) {
+        UNDERSTUDY_TRY(change_role(site, **vm, *next, "peer " + cluster_name(site, peer)));
+        (*vm)->ownership = *next;
+    }
+    return std::move(*vm);
+}
+
+}  // namespace
+
 Result<> hear_ownership(Site& site, const ClusterId& peer,
                         const std::vector<ports::OwnershipNote>& notes) {
-    for (const auto& note : notes) {
-        if (note.ownership.owner != peer || note.ownership.phase != model::Phase::owned) continue;
-        auto vm = site.catalog.find_vm(note.vm);
+    for (const auto& said : notes) {
+        auto vm = note(site, peer, said);
         if (!vm) return std::unexpected(std::move(vm.error()));
-        if (!*vm) continue;
-        auto shared = shared_with(site, **vm, peer);
-        if (!shared) return std::unexpected(std::move(shared.error()));
-        if (!*shared) continue;
-        const auto owner = cluster_name(site, peer);
-        auto next = engine::after_hearing((*vm)->ownership, note.ownership, site.cluster.id);
-        if (next) {
-            UNDERSTUDY_TRY(site.catalog.set_ownership(note.vm, (*vm)->ownership, *next));
-            spdlog::warn("VM '{}': '{}' owns it at epoch {}; here it is {}", (*vm)->name, owner,
-                         next->epoch, model::to_string(next->phase));
-        }
-        const auto& now = next ? *next : (*vm)->ownership;
-        if (now.phase == model::Phase::superseded)
-            UNDERSTUDY_TRY(pause_superseded(site, **vm, owner));
+        if (!*vm || (*vm)->ownership.phase != model::Phase::superseded) continue;
+        UNDERSTUDY_TRY(pause_superseded(site, **vm, cluster_name(site, peer)));
+        UNDERSTUDY_TRY(see_branch_kept(site, **vm, (*vm)->ownership));
     }
     return {};
 }
@@ -124,8 +137,7 @@ Result<> check_idle(Site& site, const VmId& id) {
 
 }  // namespace
 
-Result<> check_start(Site& site, const VmId& id) {
-    UNDERSTUDY_TRY(check_idle(site, id));
+Result<> check_may_start(Site& site, const VmId& id) {
     auto known = site.catalog.find_vm(id);
     if (!known) return std::unexpected(std::move(known.error()));
     if (!*known) return {};
@@ -135,13 +147,19 @@ Result<> check_start(Site& site, const VmId& id) {
         auto link = site.peers.to(peer);
         if (!link) continue;
         auto there = (*link)->look_up(id);
-        if (there && there->known)
-            UNDERSTUDY_TRY(hear_ownership(site, peer, {{id, there->ownership}}));
+        if (!there || !there->known) continue;
+        auto noted = note(site, peer, {id, there->ownership});
+        if (!noted) return std::unexpected(std::move(noted.error()));
     }
     auto now = site.catalog.vm(id);
     if (!now) return std::unexpected(std::move(now.error()));
     return engine::may_start(now->ownership, site.cluster.id, now->name,
                              cluster_name(site, now->ownership.owner));
+}
+
+Result<> check_start(Site& site, const VmId& id) {
+    UNDERSTUDY_TRY(check_idle(site, id));
+    return check_may_start(site, id);
 }
 
 }  // namespace understudy::tasks

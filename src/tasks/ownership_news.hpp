@@ -29,4 +29,8 @@ Result<> contact_peer(Site& site, const ClusterId& peer, const model::Capabiliti
 // VM that Understudy does not know.
 Result<> check_start(Site& site, const VmId& vm);
 
+// The second half of it, without a word to the hypervisor: what libvirt's hook asks in the middle
+// of a start, when libvirt answers nobody about that VM.
+Result<> check_may_start(Site& site, const VmId& vm);
+
 }  // namespace understudy::tasks

@@ -3,6 +3,7 @@
 #include "engine/send_plan.hpp"
 #include "tasks/arguments.hpp"
 #include "tasks/kinds.hpp"
+#include "tasks/roles.hpp"
 #include "tasks/volumes.hpp"
 
 #include <fmt/format.h>
@@ -35,10 +36,26 @@ Result<> check_owner_is_gone(Work& work, const model::Vm& vm) {
         Error(ErrorKind::refused, fmt::format("'{}', which owns VM '{}', answers", name, vm.name))
             .keeping("the replica as it was")
             .advising(fmt::format(
-                "Stop the VM there and its understudyd first. If '{}' must lose it while "
-                "it lives, --even-if-owner-answers promotes it all the same; the VM may "
-                "then run twice until that cluster hears of it.",
-                name)));
+                "Move it from there: `understudy vm move {}`. If '{}' must lose it while it "
+                "lives, --even-if-owner-answers promotes it all the same; the VM may then run "
+                "twice until that cluster hears of it.",
+                base::shell_word(vm.name), name)));
+}
+
+bool is_handover(Work& work) {
+    return work.arguments().contains("next");
+}
+
+// Checked and agreed with the former owner already (take_over.cpp).
+Result<> check_handover(Work& work, const model::Vm& vm) {
+    const auto before = work.arguments().at("before").get<model::Ownership>();
+    const auto next = work.arguments().at("next").get<model::Ownership>();
+    if (vm.ownership != before && vm.ownership != next)
+        return fail(Error(ErrorKind::refused,
+                          fmt::format("the handover of VM '{}' was taken back", vm.name)));
+    work.memo()["before"] = before;
+    work.memo()["next"] = next;
+    return hold_for_task(work, id_in<SnapshotId>(work.arguments(), "snapshot"));
 }
 
 // Everything that could stop the promote later is looked at before the epoch is raised.
@@ -46,6 +63,7 @@ Result<> check(Work& work) {
     auto& site = work.site();
     auto vm = vm_of(work);
     if (!vm) return std::unexpected(std::move(vm.error()));
+    if (is_handover(work)) return check_handover(work, *vm);
     if (work.memo().contains("next") &&
         work.memo().at("next").get<model::Ownership>() == vm->ownership)
         return {};  // an earlier attempt owns it already
@@ -81,7 +99,11 @@ Result<> own(Work& work) {
     if (!vm) return std::unexpected(std::move(vm.error()));
     const auto before = work.memo().at("before").get<model::Ownership>();
     const auto next = work.memo().at("next").get<model::Ownership>();
-    if (vm->ownership != next) UNDERSTUDY_TRY(site.catalog.set_ownership(vm->id, before, next));
+    if (vm->ownership != next) {
+        if (vm->ownership != before)
+            return fail(ErrorKind::conflict, "another cluster has taken the VM over meanwhile");
+        UNDERSTUDY_TRY(change_role(site, *vm, next, work.task().actor));
+    }
     work.log(fmt::format("'{}' owns '{}' at epoch {}", site.cluster.name, vm->name, next.epoch));
     // What was still on its way from the former owner never becomes whole.
     return site.end_receiving(vm->id, [] { return Result<>{}; });
@@ -144,7 +166,7 @@ Result<> start(Work& work) {
 }  // namespace
 
 Kind promote() {
-    return Kind{"promote",
+    return Kind{kPromote,
                 {{"check", check}, {"own", own}, {"define", define, true}, {"start", start, true}},
                 let_go,
                 true};

@@ -5,6 +5,7 @@
 #include "engine/send_plan.hpp"
 #include "tasks/kinds.hpp"
 #include "tasks/ownership_news.hpp"
+#include "tasks/take_over.hpp"
 #include "tasks/taken_in.hpp"
 #include "tasks/volumes.hpp"
 
@@ -27,6 +28,13 @@ Result<ports::PeerVm> Receiving::look_up(const ClusterId& from, const VmId& id) 
     auto snapshots = site_.catalog.snapshots(id);
     if (!snapshots) return std::unexpected(std::move(snapshots.error()));
     for (const auto& snapshot : *snapshots) answer.snapshots.push_back(snapshot.id);
+    return answer;
+}
+
+Result<ports::PeerVm> Receiving::look_up_state(const ClusterId& from, const VmId& id) {
+    auto answer = look_up(from, id);
+    if (!answer || !answer->known || answer->ownership.owner != site_.cluster.id) return answer;
+    UNDERSTUDY_TRY(tell_state(site_, id, *answer));
     return answer;
 }
 

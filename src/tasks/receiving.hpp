@@ -30,6 +30,7 @@ public:
 
     // A VM that is none of the peer's business is answered like one that is not here.
     Result<ports::PeerVm> look_up(const ClusterId& from, const VmId& vm);
+    Result<ports::PeerVm> look_up_state(const ClusterId& from, const VmId& vm);
 
     // Begins or goes on with a transfer; whatever attempt was running for it is over. Unfinished
     // transfers of other snapshots of this VM are given up.

@@ -2,6 +2,7 @@
 
 #include "tasks/arguments.hpp"
 #include "tasks/lease_keeper.hpp"
+#include "tasks/roles.hpp"
 
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
@@ -187,6 +188,16 @@ void Runner::end(Work& work, model::Task& task) {
     task.memo = work.memo().dump();
     task.ended = site_.clock.now();
     release(task);
+    tell_end(task);
+}
+
+// What went as it was asked to has an event of its asking already.
+void Runner::tell_end(const model::Task& task) {
+    if (task.state == model::TaskState::failed)
+        record_event(site_, {}, "failed", task.vm, task.error);
+    else if (task.state == model::TaskState::succeeded && task.attempts > 1)
+        record_event(site_, {}, "recovered", task.vm,
+                     fmt::format("{}: done, at attempt {}", task.title, task.attempts));
 }
 
 void Runner::release(const model::Task& task) {

@@ -35,6 +35,7 @@ private:
     void fall_short(Work& work, model::Task& task, const Kind& kind, Error error);
     void end(Work& work, model::Task& task);
     void put_back(Work& work, model::Task& task, Duration pause);
+    void tell_end(const model::Task& task);
     void release(const model::Task& task);
     // False: it did not finish, and may when it is tried again.
     bool clean_up(Work& work, model::Task& task, const Kind& kind);

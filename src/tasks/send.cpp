@@ -4,6 +4,7 @@
 #include "protocol/features.hpp"
 #include "tasks/arguments.hpp"
 #include "tasks/kinds.hpp"
+#include "tasks/parts.hpp"
 #include "tasks/send_parts.hpp"
 
 #include <fmt/format.h>
@@ -41,9 +42,11 @@ Result<> check_turn(Work& work) {
     if (!active) return std::unexpected(std::move(active.error()));
     bool older = false;  // they come newest first
     for (const auto& task : *active) {
-        if (older && task.kind == kSend && task.started && !task.cancel_requested &&
-            text_in(nlohmann::json::parse(task.arguments, nullptr, false), "peer") ==
-                text_in(work.arguments(), "peer"))
+        const bool sends = std::ranges::any_of(parts_of(task), [&](const TaskPart& part) {
+            return part.kind == kSend &&
+                   text_in(part.arguments, "peer") == text_in(work.arguments(), "peer");
+        });
+        if (older && sends && task.started && !task.cancel_requested)
             return fail(
                 Error(ErrorKind::unavailable, fmt::format("'{}' goes first", task.title))
                     .advising(fmt::format("Let it end, or cancel it: `understudy task cancel {}`.",
@@ -291,8 +294,12 @@ Kind send() {
 }
 
 std::vector<Kind> all_kinds() {
-    return {snapshot_create(), snapshot_remove(), snapshot_rollback(), send(),           promote(),
-            release(),         replica_remove(),  snapshot_export(),   snapshot_import()};
+    return {snapshot_create(),   snapshot_remove(),
+            snapshot_rollback(), send(),
+            promote(),           release(),
+            replica_remove(),    snapshot_export(),
+            snapshot_import(),   move(),
+            keep_branch(),       resolve()};
 }
 
 }  // namespace understudy::tasks

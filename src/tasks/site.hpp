@@ -6,6 +6,7 @@
 #include "ports/disk_file.hpp"
 #include "ports/hypervisor.hpp"
 #include "ports/peer_link.hpp"
+#include "ports/start_guard.hpp"
 #include "ports/storage.hpp"
 #include "ports/world.hpp"
 #include "tasks/bell.hpp"
@@ -19,10 +20,12 @@
 namespace understudy::tasks {
 
 struct SiteSettings {
-    std::string node = "node";        // this daemon's name in leases
-    std::string default_pool;         // for replicas whose pool is not mapped, and for new disks
-    Duration freeze_limit{5000};      // the longest time a guest's file systems stay frozen
-    std::size_t channels = 2;         // connections per transfer unless a send says otherwise
+    std::string node = "node";    // this daemon's name in leases
+    std::string default_pool;     // for replicas whose pool is not mapped, and for new disks
+    Duration freeze_limit{5000};  // the longest time a guest's file systems stay frozen
+    std::size_t channels = 2;     // connections per transfer unless a send says otherwise
+    Duration handover_patience{120'000};  // a move looks for so long whether the VM runs there
+    bool takes_handovers = true;      // a peer may hand a VM over; false: not without an operator
     bool threads = true;              // false: a simulation drives everything from one thread
     Duration checkpoint_every{2000};  // how often a receiver makes what came durable
     ByteSize checkpoint_bytes = base::MiB(256);
@@ -52,6 +55,7 @@ struct Site {
     // Where exports go and come from, and the kinds of file in them, by name ("qcow2", "rbd").
     std::shared_ptr<ports::Directories> directories = nullptr;
     std::map<std::string, std::shared_ptr<ports::DiskFormat>> formats = {};
+    std::shared_ptr<ports::StartGuard> guard = nullptr;  // none in a simulation
 
     // not_found names the pools that there are.
     Result<ports::StoragePool*> pool(const std::string& name) const;

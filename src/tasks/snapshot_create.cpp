@@ -49,7 +49,10 @@ Result<Subject> subject_of(Work& work, Must must = Must::own) {
     if (*known) {
         subject.vm = std::move(**known);
         const auto& ownership = subject.vm.ownership;
-        if (must == Must::own)
+        if (flag_in(work.arguments(), "branch")) {
+            if (ownership.phase == model::Phase::owned)
+                return fail(ErrorKind::refused, "the VM is this cluster's own again");
+        } else if (must == Must::own)
             UNDERSTUDY_TRY(engine::may_start(ownership, site.cluster.id, subject.vm.name,
                                              cluster_name(site, ownership.owner)));
     } else {
@@ -162,7 +165,9 @@ Result<> plan(Work& work) {
     }
     work.memo()["disks"] = disks;
     work.memo()["former"] = subject->vm.disks;
-    work.memo()["epoch"] = subject->vm.ownership.epoch;
+    // A branch was written before its owner's epoch began.
+    const auto epoch = subject->vm.ownership.epoch;
+    work.memo()["epoch"] = flag_in(work.arguments(), "branch") && epoch > 1 ? epoch - 1 : epoch;
     return {};
 }
 
@@ -246,7 +251,10 @@ Result<> publish(Work& work) {
         vm.disks = planned_disks(work);
         vm.head_parent = id;
         const model::Definition definition{text_in(work.memo(), "domain_xml"), std::move(*nvram)};
-        UNDERSTUDY_TRY(site.catalog.publish_snapshot(vm, *made, definition, {}, std::nullopt));
+        std::vector<model::Hold> holds;
+        if (flag_in(work.arguments(), "branch"))
+            holds.push_back({id, model::HoldKind::branch, std::to_string(vm.ownership.epoch)});
+        UNDERSTUDY_TRY(site.catalog.publish_snapshot(vm, *made, definition, holds, std::nullopt));
     }
     auto made = site.catalog.snapshot(id);
     if (!made) return std::unexpected(std::move(made.error()));
@@ -285,7 +293,7 @@ Result<> take_back(Work& work) {
 }  // namespace
 
 Kind snapshot_create() {
-    return Kind{"snapshot_create",
+    return Kind{kSnapshotCreate,
                 {{"plan", plan},
                  {"adopt", adopt},
                  {"prepare", prepare},

@@ -2,6 +2,8 @@
 
 #include "engine/send_plan.hpp"
 #include "tasks/arguments.hpp"
+#include "tasks/kinds.hpp"
+#include "tasks/parts.hpp"
 
 #include <fmt/format.h>
 
@@ -24,12 +26,14 @@ Result<bool> is_being_snapshotted(Site& site, const VmId& vm, const ports::DiskS
     auto tasks = site.catalog.tasks({vm});
     if (!tasks) return std::unexpected(std::move(tasks.error()));
     for (const auto& task : *tasks) {
-        if (task.kind != "snapshot_create" || task.state == model::TaskState::succeeded) continue;
-        const auto memo = nlohmann::json::parse(task.memo, nullptr, false);
-        if (!memo.is_object()) continue;
-        for (const auto& entry : memo.value("switches", nlohmann::json::array()))
-            if (flag_in(entry, "overlay", true) && text_in(entry, "location") == source.location)
-                return true;
+        if (task.state == model::TaskState::succeeded) continue;
+        for (const auto& part : parts_of(task)) {
+            if (part.kind != kSnapshotCreate) continue;
+            for (const auto& entry : part.memo.value("switches", nlohmann::json::array()))
+                if (flag_in(entry, "overlay", true) &&
+                    text_in(entry, "location") == source.location)
+                    return true;
+        }
     }
     return false;
 }
@@ -327,8 +331,9 @@ Result<> check_no_snapshot_is_half_done(Site& site, const VmId& vm) {
     auto active = site.catalog.tasks({vm, true, 1000});
     if (!active) return std::unexpected(std::move(active.error()));
     for (const auto& task : *active)
-        if (task.kind == "snapshot_create" && !task.step.empty())
-            return fail(ErrorKind::conflict, fmt::format("'{}' is not finished", task.title));
+        for (const auto& part : parts_of(task))
+            if (part.kind == kSnapshotCreate && !part.step.empty())
+                return fail(ErrorKind::conflict, fmt::format("'{}' is not finished", task.title));
     return {};
 }
 
@@ -337,10 +342,11 @@ Result<> check_nothing_is_half_done(Work& work) {
     if (!active) return std::unexpected(std::move(active.error()));
     for (const auto& task : *active) {
         if (task.id == work.task().id) continue;
-        const bool taken = task.kind == "snapshot_create" &&
-                           nlohmann::json::parse(task.memo, nullptr, false).contains("consistency");
-        if (taken || (task.kind == "snapshot_rollback" && task.step == "settle"))
-            return fail(ErrorKind::conflict, fmt::format("'{}' is not finished", task.title));
+        for (const auto& part : parts_of(task)) {
+            const bool taken = part.kind == kSnapshotCreate && part.memo.contains("consistency");
+            if (taken || (part.kind == "snapshot_rollback" && part.step == "settle"))
+                return fail(ErrorKind::conflict, fmt::format("'{}' is not finished", task.title));
+        }
     }
     return {};
 }

@@ -27,6 +27,20 @@ Work::Work(Site& site, model::Task& task, std::function<bool()> stopping)
       memo_(object_of(task.memo)),
       result_(object_of(task.result)) {}
 
+Work::Work(Work& whole, std::string part)
+    : site_(whole.site_),
+      task_(whole.task_),
+      whole_(&whole),
+      part_(std::move(part)),
+      stopping_(whole.stopping_) {
+    const auto& record = whole.memo()["parts"][part_];
+    arguments_ =
+        std::make_unique<nlohmann::json>(record.value("arguments", nlohmann::json::object()));
+    memo_ = std::make_unique<nlohmann::json>(record.value("memo", nlohmann::json::object()));
+    result_ = std::make_unique<nlohmann::json>(record.value("told", nlohmann::json::object()));
+    part_step_ = text_in(record, "step");
+}
+
 Work::~Work() = default;
 
 void Work::log(const std::string& text) {
@@ -46,6 +60,7 @@ void Work::progress(const model::Progress& progress) {
 }
 
 bool Work::interrupted() {
+    if (whole_ != nullptr) return whole_->interrupted();
     if (cancelled_ || stopping_()) return true;
     if (cleaning_up_) return false;
     const auto now = site_.clock.monotonic();
@@ -68,15 +83,23 @@ void Work::clean_up_begins() {
 }
 
 void Work::moved_on() {
+    if (whole_ != nullptr) return whole_->moved_on();
     memo_->erase(kInVain);
 }
 
 void Work::begin_again() {
-    task_.step.clear();
+    (whole_ != nullptr ? part_step_ : task_.step).clear();
     *memo_ = nlohmann::json::object();
 }
 
 Result<> Work::save_memo() {
+    if (whole_ != nullptr) {
+        auto& record = whole_->memo()["parts"][part_];
+        record["step"] = part_step_;
+        record["memo"] = *memo_;
+        record["told"] = *result_;
+        return whole_->save_memo();
+    }
     task_.memo = memo_->dump();
     UNDERSTUDY_TRY(site_.catalog.save_step(task_.id, task_.lease_node, task_.step, task_.memo));
     site_.bells->changed.ring();

@@ -16,6 +16,8 @@ namespace understudy::tasks {
 class Work {
 public:
     Work(Site& site, model::Task& task, std::function<bool()> stopping);
+    // A part of another one, which it must not outlive: see parts.hpp.
+    Work(Work& whole, std::string part);
     ~Work();
     Work(const Work&) = delete;
     Work& operator=(const Work&) = delete;
@@ -45,14 +47,19 @@ public:
     void begin_again();
 
 private:
+    friend class Part;
+
     Site& site_;
     model::Task& task_;
+    Work* whole_ = nullptr;
+    std::string part_;  // its name among the parts of whole_
     std::function<bool()> stopping_;
     std::unique_ptr<nlohmann::json> arguments_;
     std::unique_ptr<nlohmann::json> memo_;
     std::unique_ptr<nlohmann::json> result_;
     Duration last_progress_{-1000};
     Duration last_cancel_look_{-1000};
+    std::string part_step_;  // of a part: the step to run next, or running
     bool cancelled_ = false;
     bool cleaning_up_ = false;
 };

@@ -250,6 +250,34 @@ TEST(GoldenMessages, what_a_peer_holds) {
     EXPECT_FALSE(decode_peer_vm(none)->known);
 }
 
+TEST(GoldenMessages, handover) {
+    const ports::Handover handover{
+        .vm = {},
+        .ownership = {.epoch = 8, .owner = id<ClusterId>(2), .phase = model::Phase::handing_over},
+        .snapshot = id<SnapshotId>(3),
+        .start = true,
+        .autostart = true,
+        .accept = {"tpm"}};
+    const auto back =
+        decode_handover(expect_message("handover.json", encode_handover(handover))).value();
+    EXPECT_EQ(back.ownership, handover.ownership);
+    EXPECT_EQ(back.snapshot, handover.snapshot);
+    EXPECT_TRUE(back.start && back.autostart);
+    EXPECT_EQ(back.accept, handover.accept);
+    const model::Ownership taken{
+        .epoch = 8, .owner = id<ClusterId>(2), .phase = model::Phase::owned};
+    EXPECT_EQ(decode_record(expect_message("record.json", encode_record(taken))), taken);
+    const ports::PeerVm owned{.known = true,
+                              .ownership = taken,
+                              .snapshots = {},
+                              .state = "stopped",
+                              .trouble = "start: no such bridge"};
+    const auto told =
+        decode_peer_vm(expect_message("peer_vm_owned.json", encode_peer_vm(owned))).value();
+    EXPECT_EQ(told.state, owned.state);
+    EXPECT_EQ(told.trouble, owned.trouble);
+}
+
 TEST(GoldenMessages, offer) {
     const auto request = a_request();
     const auto body = expect_message("offer_request.json", encode_offer_request(request).value());

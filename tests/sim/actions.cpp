@@ -66,7 +66,9 @@ void Actions::some_action() {
                                       {2, &Actions::roll_back},
                                       {10, &Actions::send},
                                       {3, &Actions::cancel_or_retry},
-                                      {1, &Actions::promote},
+                                      {2, &Actions::promote},
+                                      {3, &Actions::move},
+                                      {2, &Actions::resolve},
                                       {1, &Actions::remove_replica},
                                       {1, &Actions::release},
                                       {2, &Actions::start_or_stop},
@@ -295,10 +297,51 @@ void Actions::promote() {
         world_.connected = false;
         world_.say("the line is cut");
     }
+    world_.promoted.insert(on.vm);
     on.cluster->queue("promote", on.vm, fmt::format("promote {}@{}", on.name, snapshot.name),
                       {{"snapshot", snapshot.id.text()},
                        {"start", !chance.one_in(4)},
                        {"owner_may_answer", chance.one_in(2)}});
+}
+
+void Actions::move() {
+    const auto all = machines();
+    if (all.empty()) return;
+    const auto& on = world_.chance().pick(all);
+    const auto known = got(on.cluster->catalog().find_vm(on.vm));
+    if (known && known->ownership.phase != model::Phase::owned) return;
+    on.cluster->queue("move", on.vm, "move " + on.name,
+                      {{"peer", world_.other(*on.cluster).id().text()},
+                       {"start", !world_.chance().one_in(4)},
+                       {"limit_ms", 1000},
+                       {"force_off", true}});
+}
+
+std::optional<TaskId> Actions::queue_resolve(const Seen& on, bool here) {
+    return on.cluster->queue("resolve", on.vm,
+                             fmt::format("resolve {}, keep {}", on.name, here ? "here" : "there"),
+                             {{"keep", here ? "here" : "there"}, {"start", true}});
+}
+
+void Actions::resolve() {
+    const auto superseded = known(model::Phase::superseded);
+    if (superseded.empty()) return;
+    queue_resolve(world_.chance().pick(superseded), world_.chance().one_in(3));
+}
+
+// Keeping what is here supersedes the other side in turn, which is then the last one.
+void Actions::resolve_all() {
+    for (unsigned round = 0; round < 2; ++round)
+        for (const auto& on : known(model::Phase::superseded)) {
+            const bool here = round == 0 && world_.chance().one_in(3);
+            auto& owner = world_.other(*on.cluster);
+            if (here && owner.hypervisor().runs(on.vm)) owner.stop_vm(on.vm);
+            succeeds(*on.cluster, queue_resolve(on, here));
+            for (auto& cluster : world_.clusters()) cluster->run_all();
+        }
+    for (const auto& on : known(model::Phase::superseded))
+        world_.broken(
+            fmt::format("promise 5: {} stays superseded on {}", on.name, on.cluster->name()));
 }
 
 void Actions::remove_replica() {

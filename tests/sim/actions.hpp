@@ -14,6 +14,7 @@ public:
     void some_action();      // one of all
     void small_action();     // one that may happen between two calls of a daemon
     void send_everything();  // a new snapshot of each VM, from its owner to the other cluster
+    void resolve_all();      // each VM of which two lines came to be has one owner and a replica
 
 private:
     struct Seen {
@@ -36,6 +37,9 @@ private:
     void send();
     void cancel_or_retry();
     void promote();
+    void move();
+    void resolve();
+    std::optional<TaskId> queue_resolve(const Seen& on, bool here);
     void remove_replica();
     void release();
     void start_or_stop();

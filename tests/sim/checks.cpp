@@ -178,9 +178,21 @@ void check_pool(World& world, Cluster& cluster) {
     }
 }
 
+// Promise 3: an operator who promotes while the owner lives takes the risk; nothing else makes a
+// VM run twice.
+void check_running_once(World& world) {
+    std::map<VmId, int> running;
+    for (auto& cluster : world.clusters())
+        for (const auto& vm : cluster->machines())
+            if (vm.state == ports::VmState::running && !world.promoted.contains(vm.id) &&
+                !world.released.contains(vm.id) && ++running[vm.id] > 1)
+                world.broken(fmt::format("promise 3: {} runs twice", vm.name));
+}
+
 }  // namespace
 
 void check_promises(World& world) {
+    check_running_once(world);
     for (auto& cluster : world.clusters()) {
         for (const auto& vm : got(cluster->catalog().vms())) {
             for (const auto& snapshot : got(cluster->catalog().snapshots(vm.id)))

@@ -17,6 +17,7 @@ tasks::SiteSettings settings() {
     tasks::SiteSettings settings;
     settings.default_pool = "vms";
     settings.threads = false;
+    settings.handover_patience = Duration(500);
     // Small, so that a resume begins in the middle of a disk.
     settings.checkpoint_every = Duration(200);
     settings.checkpoint_bytes = base::KiB(64);
@@ -61,6 +62,21 @@ Cluster::Cluster(World& world, const std::string& name, memory::MemoryPool::Head
     hypervisor_.set_capabilities(capabilities());
     must(catalog_->save_cluster(identity_));
     hypervisor_.on_start = [this](const VmId& vm) { return check_may_start(vm); };
+    hypervisor_.on_undefine = [this](const VmId& vm, const Images& held) {
+        check_is_kept(vm, held);
+    };
+}
+
+// Promise 6: what a VM's disks hold is some snapshot's, before the VM goes from this cluster.
+void Cluster::check_is_kept(const VmId& vm, const Images& held) {
+    auto snapshots = catalog_->snapshots(vm);
+    if (!snapshots) throw std::runtime_error(snapshots.error().text());
+    for (const auto& snapshot : *snapshots) {
+        const auto recorded = world_.recorded().find(snapshot.id);
+        if (recorded != world_.recorded().end() && recorded->second == held) return;
+    }
+    world_.broken(fmt::format("promise 6: no snapshot on {} has what '{}' held when it went",
+                              name(), vm.text()));
 }
 
 // Promise 3 as far as one cluster can keep it: a daemon starts only what its catalog says it owns.
@@ -177,7 +193,8 @@ void Cluster::die_at(std::string call, bool after, unsigned nth) {
 
 bool Cluster::doomed(std::string_view call, bool after) {
     if (world_.chance().one_in(world_.weather.dies)) return true;
-    if (!doom_ || doom_->call != call || doom_->after != after || --doom_->left > 0) return false;
+    if (!doom_ || doom_->after != after) return false;
+    if ((!doom_->call.empty() && doom_->call != call) || --doom_->left > 0) return false;
     doom_.reset();
     return true;
 }

@@ -66,6 +66,9 @@ public:
     }
     // The daemon dies at the nth such call from now ("catalog.publish_snapshot").
     void die_at(std::string call, bool after = false, unsigned nth = 1);
+    void die_at_nth_call(unsigned nth, bool after) { die_at({}, after, nth); }
+    void live_on() { doom_.reset(); }
+    bool waits_to_die() const { return doom_.has_value(); }
 
     // The operator. Queued at once, run by run_one(). Nothing: no daemon answers.
     std::optional<TaskId> queue(std::string_view kind, const VmId& vm, const std::string& title,
@@ -91,7 +94,7 @@ public:
 private:
     class Frame;
     struct Doom {
-        std::string call;
+        std::string call;  // empty: any
         bool after = false;
         unsigned left = 0;
     };
@@ -102,6 +105,7 @@ private:
     void settle_death();  // once nothing of the dead daemon is on the stack
     void check_alive() const;
     Result<> check_may_start(const VmId& vm);
+    void check_is_kept(const VmId& vm, const Images& held);
 
     World& world_;
     model::Cluster identity_;

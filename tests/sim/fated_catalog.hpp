@@ -53,9 +53,20 @@ public:
     Result<> save_vm(const model::Vm& a) override {
         return fated(fate_, "catalog.save_vm", [&] { return real_.save_vm(a); });
     }
-    Result<> set_ownership(const VmId& a, const model::Ownership& b,
-                           const model::Ownership& c) override {
-        return fated(fate_, "catalog.set_ownership", [&] { return real_.set_ownership(a, b, c); });
+    Result<> set_ownership(const VmId& a, const model::Ownership& b, const model::Ownership& c,
+                           const model::Event& d) override {
+        return fated(fate_, "catalog.set_ownership",
+                     [&] { return real_.set_ownership(a, b, c, d); });
+    }
+    Result<> add_event(const model::Event& a) override {
+        return fated(fate_, "catalog.add_event", [&] { return real_.add_event(a); });
+    }
+    Result<std::int64_t> last_event() override { return real_.last_event(); }
+    Result<std::vector<model::Event>> events(std::int64_t a, std::size_t b) override {
+        return real_.events(a, b);
+    }
+    Result<std::optional<std::int64_t>> first_broken_event() override {
+        return real_.first_broken_event();
     }
     Result<> remove_vm(const VmId& a) override {
         return fated(fate_, "catalog.remove_vm", [&] { return real_.remove_vm(a); });

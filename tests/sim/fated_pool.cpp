@@ -169,4 +169,12 @@ Result<> FatedPool::deactivate(const VolumeId& volume, const ports::DiskSource& 
     return fated(fate_, "pool.deactivate", [&] { return real_.deactivate(volume, source); });
 }
 
+Result<bool> FatedPool::head_equals(const VolumeId& volume, const SnapshotId& on) {
+    return fated(fate_, "pool.head_equals", [&] { return real_.head_equals(volume, on); });
+}
+
+Result<> FatedPool::retire_head(const VolumeId& volume, const SnapshotId& on) {
+    return fated(fate_, "pool.retire_head", [&] { return real_.retire_head(volume, on); });
+}
+
 }  // namespace understudy::sim

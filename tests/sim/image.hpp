@@ -31,6 +31,7 @@ public:
     void read(std::uint64_t first, std::span<std::byte> into) const;
     // Empty, or where `found`, read from `offset`, is something else than it must be.
     std::string differs(std::uint64_t offset, std::span<const std::byte> found) const;
+    bool operator==(const Image&) const = default;
 
 private:
     ByteSize size_;

@@ -2,6 +2,7 @@
 
 #include "protocol/features.hpp"
 #include "tasks/ownership_news.hpp"
+#include "tasks/take_over.hpp"
 #include "world.hpp"
 
 #include <fmt/format.h>
@@ -34,6 +35,10 @@ public:
         return ask("look_up",
                    [&](Daemon& there) { return there.receiving.look_up(from_.id(), vm); });
     }
+    Result<ports::PeerVm> look_up_state(const VmId& vm) override {
+        return ask("look_up_state",
+                   [&](Daemon& there) { return there.receiving.look_up_state(from_.id(), vm); });
+    }
     Result<model::TransferOffer> offer(const model::TransferRequest& request) override {
         return ask("offer",
                    [&](Daemon& there) { return there.receiving.offer(from_.id(), request); });
@@ -50,6 +55,16 @@ public:
                                                       const model::Totals& totals) override {
         return ask("commit", [&](Daemon& there) {
             return there.receiving.commit(from_.id(), id, attempt, totals);
+        });
+    }
+    Result<model::Ownership> hand_over(const ports::Handover& handover) override {
+        return ask("hand_over", [&](Daemon& there) {
+            return tasks::take_over(there.site, from_.id(), handover);
+        });
+    }
+    Result<model::Ownership> take_back(const VmId& vm, const model::Ownership& offered) override {
+        return ask("take_back", [&](Daemon& there) {
+            return tasks::decline(there.site, from_.id(), vm, offered);
         });
     }
     Result<> abandon(const TransferId& id) override {

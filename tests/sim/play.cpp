@@ -98,6 +98,8 @@ Outcome play(std::uint64_t seed, Trace::Loud loud) {
         check_promises(world);
     }
     if (broken.empty()) settle(world);
+    if (broken.empty()) actions.resolve_all();
+    if (broken.empty()) run_until_idle(world);
     if (broken.empty()) actions.send_everything();
     if (broken.empty()) retry_failed(world);
     if (broken.empty()) run_until_idle(world);

@@ -136,4 +136,9 @@ Result<> StageHypervisor::start(const VmId& vm) {
     return MemoryHypervisor::start(vm);
 }
 
+Result<> StageHypervisor::undefine(const VmId& vm) {
+    if (on_undefine && !disks(vm).empty()) on_undefine(vm, images_[vm]);
+    return MemoryHypervisor::undefine(vm);
+}
+
 }  // namespace understudy::sim

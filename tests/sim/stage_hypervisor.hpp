@@ -32,6 +32,9 @@ public:
     Result<> set_disks(const VmId&, const std::vector<ports::DiskSwitch>&) override;
     Result<> define(const std::string& domain_xml) override;
     Result<> start(const VmId&) override;
+    Result<> undefine(const VmId&) override;
+    // Told before a definition goes: what its disks hold must not go with it.
+    std::function<void(const VmId&, const Images&)> on_undefine;
 
 private:
     class Redefinition;

@@ -258,4 +258,33 @@ Result<> MemoryPool::deactivate(const VolumeId& id, const ports::DiskSource& sou
     return {};
 }
 
+Result<bool> MemoryPool::head_equals(const VolumeId& id, const SnapshotId& on) {
+    const std::lock_guard lock(state_->mutex);
+    auto found = state_->volume(id);
+    if (!found) return std::unexpected(std::move(found.error()));
+    const auto* frozen = (*found)->find(Role::snapshot, on);
+    if (!frozen) return no_snapshot(id, on);
+    const auto* head = (*found)->find(Role::head);
+    return !head || (head->parent == frozen->location && head->content->blocks.empty() &&
+                     head->size == frozen->size);
+}
+
+Result<> MemoryPool::retire_head(const VolumeId& id, const SnapshotId& on) {
+    auto equal = head_equals(id, on);
+    if (!equal) return std::unexpected(std::move(equal.error()));
+    const std::lock_guard lock(state_->mutex);
+    auto found = state_->volume(id);
+    if (!found) return std::unexpected(std::move(found.error()));
+    auto& volume = **found;
+    const auto* head = volume.find(Role::head);
+    if (!head) return {};
+    if (!*equal)
+        return fail(ErrorKind::conflict, head->location + " holds what that snapshot does not");
+    if (volume.find(Role::prepared))
+        return fail(ErrorKind::conflict, "a snapshot of this volume is being taken");
+    volume.remove(std::string(head->location));
+    volume.prune();
+    return {};
+}
+
 }  // namespace understudy::memory

@@ -88,6 +88,8 @@ public:
     Result<ports::DiskSource> activate(const VolumeId&, const SnapshotId&,
                                        ports::ActivationKind) override;
     Result<> deactivate(const VolumeId&, const ports::DiskSource&) override;
+    Result<bool> head_equals(const VolumeId&, const SnapshotId& on) override;
+    Result<> retire_head(const VolumeId&, const SnapshotId& on) override;
 
 private:
     std::shared_ptr<PoolState> state_;

@@ -142,6 +142,12 @@ public:
     Result<> deactivate(const VolumeId& id, const ports::DiskSource& source) override {
         return volume(id)->deactivate(source);
     }
+    Result<bool> head_equals(const VolumeId& id, const SnapshotId& on) override {
+        return volume(id)->head_equals(on);
+    }
+    Result<> retire_head(const VolumeId& id, const SnapshotId& on) override {
+        return volume(id)->retire_head(on);
+    }
 
 private:
     // One object per volume for as long as anybody works with it.

@@ -53,6 +53,8 @@ public:
     Result<> remove_snapshot(const SnapshotId& id);
     Result<ports::DiskSource> activate(const SnapshotId& id, ports::ActivationKind kind);
     Result<> deactivate(const ports::DiskSource& source);
+    Result<bool> head_equals(const SnapshotId& on);
+    Result<> retire_head(const SnapshotId& on);
 
     // What an Incoming does to the record.
     Result<> publish_incoming(const SnapshotId& id);
@@ -90,6 +92,7 @@ private:
     Result<ports::DiskSource> make_head(VolumeRecord& record, const VolumeLayer& onto,
                                         LayerRole role);
     Result<> check_replaceable(const VolumeRecord& record);
+    Result<bool> head_is_on(const VolumeRecord& record, const SnapshotId& on);
     Result<ports::DiskSource> settle_rollback(VolumeRecord& record, const std::string& file);
 
     Result<> unname(VolumeRecord& record, const SnapshotId& id);

@@ -11,10 +11,11 @@
 namespace understudy::qcow2 {
 namespace {
 
-// Whether a guest wrote anything to the overlay.
-Result<bool> is_untouched(const std::string& path) {
+// Whether a guest wrote anything to the overlay, or gave it another size than this.
+Result<bool> is_untouched(const std::string& path, std::optional<ByteSize> size = {}) {
     auto chain = LayerChain::open(path, "qcow2");
     if (!chain) return std::unexpected(std::move(chain.error()));
+    if (size && (*chain)->size() != *size) return false;
     auto extent = (*chain)->extents(1, ByteOffset(0), false)->next();
     if (!extent) return std::unexpected(std::move(extent.error()));
     return !extent->has_value();
@@ -149,6 +150,38 @@ Result<> Volume::deactivate(const ports::DiskSource& source) {
         return prune(*record);
     }
     return {};
+}
+
+Result<bool> Volume::head_is_on(const VolumeRecord& record, const SnapshotId& on) {
+    const auto* frozen = record.find(LayerRole::snapshot, on);
+    if (!frozen) return no_snapshot(on);
+    const auto* head = record.find(LayerRole::head);
+    if (!head) return true;
+    if (head->parent != frozen->file) return false;
+    return is_untouched(path_of(*head), frozen->size);
+}
+
+Result<bool> Volume::head_equals(const SnapshotId& on) {
+    const std::lock_guard lock(mutex_);
+    auto record = loaded();
+    if (!record) return std::unexpected(std::move(record.error()));
+    return head_is_on(*record, on);
+}
+
+Result<> Volume::retire_head(const SnapshotId& on) {
+    const std::lock_guard lock(mutex_);
+    auto record = loaded();
+    if (!record) return std::unexpected(std::move(record.error()));
+    auto equal = head_is_on(*record, on);
+    if (!equal) return std::unexpected(std::move(equal.error()));
+    const auto* head = record->find(LayerRole::head);
+    if (!head) return {};
+    if (!*equal)
+        return fail(ErrorKind::conflict,
+                    fmt::format("{} holds what that snapshot does not", path_of(*head)));
+    UNDERSTUDY_TRY(check_replaceable(*record));
+    UNDERSTUDY_TRY(drop(*record, std::string(head->file)));
+    return prune(*record);
 }
 
 }  // namespace understudy::qcow2

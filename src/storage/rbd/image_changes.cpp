@@ -327,14 +327,14 @@ Result<ByteSize> changed_bytes(const Images& images, const std::optional<Snapsho
     }
 }
 
-Result<bool> has_own_data(const Images& images, const std::string& image) {
-    auto opened = FrozenImage::open(images, image, {});
-    if (!opened) return std::unexpected(std::move(opened.error()));
-    const auto& head = **opened;
-    auto fast_diff = head.has_fast_diff(nullptr);
+namespace {
+
+// Whether there is an object that differs from the older snapshot or, without one, exists at all.
+Result<bool> any_object(const FrozenImage& head, const FrozenImage* older) {
+    auto fast_diff = head.has_fast_diff(older);
     if (!fast_diff) return std::unexpected(std::move(fast_diff.error()));
     if (*fast_diff) {
-        auto objects = head.candidates(nullptr, 0, head.object_count());
+        auto objects = head.candidates(older, 0, head.object_count());
         if (!objects) return std::unexpected(std::move(objects.error()));
         return !objects->empty();
     }
@@ -343,10 +343,30 @@ Result<bool> has_own_data(const Images& images, const std::string& image) {
         if (found) return {};
         auto history = head.history(object);
         if (!history) return std::unexpected(std::move(history.error()));
-        if (history->at(head.snapshot()).exists) found = true;
+        const auto now = history->at(head.snapshot());
+        const auto before = older ? history->at(older->snapshot()) : ObjectState{};
+        if (now.exists != before.exists || (now.exists && now.version != before.version))
+            found = true;
         return {};
     }));
     return found.load();
+}
+
+}  // namespace
+
+Result<bool> has_own_data(const Images& images, const std::string& image) {
+    auto head = FrozenImage::open(images, image, {});
+    if (!head) return std::unexpected(std::move(head.error()));
+    return any_object(**head, nullptr);
+}
+
+Result<bool> has_changed(const Images& images, const std::string& image, const SnapshotId& since) {
+    auto head = FrozenImage::open(images, image, {});
+    if (!head) return std::unexpected(std::move(head.error()));
+    auto before = FrozenImage::open(images, image, since);
+    if (!before) return std::unexpected(std::move(before.error()));
+    if ((*head)->size() != (*before)->size()) return true;
+    return any_object(**head, before->get());
 }
 
 }  // namespace understudy::rbd

@@ -30,4 +30,7 @@ Result<ByteSize> changed_bytes(const Images& images, const std::optional<Snapsho
 // Whether a clone has no data of its own (yet): nobody wrote to it, or all of it was undone.
 Result<bool> has_own_data(const Images& images, const std::string& image);
 
+// Whether an image's head may hold anything else than its snapshot does, its size included.
+Result<bool> has_changed(const Images& images, const std::string& image, const SnapshotId& since);
+
 }  // namespace understudy::rbd

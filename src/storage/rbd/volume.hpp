@@ -53,6 +53,8 @@ public:
     Result<> remove_snapshot(const SnapshotId& id);
     Result<ports::DiskSource> activate(const SnapshotId& id, ports::ActivationKind kind);
     Result<> deactivate(const ports::DiskSource& source);
+    Result<bool> head_equals(const SnapshotId& on);
+    Result<> retire_head(const SnapshotId& on);
 
     // What an Incoming does to the record; the image's open handle takes the snapshot.
     Result<> publish_incoming(const SnapshotId& id, OpenImage& image);
@@ -102,6 +104,7 @@ private:
                                                  const SnapshotId& id);
     Result<> check_unused(const std::string& image);
     Result<> check_replaceable(const VolumeRecord& record);
+    Result<bool> head_is_on(const VolumeRecord& record, const SnapshotId& on);
     Result<ports::DiskSource> promote(StoredRecord& stored, const VolumeSnapshot& onto);
     Result<ports::DiskSource> roll_back_in_place(StoredRecord& stored);
     Result<ports::DiskSource> settle_rollback(StoredRecord& stored, const std::string& image);

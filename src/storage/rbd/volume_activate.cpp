@@ -153,4 +153,45 @@ Result<> Volume::deactivate(const ports::DiskSource& source) {
     return sweep(*stored);
 }
 
+Result<bool> Volume::head_is_on(const VolumeRecord& record, const SnapshotId& on) {
+    const auto* frozen = record.listed(on);
+    if (!frozen) return no_snapshot(on);
+    const auto* head = record.find(ImageRole::head);
+    if (!head) return true;
+    if (head->lineage != on) return false;
+    auto changed = frozen->image == head->name ? has_changed(images_, head->name, on)
+                                               : has_own_data(images_, head->name);
+    if (!changed) return std::unexpected(std::move(changed.error()));
+    return !*changed;
+}
+
+Result<bool> Volume::head_equals(const SnapshotId& on) {
+    const std::lock_guard lock(mutex_);
+    auto stored = loaded();
+    if (!stored) return std::unexpected(std::move(stored.error()));
+    return head_is_on(stored->record, on);
+}
+
+Result<> Volume::retire_head(const SnapshotId& on) {
+    const std::lock_guard lock(mutex_);
+    auto stored = settled();
+    if (!stored) return std::unexpected(std::move(stored.error()));
+    auto& record = stored->record;
+    auto equal = head_is_on(record, on);
+    if (!equal) return std::unexpected(std::move(equal.error()));
+    auto* head = record.find(ImageRole::head);
+    if (!head) return {};
+    if (!*equal)
+        return fail(ErrorKind::conflict,
+                    fmt::format("{} holds what that snapshot does not", head->name));
+    UNDERSTUDY_TRY(check_replaceable(record));
+    const bool in_place = record.listed(on)->image == head->name;
+    head->role = in_place ? ImageRole::idle : ImageRole::doomed;
+    head->base = in_place && !head->adopted ? on : SnapshotId{};
+    head->snapshot = {};
+    record.rollback = {};
+    UNDERSTUDY_TRY(save(*stored));
+    return sweep(*stored);
+}
+
 }  // namespace understudy::rbd

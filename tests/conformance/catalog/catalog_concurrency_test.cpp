@@ -95,7 +95,7 @@ TEST_P(CatalogConcurrency, of_many_changes_of_ownership_from_one_state_one_succe
     std::atomic<int> changed{0};
     in_threads([&](const std::string&) {
         const model::Ownership mine{8, ClusterId::random(), model::Phase::owned};
-        if (catalog().set_ownership(vm.id, vm.ownership, mine)) ++changed;
+        if (catalog().set_ownership(vm.id, vm.ownership, mine, {})) ++changed;
     });
     EXPECT_EQ(changed, 1);
 }

@@ -124,7 +124,7 @@ TEST_P(CatalogSnapshots,
         auto now = must(catalog().vm(made.vm.id));
         auto next = now.ownership;
         next.phase = phase;
-        must(catalog().set_ownership(made.vm.id, now.ownership, next));
+        must(catalog().set_ownership(made.vm.id, now.ownership, next, {}));
         now = must(catalog().vm(made.vm.id));
         auto theirs = made.vm;
         theirs.disks.clear();

@@ -96,15 +96,38 @@ TEST_P(CatalogOnSqlite, a_newer_catalog_is_refused_untouched) {
     const auto vm = some_vm("web1");
     must(catalog().save_vm(vm));
     close();
-    with_file([](sqlite3* file) { run(file, "UPDATE schema_version SET version = 99"); });
+    with_file(
+        [](sqlite3* file) { run(file, "UPDATE schema_version SET version = version + 1000"); });
     const auto refused = try_open();
     ASSERT_EQ(kind_of(refused), "unsupported");
-    EXPECT_THAT(refused.error().text(), HasSubstr("schema version 99"));
+    EXPECT_THAT(refused.error().text(), HasSubstr("schema version 100"));
     EXPECT_THAT(refused.error().text(), HasSubstr(path()));
     EXPECT_THAT(refused.error().advice(), HasSubstr("newer"));
-    with_file([](sqlite3* file) { run(file, "UPDATE schema_version SET version = 1"); });
+    with_file(
+        [](sqlite3* file) { run(file, "UPDATE schema_version SET version = version - 1000"); });
     open();
     EXPECT_EQ(must(catalog().vm(vm.id)), vm);
+}
+
+TEST_P(CatalogOnSqlite, an_event_that_somebody_changed_or_took_out_is_found) {
+    for (int i = 1; i <= 3; ++i) {
+        model::Event event;
+        event.time = at(i);
+        event.text = "event " + std::to_string(i);
+        must(catalog().add_event(event));
+    }
+    close();
+    const auto broken_after = [&](const char* sql) {
+        with_file([&](sqlite3* file) { run(file, sql); });
+        open();
+        const auto broken = must(catalog().first_broken_event());
+        close();
+        return broken.value_or(0);
+    };
+    EXPECT_EQ(broken_after("SELECT 1"), 0);
+    EXPECT_EQ(broken_after("UPDATE events SET text = 'nothing' WHERE sequence = 2"), 2);
+    EXPECT_EQ(broken_after("UPDATE events SET text = 'event 2' WHERE sequence = 2"), 0);
+    EXPECT_EQ(broken_after("DELETE FROM events WHERE sequence = 2"), 2);
 }
 
 TEST_P(CatalogOnSqlite, a_file_that_is_no_database_is_corrupt_and_left_alone) {

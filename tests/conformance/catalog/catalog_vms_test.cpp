@@ -46,14 +46,14 @@ TEST_P(CatalogVms, ownership_changes_only_from_what_was_expected) {
     auto wrong_phase = vm.ownership;
     wrong_phase.phase = model::Phase::superseded;
     for (const auto& wrong : {wrong_epoch, wrong_owner, wrong_phase}) {
-        const auto refused = catalog().set_ownership(vm.id, wrong, next);
+        const auto refused = catalog().set_ownership(vm.id, wrong, next, {});
         ASSERT_EQ(kind_of(refused), "conflict");
         EXPECT_THAT(refused.error().text(), HasSubstr("replica at epoch 7"));
         EXPECT_EQ(must(catalog().vm(vm.id)).ownership, vm.ownership);
     }
-    must(catalog().set_ownership(vm.id, vm.ownership, next));
+    must(catalog().set_ownership(vm.id, vm.ownership, next, {}));
     EXPECT_EQ(must(catalog().vm(vm.id)).ownership, next);
-    EXPECT_EQ(kind_of(catalog().set_ownership(VmId::random(), next, next)), "not_found");
+    EXPECT_EQ(kind_of(catalog().set_ownership(VmId::random(), next, next, {})), "not_found");
 }
 
 TEST_P(CatalogVms, removing_one_takes_all_that_refers_to_it_but_its_tasks) {

@@ -1,0 +1,67 @@
+#include "api/operators_calls.hpp"
+#include "model/json.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+namespace understudy::api {
+namespace {
+
+using nlohmann::json;
+
+constexpr std::int64_t kLongestWait = 30'000;
+constexpr Duration kLookEvery{500};
+constexpr std::int64_t kMost = 1000;
+
+// Those after a sequence or, without one, the newest; with wait_ms it waits until there are some.
+Result<Reply> list(const Asked& asked) {
+    auto limit = number_query(asked, "limit", 100);
+    auto wait = number_query(asked, "wait_ms", 0);
+    auto after = number_query(asked, "after", 0);
+    if (!limit) return std::unexpected(std::move(limit.error()));
+    if (!wait) return std::unexpected(std::move(wait.error()));
+    if (!after) return std::unexpected(std::move(after.error()));
+    *limit = std::clamp<std::int64_t>(*limit, 1, kMost);
+    auto& site = asked.site();
+    if (asked.query("after").empty()) {
+        auto last = site.catalog.last_event();
+        if (!last) return std::unexpected(std::move(last.error()));
+        *after = std::max<std::int64_t>(0, *last - *limit);
+    }
+    auto& changed = site.bells->changed;
+    const auto until = site.clock.monotonic() + Duration(std::min(*wait, kLongestWait));
+    while (true) {
+        const auto rung = changed.rung();
+        auto events = site.catalog.events(*after, static_cast<std::size_t>(*limit));
+        if (!events) return std::unexpected(std::move(events.error()));
+        const auto left = until - site.clock.monotonic();
+        if (!events->empty() || left <= Duration::zero() || changed.closed())
+            return Reply{200, {{"events", *events}}};
+        changed.wait(rung, std::min(left, kLookEvery));
+    }
+}
+
+Result<Reply> verify(const Asked& asked) {
+    auto last = asked.site().catalog.last_event();
+    if (!last) return std::unexpected(std::move(last.error()));
+    auto broken = asked.site().catalog.first_broken_event();
+    if (!broken) return std::unexpected(std::move(broken.error()));
+    if (*broken)
+        return fail(Error(ErrorKind::corrupt,
+                          fmt::format("event {} is not as it was recorded, or is gone", **broken))
+                        .keeping("all that is there")
+                        .advising("Somebody changed the catalog. Compare it with a backup."));
+    return Reply{200, {{"verified", *last}}};
+}
+
+}  // namespace
+
+Answer answer_events(const Asked& asked) {
+    if (asked.path.empty() || asked.path[0] != "events") return std::nullopt;
+    if (asked.is("GET", 1)) return list(asked);
+    if (asked.is("GET", 2) && asked.path[1] == "verify") return verify(asked);
+    return std::nullopt;
+}
+
+}  // namespace understudy::api

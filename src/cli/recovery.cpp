@@ -1,0 +1,155 @@
+#include "cli/confirm.hpp"
+#include "cli/context.hpp"
+#include "cli/table.hpp"
+#include "cli/values.hpp"
+#include "cli/wait.hpp"
+
+#include <fmt/format.h>
+
+#include <nlohmann/json.hpp>
+#include <ostream>
+
+namespace understudy::cli {
+
+using nlohmann::json;
+
+namespace {
+
+Result<json> move_body(const Arguments& arguments) {
+    json body{{"start", !arguments.has("no-start")},
+              {"force_off", arguments.has("force-off")},
+              {"dry_run", arguments.has("dry-run")},
+              {"accept", arguments.all("accept")}};
+    if (const auto peer = arguments.find("PEER")) body["peer"] = *peer;
+    auto limit = base::parse_duration(arguments.find("limit").value_or("2m"));
+    if (!limit) return fail(std::move(limit.error()).during("--limit"));
+    body["limit_ms"] = limit->count();
+    if (auto text = arguments.find("rate")) {
+        if (text->ends_with("/s")) text->resize(text->size() - 2);
+        auto rate = base::parse_size(*text);
+        if (!rate) return fail(std::move(rate.error()).during("--rate"));
+        body["rate_bytes"] = rate->count();
+    }
+    return body;
+}
+
+void render_move(const Context& context, const json& answer) {
+    const json& plan = at(answer, "plan");
+    const auto now = context.world().now();
+    const json& newest = at(plan, "newest");
+    Facts facts;
+    facts.add("Move", text_at(plan, "vm"));
+    facts.add("To", text_at(plan, "peer"));
+    if (newest.is_object()) {
+        facts.add("First send",
+                  fmt::format("{}, {}", text_at(plan, "kind"), size_at(plan, "bytes")));
+        facts.add("And what was written since", fmt::format("{}, taken {}", text_at(newest, "name"),
+                                                            age_at(newest, "taken", now)));
+    } else {
+        facts.add("First send", "all of its disks: there is no snapshot of it yet");
+    }
+    facts.add("Downtime", fmt::format("its shutdown (at most {}), the send of what it wrote during "
+                                      "the last round, and its boot there",
+                                      duration_at(plan, "limit_ms")));
+    auto& out = context.world().out;
+    out << facts.text();
+    if (!list_at(plan, "issues").empty())
+        out << "\nStarting there:\n" << issue_lines(list_at(plan, "issues"));
+    out << std::flush;
+}
+
+Result<Exit> vm_move(Context& context, const Arguments& arguments) {
+    auto body = move_body(arguments);
+    if (!body) return fail(std::move(body.error()));
+    const std::string vm = arguments.text("VM");
+    auto call = request("POST", path_of({"v1", "vms", vm, "move"}), *body);
+    call.patience = kPatience * 5;  // the plan needs the extents of every disk
+    if (arguments.has("dry-run")) return context.show(call, render_move);
+    UNDERSTUDY_TRY(may_ask(context, "vm move"));
+    if (!context.settings().yes)
+        UNDERSTUDY_TRY(confirm(
+            context,
+            fmt::format("{} is shut down here and runs on {} from then on. Nothing is lost; while "
+                        "it moves it is down.",
+                        escape(vm), escape(arguments.find("PEER").value_or("the peer"))),
+            "Move it?"));
+    return run_task(context, call);
+}
+
+constexpr std::string_view kKeepThere =
+    "What its owner has goes on. The VM here is switched off and becomes a replica again; what it "
+    "wrote here since the two parted stays as a snapshot, until you remove that.";
+constexpr std::string_view kKeepHere =
+    "What is here goes on, under a new epoch. Its present owner loses the VM; what was written "
+    "there since the two parted stays there as a snapshot.";
+
+Result<Exit> replica_resolve(Context& context, const Arguments& arguments) {
+    const bool here = arguments.has("keep-here");
+    if (here == arguments.has("keep-there"))
+        return fail(Error(ErrorKind::invalid, "one of --keep-here and --keep-there is needed")
+                        .advising("--keep-there takes the line of the VM's owner, --keep-here the "
+                                  "one on this cluster."));
+    UNDERSTUDY_TRY(may_ask(context, "replica resolve"));
+    const std::string vm = arguments.text("VM");
+    if (!context.settings().yes) {
+        context.world().err << escape(vm) << ": " << (here ? kKeepHere : kKeepThere) << "\n\n";
+        UNDERSTUDY_TRY(confirm_by_name(context, vm));
+    }
+    return run_task(context,
+                    request("POST", path_of({"v1", "replicas", vm, "resolve"}),
+                            {{"keep", here ? "here" : "there"},
+                             {"start", !arguments.has("no-start")},
+                             {"even_if_owner_runs", arguments.has("even-if-owner-runs")}}));
+}
+
+Result<Exit> vm_may_start(Context& context, const Arguments& arguments) {
+    return context.show(request("GET", path_of({"v1", "vms", arguments.text("UUID"), "may-start"})),
+                        [](const Context& c, const json& answer) {
+                            c.say(fmt::format("{} may start here.", escape(text_at(answer, "vm"))));
+                        });
+}
+
+}  // namespace
+
+std::vector<CommandSpec> recovery_commands() {
+    return {
+        {"vm may-start",
+         "Say whether a VM may start here, and change nothing",
+         "What libvirt's hook asks before every start: this cluster's record, and the peers that "
+         "have a replica. Exit code 3 when it must not.",
+         "understudy vm may-start 6d7f0c1e-0f0b-4d3a-9a53-4f1f6f0d2a11",
+         {{"UUID", "the VM's UUID"}},
+         {},
+         vm_may_start},
+        {"vm move",
+         "Move a VM to a peer, with nothing lost (asks first)",
+         "Snapshots are sent while it runs; then it is shut down, the last one follows, and the "
+         "peer starts it and owns it. Until the peer was asked, any failure leaves it here, "
+         "started again. From then on sends go the other way.",
+         "understudy vm move web1 dr --dry-run\nunderstudy vm move web1 dr",
+         {{"VM", "the VM's name or UUID", true, false, Names::vm},
+          {"PEER", "which peer; may be left out when there is one", false, false, Names::peer}},
+         {{"--limit", "TIME", "how long the guest may take to shut down; 2m when not given"},
+          {"--force-off", "", "switch it off when it takes longer, instead of leaving it here"},
+          {"--no-start", "", "do not start it there"},
+          {"--rate", "RATE", "bytes per second to send, such as 50MiB"},
+          {"--accept", "KEY", "go on although this (network:lan …) is in the way", true},
+          {"--dry-run", "", "show what would travel, and do nothing"}},
+         vm_move},
+        {"replica resolve",
+         "Say which of two lines of a VM goes on (asks first)",
+         "For a VM that was promoted elsewhere while it still ran here: superseded. Nothing of "
+         "either line is thrown away.",
+         "understudy replica resolve web1 --keep-there",
+         {{"VM", "the VM's name or UUID", true, false, Names::vm}},
+         {{"--keep-there", "", "its owner's line; here it becomes a replica again"},
+          {"--keep-here", "", "this cluster's line; its owner must have stopped it"},
+          {"--no-start", "", "with --keep-here: do not start it"},
+          {"--even-if-owner-runs", "",
+           "with --keep-here: do not ask the owner; if it runs there, it runs twice until that "
+           "cluster hears of it"}},
+         replica_resolve},
+    };
+}
+
+}  // namespace understudy::cli

@@ -1,0 +1,137 @@
+#include "tasks/branch.hpp"
+
+#include "tasks/arguments.hpp"
+#include "tasks/kinds.hpp"
+#include "tasks/parts.hpp"
+#include "tasks/runner.hpp"
+#include "tasks/volumes.hpp"
+
+#include <fmt/format.h>
+
+namespace understudy::tasks {
+namespace {
+
+constexpr const char* kBranchPart = "branch";
+
+// Whether the VM's disks hold nothing that snapshot `on` does not.
+Result<bool> nothing_to_keep(Site& site, const std::vector<model::VmDisk>& disks,
+                             const std::optional<SnapshotId>& on) {
+    if (!on) return false;
+    for (const auto& disk : disks) {
+        auto pool = site.pool(disk.pool);
+        if (!pool) return std::unexpected(std::move(pool.error()));
+        auto known = (*pool)->knows(disk.volume);
+        if (!known) return std::unexpected(std::move(known.error()));
+        if (!*known) continue;
+        auto equal = (*pool)->head_equals(disk.volume, *on);
+        if (!equal && equal.error().kind() == ErrorKind::not_found) return false;
+        if (!equal || !*equal) return equal;
+    }
+    return true;
+}
+
+std::string branch_name(Site& site) {
+    auto name = "branch-" + base::format_time(site.clock.now());
+    std::erase_if(name, [](char c) { return c == ':'; });
+    return name;
+}
+
+// The snapshot that holds them, once it exists.
+Result<SnapshotId> keep_writes(Work& work, const VmId& vm) {
+    auto made = run_part(work, kBranchPart, snapshot_create(),
+                         {{"vm", vm.text()},
+                          {"snapshot", work.site().random.id<SnapshotId>().text()},
+                          {"name", branch_name(work.site())},
+                          {"freeze", false},
+                          {"branch", true}});
+    if (!made) return std::unexpected(std::move(made.error()).during("keep what was written here"));
+    return made->at("snapshot").get<model::Snapshot>().id;
+}
+
+Result<> retire_heads(Site& site, const std::vector<model::VmDisk>& disks, const SnapshotId& on) {
+    for (const auto& disk : disks) {
+        auto pool = site.pool(disk.pool);
+        if (!pool) return std::unexpected(std::move(pool.error()));
+        auto retired = (*pool)->retire_head(disk.volume, on);
+        if (!retired && retired.error().kind() != ErrorKind::not_found)
+            return fail(std::move(retired.error()).during("let go of " + disk.target));
+    }
+    return {};
+}
+
+}  // namespace
+
+Result<> see_branch_kept(Site& site, const model::Vm& vm, const model::Ownership& ownership) {
+    auto presence = presence_of(site, vm.id);
+    if (!presence) return std::unexpected(std::move(presence.error()));
+    if (*presence == Presence::undefined) return {};
+    auto tasks = site.catalog.tasks({vm.id});
+    if (!tasks) return std::unexpected(std::move(tasks.error()));
+    for (const auto& task : *tasks) {
+        const auto arguments = nlohmann::json::parse(task.arguments, nullptr, false);
+        if (task.kind == kKeepBranch && number_in(arguments, "epoch") == ownership.epoch) return {};
+    }
+    UNDERSTUDY_TRY(site.catalog.add_task(
+        new_task(site, kKeepBranch, vm.id,
+                 fmt::format("keep what {} wrote here until it was superseded", vm.name),
+                 {{"vm", vm.id.text()}, {"epoch", ownership.epoch}})));
+    site.bells->queued.ring();
+    return {};
+}
+
+Result<> depart(Work& work, const std::vector<model::VmDisk>& disks,
+                const std::optional<SnapshotId>& on) {
+    auto& site = work.site();
+    const auto id = id_in<VmId>(work.arguments(), "vm");
+    auto presence = presence_of(site, id);
+    if (!presence) return std::unexpected(std::move(presence.error()));
+    if (*presence == Presence::running)
+        return fail(Error(ErrorKind::conflict, "the VM runs here")
+                        .advising("Stop it: `understudy vm stop`."));
+    auto head = id_in<SnapshotId>(work.memo(), "departs_from");
+    if (head.is_nil() && *presence != Presence::undefined) {
+        auto clean = nothing_to_keep(site, disks, on);
+        if (!clean) return std::unexpected(std::move(clean.error()));
+        auto kept = *clean ? Result<SnapshotId>(*on) : keep_writes(work, id);
+        if (!kept) return std::unexpected(std::move(kept.error()));
+        head = *kept;
+        work.memo()["departs_from"] = head.text();
+        UNDERSTUDY_TRY(work.save_memo());
+    }
+    if (*presence != Presence::undefined) UNDERSTUDY_TRY(site.hypervisor.undefine(id));
+    if (head.is_nil()) return {};
+    return retire_heads(site, disks, head);
+}
+
+namespace {
+
+// The VM is still as it was when its cluster was told that it is another's now.
+Result<> keep(Work& work) {
+    auto& site = work.site();
+    auto vm = site.catalog.vm(id_in<VmId>(work.arguments(), "vm"));
+    if (!vm) return std::unexpected(std::move(vm.error()));
+    auto presence = presence_of(site, vm->id);
+    if (!presence) return std::unexpected(std::move(presence.error()));
+    if (vm->ownership.phase != model::Phase::superseded || *presence == Presence::undefined)
+        return {};  // resolved meanwhile
+    auto clean = nothing_to_keep(site, vm->disks, vm->head_parent);
+    if (!clean) return std::unexpected(std::move(clean.error()));
+    if (*clean) return {};
+    auto kept = keep_writes(work, vm->id);
+    if (!kept) return std::unexpected(std::move(kept.error()));
+    work.result()["snapshot"] = kept->text();
+    work.log("kept as a snapshot; `understudy replica resolve` settles what becomes of it");
+    return {};
+}
+
+Result<> undo(Work& work) {
+    return undo_parts(work, {snapshot_create()});
+}
+
+}  // namespace
+
+Kind keep_branch() {
+    return Kind{kKeepBranch, {{"keep", keep, true}}, undo, true};
+}
+
+}  // namespace understudy::tasks

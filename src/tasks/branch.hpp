@@ -1,0 +1,20 @@
+#pragma once
+
+#include "tasks/work.hpp"
+
+namespace understudy::tasks {
+
+// A VM that was superseded here, or is a replica's from now on, may hold writes that nobody else
+// has. They are kept as a snapshot, held as a branch until the operator lets go of it.
+
+// Queues the task that keeps them, once per VM and epoch; nothing to do for a VM that libvirt does
+// not have here.
+Result<> see_branch_kept(Site& site, const model::Vm& vm, const model::Ownership& ownership);
+
+// What was this cluster's VM becomes nobody's here: writes that no snapshot has are kept as a
+// branch, its definition and its heads go, its snapshots stay. It must not run. `disks` and `on`
+// are its disks and what its heads were made on. Idempotent.
+Result<> depart(Work& work, const std::vector<model::VmDisk>& disks,
+                const std::optional<SnapshotId>& on);
+
+}  // namespace understudy::tasks

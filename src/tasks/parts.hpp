@@ -1,0 +1,36 @@
+#pragma once
+
+#include "tasks/work.hpp"
+
+#include <nlohmann/json.hpp>
+
+#include <string>
+#include <vector>
+
+namespace understudy::tasks {
+
+// A task may be made of others: a move takes snapshots and sends them. Such a part has arguments, a
+// step and a memo of its own, which stand in the whole's memo under "parts" and NAME; its log,
+// progress, lease and cancellation are the whole's.
+
+// Runs the kind's steps, from where an earlier attempt was. Its result; once it has one, the part
+// is not run again. `arguments` count only the first time. After a conflict it plans again.
+Result<nlohmann::json> run_part(Work& whole, const std::string& name, const Kind& kind,
+                                const nlohmann::json& arguments);
+
+// Undoes what parts of these kinds have left half-done, and forgets all parts.
+Result<> undo_parts(Work& whole, const std::vector<Kind>& kinds);
+
+// Forgets a part that has ended: it can be run anew.
+void forget_part(Work& whole, const std::string& name);
+
+// What a task is at, for others who look: its own, and that of each of its parts without a result.
+struct TaskPart {
+    std::string kind;
+    std::string step;
+    nlohmann::json arguments;  // an object
+    nlohmann::json memo;       // an object
+};
+std::vector<TaskPart> parts_of(const model::Task& task);
+
+}  // namespace understudy::tasks

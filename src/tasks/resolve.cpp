@@ -1,0 +1,137 @@
+#include "base/shell_word.hpp"
+#include "engine/ownership.hpp"
+#include "tasks/arguments.hpp"
+#include "tasks/branch.hpp"
+#include "tasks/kinds.hpp"
+#include "tasks/ownership_news.hpp"
+#include "tasks/roles.hpp"
+#include "tasks/volumes.hpp"
+
+#include <fmt/format.h>
+
+// Two lines of one VM: this cluster's, which was superseded, and its owner's. The operator says
+// which one goes on; the other's writes stay as a snapshot, held as a branch.
+
+namespace understudy::tasks {
+namespace {
+
+using model::Phase;
+
+Result<model::Vm> vm_of(Work& work) {
+    return work.site().catalog.vm(id_in<VmId>(work.arguments(), "vm"));
+}
+
+bool keeps_here(Work& work) {
+    return text_in(work.arguments(), "keep") == "here";
+}
+
+// The owner gives way only when it hears of a later epoch, and what it wrote until then would be a
+// branch of its own: its VM must be down first.
+Result<> check_owner_is_down(Work& work, const model::Vm& vm) {
+    if (flag_in(work.arguments(), "even_if_owner_runs")) return {};
+    auto& site = work.site();
+    const auto owner = cluster_name(site, vm.ownership.owner);
+    auto link = site.peers.to(vm.ownership.owner);
+    if (!link) return std::unexpected(std::move(link.error()));
+    auto there = (*link)->look_up_state(vm.id);
+    if (!there)
+        return fail(
+            Error(ErrorKind::refused, fmt::format("'{}', which owns VM '{}', does not answer: {}",
+                                                  owner, vm.name, there.error().what()))
+                .advising("Resolve when it answers. If it is lost for good, "
+                          "--even-if-owner-runs goes on; should it run there all the "
+                          "same, the VM runs twice."));
+    if (there->state == "stopped" || there->state == "undefined") return {};
+    return fail(Error(ErrorKind::refused,
+                      fmt::format("the VM is '{}' on '{}', which owns it",
+                                  there->state.empty() ? "perhaps running" : there->state, owner))
+                    .advising(fmt::format("Stop it there first: `understudy vm shutdown {}`.",
+                                          base::shell_word(vm.name))));
+}
+
+Result<> check(Work& work) {
+    auto vm = vm_of(work);
+    if (!vm) return std::unexpected(std::move(vm.error()));
+    if (work.memo().contains("next") &&
+        work.memo().at("next").get<model::Ownership>() == vm->ownership)
+        return {};  // an earlier attempt decided it already
+    auto next = keeps_here(work) ? engine::kept_here(vm->ownership, work.site().cluster.id)
+                                 : engine::kept_there(vm->ownership);
+    if (!next) return std::unexpected(std::move(next.error()));
+    if (keeps_here(work)) UNDERSTUDY_TRY(check_owner_is_down(work, *vm));
+    work.memo()["before"] = vm->ownership;
+    work.memo()["next"] = *next;
+    work.memo()["disks"] = vm->disks;
+    work.memo()["head_parent"] = vm->head_parent ? vm->head_parent->text() : std::string();
+    return {};
+}
+
+Result<> decide(Work& work) {
+    auto& site = work.site();
+    auto vm = vm_of(work);
+    if (!vm) return std::unexpected(std::move(vm.error()));
+    const auto before = work.memo().at("before").get<model::Ownership>();
+    const auto next = work.memo().at("next").get<model::Ownership>();
+    if (vm->ownership == next) return {};
+    if (vm->ownership != before)
+        return fail(ErrorKind::conflict, "another cluster has taken the VM over meanwhile");
+    UNDERSTUDY_TRY(change_role(site, *vm, next, work.task().actor));
+    work.log(fmt::format("'{}' owns '{}' at epoch {}", cluster_name(site, next.owner), vm->name,
+                         next.epoch));
+    return {};
+}
+
+// The line that goes on has no branches: its own snapshots are that line.
+Result<> let_go_of_branches(Work& work, const VmId& vm) {
+    auto& catalog = work.site().catalog;
+    auto holds = catalog.holds(vm);
+    if (!holds) return std::unexpected(std::move(holds.error()));
+    for (const auto& hold : *holds)
+        if (hold.kind == model::HoldKind::branch) UNDERSTUDY_TRY(catalog.remove_hold(hold));
+    return {};
+}
+
+Result<> go_on_here(Work& work, const model::Vm& vm) {
+    auto& site = work.site();
+    UNDERSTUDY_TRY(let_go_of_branches(work, vm.id));
+    // Told at once where that is possible; the periodic contact does it otherwise.
+    const auto former = work.memo().at("before").get<model::Ownership>().owner;
+    if (auto link = site.peers.to(former); link) {
+        auto notes = ownership_notes_for(site, former);
+        if (notes && !(*link)->exchange_ownership(*notes))
+            work.log(
+                fmt::format("'{}' will hear of it when it answers", cluster_name(site, former)));
+    }
+    if (!flag_in(work.arguments(), "start", true)) return {};
+    auto described = site.hypervisor.describe(vm.id);
+    if (!described) return std::unexpected(std::move(described.error()));
+    const bool paused = described->summary.state == ports::VmState::paused;
+    return paused ? site.hypervisor.resume(vm.id) : site.hypervisor.start(vm.id);
+}
+
+Result<> settle(Work& work) {
+    auto& site = work.site();
+    auto vm = vm_of(work);
+    if (!vm) return std::unexpected(std::move(vm.error()));
+    const auto next = work.memo().at("next").get<model::Ownership>();
+    work.result()["vm"] = vm->name;
+    work.result()["kept"] = text_in(work.arguments(), "keep");
+    work.result()["owner"] = cluster_name(site, next.owner);
+    work.result()["epoch"] = next.epoch;
+    if (keeps_here(work)) return go_on_here(work, *vm);
+    auto presence = presence_of(site, vm->id);
+    if (!presence) return std::unexpected(std::move(presence.error()));
+    if (*presence == Presence::running) UNDERSTUDY_TRY(site.hypervisor.stop(vm->id));
+    const auto head = id_in<SnapshotId>(work.memo(), "head_parent");
+    return depart(work, work.memo().at("disks").get<std::vector<model::VmDisk>>(),
+                  head.is_nil() ? std::nullopt : std::optional(head));
+}
+
+}  // namespace
+
+Kind resolve() {
+    return Kind{
+        kResolve, {{"check", check}, {"decide", decide}, {"settle", settle, true}}, nullptr, true};
+}
+
+}  // namespace understudy::tasks

@@ -1,0 +1,75 @@
+#include "tasks/roles.hpp"
+
+#include "engine/ownership.hpp"
+#include "model/json.hpp"
+
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+
+namespace understudy::tasks {
+namespace {
+
+Result<> may_start(Site& site, const model::Vm& vm, const model::Ownership& ownership) {
+    return engine::may_start(ownership, site.cluster.id, vm.name,
+                             cluster_name(site, ownership.owner));
+}
+
+model::Event new_event(Site& site, std::string_view actor, std::string_view kind,
+                       std::optional<VmId> vm, std::string text) {
+    model::Event event;
+    event.time = site.clock.now();
+    event.actor = actor.empty() ? "understudyd" : actor;
+    event.kind = kind;
+    event.vm = vm;
+    event.text = std::move(text);
+    return event;
+}
+
+}  // namespace
+
+void record_event(Site& site, std::string_view actor, std::string_view kind, std::optional<VmId> vm,
+                  std::string text) {
+    const auto event = new_event(site, actor, kind, vm, std::move(text));
+    auto recorded = site.catalog.add_event(event);
+    if (!recorded) spdlog::error("event '{}': {}", event.text, recorded.error().text());
+    site.bells->changed.ring();
+}
+
+Result<> change_role(Site& site, const model::Vm& vm, const model::Ownership& next,
+                     std::string_view actor) {
+    if (!engine::is_transition(vm.ownership, next, site.cluster.id))
+        base::broken_invariant("a change of owner that no rule allows", __FILE__, __LINE__);
+    const auto startable = may_start(site, vm, next);
+    if (site.guard && !startable)
+        UNDERSTUDY_TRY(site.guard->forbid(vm.id, startable.error().text()));
+    const auto text = fmt::format(
+        "{}: {} at epoch {} here ({} before), '{}' owns it", vm.name, model::to_string(next.phase),
+        next.epoch, model::to_string(vm.ownership.phase), cluster_name(site, next.owner));
+    UNDERSTUDY_TRY(site.catalog.set_ownership(vm.id, vm.ownership, next,
+                                              new_event(site, actor, "role", vm.id, text)));
+    spdlog::info("{}", text);
+    if (site.guard && startable) return site.guard->allow(vm.id);
+    return {};
+}
+
+Result<> refresh_guard(Site& site) {
+    if (!site.guard) return {};
+    auto forbidden = site.guard->forbidden();
+    if (!forbidden) return std::unexpected(std::move(forbidden.error()));
+    for (const auto& id : *forbidden) {
+        auto vm = site.catalog.find_vm(id);
+        if (!vm) return std::unexpected(std::move(vm.error()));
+        if (!*vm || may_start(site, **vm, (*vm)->ownership)) UNDERSTUDY_TRY(site.guard->allow(id));
+    }
+    auto vms = site.catalog.vms();
+    if (!vms) return std::unexpected(std::move(vms.error()));
+    for (const auto& vm : *vms) {
+        const auto startable = may_start(site, vm, vm.ownership);
+        if (!startable) UNDERSTUDY_TRY(site.guard->forbid(vm.id, startable.error().text()));
+    }
+    return {};
+}
+
+}  // namespace understudy::tasks

@@ -1,0 +1,22 @@
+#pragma once
+
+#include "tasks/site.hpp"
+
+#include <string_view>
+
+namespace understudy::tasks {
+
+// Every change of who may run a VM goes through here: what forbids its start is durable before the
+// record says so, and what allows it comes after. conflict: the record is not `vm.ownership` any
+// more. Durable when it returns. `actor` is whose doing it is, for the events; empty: understudyd.
+Result<> change_role(Site& site, const model::Vm& vm, const model::Ownership& next,
+                     std::string_view actor);
+
+// An event is best told and never in the way: one that cannot be recorded goes to the log.
+void record_event(Site& site, std::string_view actor, std::string_view kind, std::optional<VmId> vm,
+                  std::string text);
+
+// The guard says of every VM what the catalog says: after a crash, and for replicas that came.
+Result<> refresh_guard(Site& site);
+
+}  // namespace understudy::tasks

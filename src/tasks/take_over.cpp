@@ -1,0 +1,173 @@
+#include "tasks/take_over.hpp"
+
+#include "engine/ownership.hpp"
+#include "engine/send_plan.hpp"
+#include "tasks/arguments.hpp"
+#include "tasks/kinds.hpp"
+#include "tasks/ownership_news.hpp"
+#include "tasks/roles.hpp"
+#include "tasks/runner.hpp"
+#include "tasks/volumes.hpp"
+
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+
+namespace understudy::tasks {
+namespace {
+
+// One that is none of the peer's business is answered like one that is not here.
+Result<std::optional<model::Vm>> vm_shared_with(Site& site, const ClusterId& peer, const VmId& id) {
+    auto vm = site.catalog.find_vm(id);
+    if (!vm) return std::unexpected(std::move(vm.error()));
+    if (!*vm) return std::nullopt;
+    auto shared = shared_with(site, **vm, peer);
+    if (!shared) return std::unexpected(std::move(shared.error()));
+    if (!*shared) return std::nullopt;
+    return std::move(*vm);
+}
+
+Result<model::Snapshot> last_snapshot(Site& site, const ports::Handover& handover) {
+    auto snapshot = site.catalog.find_snapshot(handover.snapshot);
+    if (!snapshot) return std::unexpected(std::move(snapshot.error()));
+    if (!*snapshot || (*snapshot)->vm != handover.vm)
+        return fail(ErrorKind::conflict, "the last snapshot of the VM is not here");
+    return std::move(**snapshot);
+}
+
+Result<> check_can_run(Site& site, const ClusterId& from, const model::Vm& vm,
+                       const model::Snapshot& snapshot, const std::vector<std::string>& accept) {
+    if (!site.settings.takes_handovers)
+        return fail(
+            Error(ErrorKind::refused,
+                  fmt::format("'{}' takes no VM over without an operator's yes", site.cluster.name))
+                .advising(fmt::format("An operator there promotes it: stop the VM and its "
+                                      "understudyd here, then `understudy replica promote "
+                                      "{}` there; or accept_handovers = true there.",
+                                      vm.name)));
+    auto active = site.catalog.tasks({vm.id, true, 10});
+    if (!active) return std::unexpected(std::move(active.error()));
+    for (const auto& task : *active)
+        if (task.kind == kReplicaRemove)
+            return fail(ErrorKind::refused, "the replica there is being removed");
+    auto definition = site.catalog.definition(snapshot.id);
+    if (!definition) return std::unexpected(std::move(definition.error()));
+    auto adapted = rehearse(site, from, definition->domain_xml, snapshot.disks);
+    if (!adapted) return std::unexpected(std::move(adapted.error()));
+    return engine::check_obstacles(adapted->issues, accept);
+}
+
+// A repeated call, or one after a crash, finds it.
+Result<bool> is_queued(Site& site, const VmId& vm, const model::Ownership& next) {
+    auto tasks = site.catalog.tasks({vm});
+    if (!tasks) return std::unexpected(std::move(tasks.error()));
+    for (const auto& task : *tasks) {
+        if (task.kind != kPromote) continue;
+        const auto arguments = nlohmann::json::parse(task.arguments, nullptr, false);
+        if (arguments.contains("next") && arguments.at("next").get<model::Ownership>() == next)
+            return true;
+    }
+    return false;
+}
+
+Result<> queue_start(Site& site, const model::Vm& vm, const model::Snapshot& snapshot,
+                     const ports::Handover& handover, const model::Ownership& next) {
+    auto queued = is_queued(site, vm.id, next);
+    if (!queued) return std::unexpected(std::move(queued.error()));
+    if (*queued) return {};
+    return site.catalog.add_task(new_task(site, kPromote, vm.id,
+                                          fmt::format("take over {}@{}", vm.name, snapshot.name),
+                                          {{"vm", vm.id.text()},
+                                           {"snapshot", snapshot.id.text()},
+                                           {"start", handover.start},
+                                           {"accept", handover.accept},
+                                           {"before", vm.ownership},
+                                           {"next", next}}));
+}
+
+// The other way round from now on: the former owner has that snapshot, and is the peer to send to.
+Result<> swap_roles(Site& site, const ClusterId& from, const model::Vm& vm,
+                    const model::Snapshot& snapshot, bool autostart) {
+    auto changed = vm;
+    changed.autostart = autostart;
+    UNDERSTUDY_TRY(site.catalog.save_vm(changed));
+    model::Replication there;
+    there.vm = vm.id;
+    there.peer = from;
+    there.snapshot = snapshot.id;
+    there.snapshot_taken = snapshot.taken;
+    there.sent = site.clock.now();
+    there.readiness = "[]";
+    return site.catalog.save_replication(there);
+}
+
+Result<model::Ownership> take(Site& site, const ClusterId& from, const ports::Handover& handover) {
+    auto vm = vm_shared_with(site, from, handover.vm);
+    if (!vm) return std::unexpected(std::move(vm.error()));
+    if (!*vm) return fail(ErrorKind::conflict, "there is no replica of the VM");
+    const auto& offered = handover.ownership;
+    if (offered.owner != site.cluster.id || offered.phase != model::Phase::handing_over)
+        return fail(ErrorKind::invalid, "the VM is not offered to this cluster");
+    const auto here = (*vm)->ownership;
+    auto next = engine::taken_over(here, offered, site.cluster.id, from);
+    if (!next || *next == here) return next;
+    auto snapshot = last_snapshot(site, handover);
+    if (!snapshot) return std::unexpected(std::move(snapshot.error()));
+    UNDERSTUDY_TRY(check_can_run(site, from, **vm, *snapshot, handover.accept));
+    UNDERSTUDY_TRY(swap_roles(site, from, **vm, *snapshot, handover.autostart));
+    UNDERSTUDY_TRY(queue_start(site, **vm, *snapshot, handover, *next));
+    UNDERSTUDY_TRY(change_role(site, **vm, *next, "peer " + cluster_name(site, from)));
+    site.bells->queued.ring();
+    return next;
+}
+
+}  // namespace
+
+Result<model::Ownership> take_over(Site& site, const ClusterId& from,
+                                   const ports::Handover& handover) {
+    Result<model::Ownership> taken;
+    UNDERSTUDY_TRY(site.between_offers([&]() -> Result<> {
+        taken = take(site, from, handover);
+        return {};
+    }));
+    return taken;
+}
+
+Result<model::Ownership> decline(Site& site, const ClusterId& from, const VmId& id,
+                                 const model::Ownership& offered) {
+    // Of a VM that is not here nothing needs to be remembered: to take it over its last snapshot
+    // would have to come first, from an owner of a later epoch.
+    auto answer = model::Ownership{offered.epoch + 1, from, model::Phase::replica};
+    UNDERSTUDY_TRY(site.between_offers([&]() -> Result<> {
+        auto vm = vm_shared_with(site, from, id);
+        if (!vm) return std::unexpected(std::move(vm.error()));
+        if (!*vm) return {};
+        answer = engine::declined((*vm)->ownership, offered, from);
+        if (answer == (*vm)->ownership) return {};
+        spdlog::info("VM '{}': '{}' takes its handover back", (*vm)->name,
+                     cluster_name(site, from));
+        return change_role(site, **vm, answer, "peer " + cluster_name(site, from));
+    }));
+    return answer;
+}
+
+Result<> tell_state(Site& site, const VmId& vm, ports::PeerVm& answer) {
+    auto described = site.hypervisor.describe(vm);
+    if (!described && described.error().kind() != ErrorKind::not_found)
+        return std::unexpected(std::move(described.error()));
+    using ports::VmState;
+    answer.state = !described                                     ? "undefined"
+                   : described->summary.state == VmState::running ? "running"
+                   : described->summary.state == VmState::paused  ? "paused"
+                                                                  : "stopped";
+    if (answer.state == "running") return {};
+    auto tasks = site.catalog.tasks({vm});
+    if (!tasks) return std::unexpected(std::move(tasks.error()));
+    for (const auto& task : *tasks) {  // the newest first
+        if (task.kind != kPromote) continue;
+        if (task.state != model::TaskState::succeeded) answer.trouble = task.error;
+        return {};
+    }
+    return {};
+}
+
+}  // namespace understudy::tasks
