@@ -183,9 +183,9 @@ public:
     // nobody has written to it, nor given it another size. True also without a head. The VM is
     // stopped or stands still.
     virtual Result<bool> head_equals(const VolumeId&, const SnapshotId& on) = 0;
-    // The VM runs elsewhere from now on: its head here goes, and the volume is a replica's. Nothing
-    // to do without a head. conflict: not head_equals, and what it holds would be lost: take a
-    // snapshot first. refused: a VM is on it.
+    // The VM runs elsewhere from now on: its head here goes, with those of rollbacks that came to
+    // nothing, and the volume is a replica's. conflict: not head_equals, and what it holds would be
+    // lost: take a snapshot first. refused: a VM is on it.
     virtual Result<> retire_head(const VolumeId&, const SnapshotId& on) = 0;
 };
 

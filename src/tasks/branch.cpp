@@ -13,23 +13,6 @@ namespace {
 
 constexpr const char* kBranchPart = "branch";
 
-// Whether the VM's disks hold nothing that snapshot `on` does not.
-Result<bool> nothing_to_keep(Site& site, const std::vector<model::VmDisk>& disks,
-                             const std::optional<SnapshotId>& on) {
-    if (!on) return false;
-    for (const auto& disk : disks) {
-        auto pool = site.pool(disk.pool);
-        if (!pool) return std::unexpected(std::move(pool.error()));
-        auto known = (*pool)->knows(disk.volume);
-        if (!known) return std::unexpected(std::move(known.error()));
-        if (!*known) continue;
-        auto equal = (*pool)->head_equals(disk.volume, *on);
-        if (!equal && equal.error().kind() == ErrorKind::not_found) return false;
-        if (!equal || !*equal) return equal;
-    }
-    return true;
-}
-
 std::string branch_name(Site& site) {
     auto name = "branch-" + base::format_time(site.clock.now());
     std::erase_if(name, [](char c) { return c == ':'; });
@@ -61,6 +44,25 @@ Result<> retire_heads(Site& site, const std::vector<model::VmDisk>& disks, const
 
 }  // namespace
 
+Result<bool> holds_nothing_beyond(Site& site, const VmId& vm,
+                                  const std::vector<model::VmDisk>& disks,
+                                  const std::optional<SnapshotId>& on) {
+    if (!on) return false;
+    auto described = site.hypervisor.describe(vm);
+    if (!described) return std::unexpected(std::move(described.error()));
+    for (const auto& defined : described->disks) {
+        auto volume = volume_at(site, disks, defined.source);
+        if (!volume) return std::unexpected(std::move(volume.error()));
+        if (!*volume) return false;
+        auto pool = site.pool((*volume)->pool);
+        if (!pool) return std::unexpected(std::move(pool.error()));
+        auto equal = (*pool)->head_equals((*volume)->volume, *on);
+        if (!equal && equal.error().kind() == ErrorKind::not_found) return false;
+        if (!equal || !*equal) return equal;
+    }
+    return true;
+}
+
 Result<> see_branch_kept(Site& site, const model::Vm& vm, const model::Ownership& ownership) {
     auto presence = presence_of(site, vm.id);
     if (!presence) return std::unexpected(std::move(presence.error()));
@@ -90,7 +92,7 @@ Result<> depart(Work& work, const std::vector<model::VmDisk>& disks,
                         .advising("Stop it: `understudy vm stop`."));
     auto head = id_in<SnapshotId>(work.memo(), "departs_from");
     if (head.is_nil() && *presence != Presence::undefined) {
-        auto clean = nothing_to_keep(site, disks, on);
+        auto clean = holds_nothing_beyond(site, id, disks, on);
         if (!clean) return std::unexpected(std::move(clean.error()));
         auto kept = *clean ? Result<SnapshotId>(*on) : keep_writes(work, id);
         if (!kept) return std::unexpected(std::move(kept.error()));
@@ -114,7 +116,7 @@ Result<> keep(Work& work) {
     if (!presence) return std::unexpected(std::move(presence.error()));
     if (vm->ownership.phase != model::Phase::superseded || *presence == Presence::undefined)
         return {};  // resolved meanwhile
-    auto clean = nothing_to_keep(site, vm->disks, vm->head_parent);
+    auto clean = holds_nothing_beyond(site, vm->id, vm->disks, vm->head_parent);
     if (!clean) return std::unexpected(std::move(clean.error()));
     if (*clean) return {};
     auto kept = keep_writes(work, vm->id);

@@ -11,6 +11,13 @@ namespace understudy::tasks {
 // not have here.
 Result<> see_branch_kept(Site& site, const model::Vm& vm, const model::Ownership& ownership);
 
+// Whether the VM's disks, as libvirt has them now, hold nothing that snapshot `on` does not. False
+// also when there is a disk that no snapshot knows, and without a snapshot. The VM is stopped or
+// stands still. `disks` are those of its record.
+Result<bool> holds_nothing_beyond(Site& site, const VmId& vm,
+                                  const std::vector<model::VmDisk>& disks,
+                                  const std::optional<SnapshotId>& on);
+
 // What was this cluster's VM becomes nobody's here: writes that no snapshot has are kept as a
 // branch, its definition and its heads go, its snapshots stay. It must not run. `disks` and `on`
 // are its disks and what its heads were made on. Idempotent.

@@ -179,14 +179,18 @@ Result<> give_away(Work& work) {
     auto vm = site.catalog.vm(vm_id(work));
     if (!vm) return std::unexpected(std::move(vm.error()));
     if (is_past_record(work) && vm->ownership.phase != Phase::owned) return {};
-    auto presence = presence_of(site, vm->id);
-    if (!presence) return std::unexpected(std::move(presence.error()));
+    auto described = site.hypervisor.describe(vm->id);
+    if (!described) return std::unexpected(std::move(described.error()));
     const auto last = id_in<SnapshotId>(work.memo(), "last");
-    if (*presence == Presence::running || vm->head_parent != last) {
+    const bool stopped = described->summary.state == ports::VmState::stopped;
+    auto all_sent =
+        stopped ? holds_nothing_beyond(site, vm->id, vm->disks, last) : Result<bool>(false);
+    if (!all_sent) return std::unexpected(std::move(all_sent.error()));
+    if (!*all_sent || described->disks.size() != vm->disks.size()) {
         work.memo().erase("next");
         forget_part(work, "last");
         forget_part(work, "last-send");
-        return fail(ErrorKind::conflict, "the VM ran again since its last snapshot");
+        return fail(ErrorKind::conflict, "the VM ran or changed since its last snapshot");
     }
     auto next = engine::handing_over(vm->ownership, site.cluster.id, peer_id(work));
     if (!next) return std::unexpected(std::move(next.error()));
@@ -330,9 +334,10 @@ Result<> restart(Work& work) {
 Result<> clean_up(Work& work) {
     auto vm = work.site().catalog.find_vm(vm_id(work));
     if (!vm) return std::unexpected(std::move(vm.error()));
-    if (*vm && (*vm)->ownership.phase != Phase::owned) return {};  // `task retry` goes on
+    const bool owned = *vm && (*vm)->ownership.phase == Phase::owned;
+    if (is_past_record(work) && *vm && !owned) return {};  // `task retry` goes on
     UNDERSTUDY_TRY(undo_parts(work, {snapshot_create(), send()}));
-    if (*vm) UNDERSTUDY_TRY(restart(work));
+    if (owned) UNDERSTUDY_TRY(restart(work));
     work.begin_again();
     return {};
 }

@@ -158,8 +158,8 @@ Result<> check_may_start(Site& site, const VmId& id) {
 }
 
 Result<> check_start(Site& site, const VmId& id) {
-    UNDERSTUDY_TRY(check_idle(site, id));
-    return check_may_start(site, id);
+    UNDERSTUDY_TRY(check_may_start(site, id));
+    return check_idle(site, id);
 }
 
 }  // namespace understudy::tasks

@@ -333,7 +333,9 @@ void Actions::resolve() {
 void Actions::resolve_all() {
     for (unsigned round = 0; round < 2; ++round)
         for (const auto& on : known(model::Phase::superseded)) {
-            const bool here = round == 0 && world_.chance().one_in(3);
+            // A released VM is nobody's business any more: it may run there.
+            const bool here =
+                round == 0 && world_.chance().one_in(3) && !world_.released.contains(on.vm);
             auto& owner = world_.other(*on.cluster);
             if (here && owner.hypervisor().runs(on.vm)) owner.stop_vm(on.vm);
             succeeds(*on.cluster, queue_resolve(on, here));

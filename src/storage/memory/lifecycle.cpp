@@ -276,13 +276,12 @@ Result<> MemoryPool::retire_head(const VolumeId& id, const SnapshotId& on) {
     auto found = state_->volume(id);
     if (!found) return std::unexpected(std::move(found.error()));
     auto& volume = **found;
-    const auto* head = volume.find(Role::head);
-    if (!head) return {};
-    if (!*equal)
-        return fail(ErrorKind::conflict, head->location + " holds what that snapshot does not");
+    if (!*equal) return fail(ErrorKind::conflict, "the head holds what that snapshot does not");
     if (volume.find(Role::prepared))
         return fail(ErrorKind::conflict, "a snapshot of this volume is being taken");
-    volume.remove(std::string(head->location));
+    for (const auto role : {Role::head, Role::successor})
+        while (const auto* layer = volume.find(role)) volume.remove(std::string(layer->location));
+    volume.rollback.reset();
     volume.prune();
     return {};
 }

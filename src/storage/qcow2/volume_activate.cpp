@@ -175,12 +175,15 @@ Result<> Volume::retire_head(const SnapshotId& on) {
     auto equal = head_is_on(*record, on);
     if (!equal) return std::unexpected(std::move(equal.error()));
     const auto* head = record->find(LayerRole::head);
-    if (!head) return {};
     if (!*equal)
         return fail(ErrorKind::conflict,
                     fmt::format("{} holds what that snapshot does not", path_of(*head)));
-    UNDERSTUDY_TRY(check_replaceable(*record));
-    UNDERSTUDY_TRY(drop(*record, std::string(head->file)));
+    if (head) UNDERSTUDY_TRY(check_replaceable(*record));
+    std::vector<std::string> files;  // also heads for rollbacks that came to nothing
+    for (const auto& layer : record->layers)
+        if (layer.role == LayerRole::head || layer.role == LayerRole::successor)
+            files.push_back(layer.file);
+    for (const auto& file : files) UNDERSTUDY_TRY(drop(*record, file));
     return prune(*record);
 }
 

@@ -180,15 +180,18 @@ Result<> Volume::retire_head(const SnapshotId& on) {
     auto equal = head_is_on(record, on);
     if (!equal) return std::unexpected(std::move(equal.error()));
     auto* head = record.find(ImageRole::head);
-    if (!head) return {};
     if (!*equal)
         return fail(ErrorKind::conflict,
                     fmt::format("{} holds what that snapshot does not", head->name));
     UNDERSTUDY_TRY(check_replaceable(record));
-    const bool in_place = record.listed(on)->image == head->name;
-    head->role = in_place ? ImageRole::idle : ImageRole::doomed;
-    head->base = in_place && !head->adopted ? on : SnapshotId{};
-    head->snapshot = {};
+    if (head) {
+        const bool in_place = record.listed(on)->image == head->name;
+        head->role = in_place ? ImageRole::idle : ImageRole::doomed;
+        head->base = in_place && !head->adopted ? on : SnapshotId{};
+        head->snapshot = {};
+    }
+    for (auto& image : record.images)  // heads for rollbacks that came to nothing
+        if (image.role == ImageRole::successor) image.role = ImageRole::doomed;
     record.rollback = {};
     UNDERSTUDY_TRY(save(*stored));
     return sweep(*stored);
