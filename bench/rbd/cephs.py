@@ -24,6 +24,8 @@ class Cephs:
             self.conf[cluster] = run(
                 *enter, LAB / "ceph-up.sh", "--address", hosts[cluster], "--osd-bytes", OSD_BYTES,
                 self.folders[cluster], port).strip().splitlines()[-1]
+            # What a round leaves behind is gone before the next one begins, not minutes later.
+            self.ask(cluster, "ceph", "config", "set", "osd", "osd_snap_trim_sleep_hdd", "0.01")
 
     def words(self, cluster, *words):
         """A command of Ceph, where that cluster is."""
