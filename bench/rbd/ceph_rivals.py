@@ -1,4 +1,5 @@
 """What a user of Ceph would pick instead."""
+import itertools
 import shlex
 import sys
 from pathlib import Path
@@ -8,7 +9,7 @@ from images import OBJECT, Failed, run
 from rivals import Ssh
 from scene import await_condition
 
-GOAL, MIRRORED = "vms/goal", "vms/mirrored"
+GOAL = "vms/goal"
 SITE = {"prod": "prod", "dr": "dr"}
 
 
@@ -81,27 +82,31 @@ class Mirroring:
 
 class RbdMirror:
     """Snapshot mode, from the command that makes it begin until the target's copy is complete.
-    Nothing is encrypted. It mirrors an image, not its snapshots: every round has a fresh one."""
+    Nothing is encrypted. It mirrors an image, not its snapshots: every round has a fresh one, of a
+    fresh name, because one of the same name can be taken for the one before ("split-brain")."""
 
     name = "rbd-mirror (snapshots)"
+    rounds = itertools.count()
 
     def __init__(self, what, place, clusters, mirroring):
         self.what, self.place, self.mirroring = what, place, mirroring
         self.clusters, self.cephs = clusters, clusters.cephs
+        self.image = None
 
     def words(self, *command):
         """Begins a sync and waits until it is complete."""
         tool = Path(__file__).with_name("mirrored.py")
         return ["/usr/bin/python3", tool, self.cephs.conf["prod"], self.cephs.conf["dr"],
-                MIRRORED, "rbd", "-c", self.cephs.conf["prod"], *command]
+                self.image, "rbd", "-c", self.cephs.conf["prod"], *command]
 
     def prepare(self):
         self.clean()
+        self.image = f"vms/mirrored{next(self.rounds)}"
         base = self.clusters.snapshot("base")
-        self.cephs.ask("prod", "rbd", "cp", "--no-progress", f"{IMAGE}@{base}", MIRRORED)
+        self.cephs.ask("prod", "rbd", "cp", "--no-progress", f"{IMAGE}@{base}", self.image)
         if self.what == "increment":
-            self.enter(self.words("mirror", "image", "enable", MIRRORED, "snapshot"))
-            self.clusters.images.write_changes(self.cephs.url("prod", MIRRORED), "raw",
+            self.enter(self.words("mirror", "image", "enable", self.image, "snapshot"))
+            self.clusters.images.write_changes(self.cephs.url("prod", self.image), "raw",
                                                self.clusters.trimmed)
         self.cephs.idle()
 
@@ -109,8 +114,8 @@ class RbdMirror:
         return run(*self.place.enter_target, *words)
 
     def go(self):
-        command = {"full": ["mirror", "image", "enable", MIRRORED, "snapshot"],
-                   "increment": ["mirror", "image", "snapshot", MIRRORED]}[self.what]
+        command = {"full": ["mirror", "image", "enable", self.image, "snapshot"],
+                   "increment": ["mirror", "image", "snapshot", self.image]}[self.what]
         return self.place.timed([*self.place.enter_target, *self.words(*command)],
                                 stays=[self.mirroring.daemon])
 
@@ -118,24 +123,26 @@ class RbdMirror:
         """rbd-mirror 16.2.15 leaves at the target what was trimmed at the source by whole objects:
         that is told, and the rest compared."""
         try:
-            self.cephs.compare(MIRRORED, MIRRORED,
+            self.cephs.compare(self.image, self.image,
                                self.clusters.trimmed if self.what == "increment" else [])
         except Failed as failure:
             if self.what == "full":
                 raise
             print(f"    {self.name}: {failure}", file=sys.stderr)
             copy = self.place.target / "mirrored.raw"
-            self.cephs.ask("dr", "rbd", "export", "--no-progress", MIRRORED, copy)
+            self.cephs.ask("dr", "rbd", "export", "--no-progress", self.image, copy)
             for offset in self.clusters.trimmed:
                 run("fallocate", "--punch-hole", "--offset", offset, "--length", OBJECT, copy)
             run("qemu-img", "compare", "-f", "raw", "-F", "raw", copy,
-                self.cephs.url("prod", MIRRORED))
+                self.cephs.url("prod", self.image))
             copy.unlink()
 
     def clean(self):
-        if "mirrored" not in (self.cephs.listed("prod", "rbd", "ls", "vms") or []):
+        if not self.image:
             return
-        self.cephs.ask("prod", "rbd", "mirror", "image", "disable", MIRRORED)
-        await_condition("rbd-mirror to let go of its copy", lambda: "mirrored" not in (
+        name = self.image.split("/")[1]
+        self.cephs.ask("prod", "rbd", "mirror", "image", "disable", self.image)
+        await_condition("rbd-mirror to let go of its copy", lambda: name not in (
             self.cephs.listed("dr", "rbd", "ls", "vms") or []), 120)
-        self.cephs.remove("prod", MIRRORED)
+        self.cephs.remove("prod", self.image)
+        self.image = None
