@@ -42,19 +42,25 @@ class Clusters:
         folder.mkdir()
         run(LAB / "libvirt-embed.sh", folder / "root")
         address = f"{self.hosts[cluster]}:{self.ports[cluster]}"
-        pools = "".join(f'[pools.{kind}]\ndriver = "qcow2"\nfull_format = "{kind}"\n'
-                        f'path = "{self.place.target}/{cluster}-{kind}"\n'
-                        for kind in ("qcow2", "raw"))
         (folder / "understudyd.toml").write_text(
             f'state_dir = "{self.place.target}/{cluster}-state"\nsocket = "{folder}/sock"\n'
             f'node = "{cluster}"\nlisten_peers = "{address}"\nadvertise = "{address}"\n'
-            f'hypervisor = "qemu:///embed?root={folder}/root"\n{pools}')
+            f'hypervisor = "qemu:///embed?root={folder}/root"\n{self.pools(cluster)}')
+
+    def pools(self, cluster):
+        return "".join(f'[pools.{kind}]\ndriver = "qcow2"\nfull_format = "{kind}"\n'
+                       f'path = "{self.place.target}/{cluster}-{kind}"\n'
+                       for kind in ("qcow2", "raw"))
+
+    def disk(self, kind):
+        """In the words of domain-xml.sh."""
+        return ["--disk", f"{self.images.base[kind]}:{kind}:vda"]
 
     def define(self, kind):
         folder = self.folder("prod")
         xml = folder / f"{kind}.xml"
-        xml.write_text(run(LAB / "domain-xml.sh", "--name", kind, "--image", folder, "--disk",
-                           f"{self.images.base[kind]}:{kind}:vda"))
+        xml.write_text(run(LAB / "domain-xml.sh", "--name", kind, "--image", folder,
+                           *self.disk(kind)))
         run("virsh", "-q", "-c", f"qemu:///embed?root={folder}/root", "define", xml)
 
     def begin(self, cluster):
@@ -76,8 +82,11 @@ class Clusters:
     def take_snapshots(self, kind):
         for snapshot in SNAPSHOTS:
             if snapshot == "changed":
-                self.images.write_changes(self.head(kind))
+                self.change(kind)
             self.ask("prod", "vm", "snapshot", "create", kind, snapshot)
+
+    def change(self, kind):
+        self.images.write_changes(self.head(kind))
 
     def volume(self, cluster, kind):
         """The folder and the record of the VM's one volume."""

@@ -10,10 +10,12 @@ import subprocess
 from pathlib import Path
 
 BLOCK = 64 * 1024
+OBJECT = 4 << 20             # what an image in Ceph is cut into
 VIRTUAL = 4 << 30
 TREE_BYTES = 1100 << 20      # of /usr: programs, libraries, documents
 RANDOM_BYTES = 384 << 20     # what no compression shrinks
 CHANGED_SHARE = 0.02         # of all 64 KiB blocks of the disk
+TRIMMED_OBJECTS = 8
 BITMAP = "since-base"
 
 
@@ -30,7 +32,7 @@ def run(*words, **options):
     return done.stdout
 
 
-def lay_out_tree(into):
+def lay_out_tree(into, wanted):
     """Files of /usr in order of their names until there are enough."""
     total = 0
     for folder, folders, names in os.walk("/usr"):
@@ -40,7 +42,7 @@ def lay_out_tree(into):
             if path.is_symlink() or not path.is_file():
                 continue
             total += path.stat().st_size
-            if total > TREE_BYTES:
+            if total > wanted:
                 return
             target = into / path.relative_to("/")
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -78,14 +80,14 @@ def data_blocks(image):
     return blocks
 
 
-def changed_blocks(base):
+def changed_blocks(base, virtual):
     """(offset, bytes): half of them random; half like other data of the disk, but backwards, so
     that they compress as it does and are nowhere else."""
     dice = random.Random(2026)
-    count = round(VIRTUAL / BLOCK * CHANGED_SHARE)
+    count = round(virtual / BLOCK * CHANGED_SHARE)
     with open(base, "rb") as image:
         data = data_blocks(image)
-        for number, block in enumerate(sorted(dice.sample(range(VIRTUAL // BLOCK), count))):
+        for number, block in enumerate(sorted(dice.sample(range(virtual // BLOCK), count))):
             content = b""
             if number % 2:
                 image.seek(dice.choice(data) * BLOCK)
@@ -94,10 +96,14 @@ def changed_blocks(base):
 
 
 class Images:
-    """base.raw base.qcow2 changed.raw changed.qcow2 (with the bitmap of what changed)."""
+    """base.raw base.qcow2 changed.raw changed.qcow2 (with the bitmap of what changed).
 
-    def __init__(self, folder):
+    `shrink` divides all sizes: for trying things out."""
+
+    def __init__(self, folder, shrink=1):
         self.folder = Path(folder)
+        self.shrink = shrink
+        self.virtual = VIRTUAL // shrink
         self.pieces = self.folder / "pieces"  # each called after its place on the disk
         self.base = {"raw": self.folder / "base.raw", "qcow2": self.folder / "base.qcow2"}
         self.changed = {"raw": self.folder / "changed.raw", "qcow2": self.folder / "changed.qcow2"}
@@ -108,11 +114,11 @@ class Images:
         shutil.rmtree(self.folder, ignore_errors=True)
         tree = self.folder / "tree"
         tree.mkdir(parents=True)
-        lay_out_tree(tree)
-        random_file(tree / "random", RANDOM_BYTES)
+        lay_out_tree(tree, TREE_BYTES // self.shrink)
+        random_file(tree / "random", RANDOM_BYTES // self.shrink)
         raw = self.base["raw"]
         run("mke2fs", "-q", "-t", "ext4", "-E", "root_owner=0:0", "-d", tree, raw,
-            f"{VIRTUAL >> 10}k", env={**os.environ, "PATH": os.environ["PATH"] + ":/sbin"})
+            f"{self.virtual >> 10}k", env={**os.environ, "PATH": os.environ["PATH"] + ":/sbin"})
         shutil.rmtree(tree)
         run("qemu-img", "convert", "-f", "raw", "-O", "qcow2", raw, self.base["qcow2"])
         for kind in ("raw", "qcow2"):
@@ -130,13 +136,23 @@ class Images:
     def make_pieces(self):
         """What changes, once and for all: which parts of a file are holes changes with time."""
         self.pieces.mkdir()
-        for offset, content in changed_blocks(self.base["raw"]):
+        for offset, content in changed_blocks(self.base["raw"], self.virtual):
             (self.pieces / str(offset)).write_bytes(content)
 
-    def write_changes(self, qcow2):
+    def write_changes(self, disk, disk_format="qcow2", trimmed=()):
         """As a guest would have: through QEMU, into the file's top layer."""
         commands = [f"write -q -s {piece} {piece.name} {BLOCK}" for piece in self.pieces.iterdir()]
-        run("qemu-io", "-f", "qcow2", qcow2, input="\n".join(commands))
+        commands += [f"discard -q {offset} {OBJECT}" for offset in trimmed]
+        run("qemu-io", "-d", "unmap", "-f", disk_format, disk, input="\n".join(commands))
+
+    def whole_objects(self):
+        """Where some objects begin that hold data throughout."""
+        with open(self.base["raw"], "rb") as image:
+            data = set(data_blocks(image))
+        each = OBJECT // BLOCK
+        whole = [at for at in range(self.virtual // OBJECT)
+                 if all(at * each + block in data for block in range(each))]
+        return [at * OBJECT for at in random.Random(7).sample(whole, TRIMMED_OBJECTS)]
 
     def allocated(self, path):
         mapped = run("qemu-img", "map", "--output=json", "-f", path.suffix[1:], path)

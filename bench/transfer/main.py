@@ -5,16 +5,12 @@ Contestants take turns within every round; what is told is the median. Run it th
 gives it namespaces of its own.
 """
 import argparse
-import json
-import platform
-import statistics
 import sys
 import tempfile
-import time
-from dataclasses import asdict
 from pathlib import Path
 
 from clusters import REPOSITORY, Clusters, Understudy
+from contest import compete, keep, machine, recorded, table, wish
 from images import Failed, Images
 from rivals import BitmapCopy, rivals
 from scene import Place
@@ -22,16 +18,6 @@ from scene import Place
 PLACES = ("tmpfs", "disk", "link")
 KINDS = ("raw", "qcow2")
 TASKS = ("full", "increment", "idle")
-
-
-def wish(known):
-    def parse(text):
-        words = text.split(",")
-        unknown = set(words) - set(known)
-        if unknown:
-            raise argparse.ArgumentTypeError(f"{', '.join(sorted(unknown))}: not one of {known}")
-        return words
-    return parse
 
 
 def arguments():
@@ -54,40 +40,6 @@ def arguments():
     return options
 
 
-def compete(contestants, rounds):
-    """{name: [Outcome…]}; in the first round what arrived is compared with what was sent."""
-    results = {contestant.name: [] for contestant in contestants}
-    for number in range(rounds):
-        for contestant in contestants:
-            contestant.prepare()
-            outcome, _ = contestant.go()
-            if number == 0:
-                contestant.check()
-            contestant.clean()
-            results[contestant.name].append(outcome)
-            print(f"    {contestant.name:24} {outcome.seconds:7.2f} s", file=sys.stderr, flush=True)
-    return results
-
-
-def median(outcomes, field):
-    return statistics.median(getattr(outcome, field) for outcome in outcomes)
-
-
-def table(title, results):
-    print(f"\n{title}")
-    print(f"  {'':24} {'seconds':>8} {'min–max':>13} {'CPU s':>7} {'wire MiB':>9} {'peak MiB':>9}"
-          f" {'to ours':>8}")
-    ours = median(results["understudy"], "seconds") if "understudy" in results else None
-    for name, outcomes in results.items():
-        seconds = median(outcomes, "seconds")
-        times = sorted(outcome.seconds for outcome in outcomes)
-        ratio = f"{seconds / ours:7.2f}×" if ours else ""
-        print(f"  {name:24} {seconds:8.2f} {times[0]:6.2f}–{times[-1]:<6.2f}"
-              f" {median(outcomes, 'cpu'):7.2f} {median(outcomes, 'wire') / 2**20:9.2f}"
-              f" {max(outcome.memory for outcome in outcomes) / 2**20:9.0f} {ratio:>8}")
-    sys.stdout.flush()
-
-
 def run_place(place, images, options, record):
     clusters = Clusters(place, images, options.binaries, options.kind, options.port)
     for kind in options.kind:
@@ -102,16 +54,8 @@ def run_place(place, images, options, record):
             print(f"  {place.name}, {kind}, {task}", file=sys.stderr)
             results = compete(contestants, options.rounds)
             table(f"{task}, {kind} → {kind}, {place.name}", results)
-            record.append({"place": place.name, "kind": kind, "task": task, "results": {
-                name: [asdict(outcome) for outcome in outcomes]
-                for name, outcomes in results.items()}})
-
-
-def machine():
-    model = next((line.split(":", 1)[1].strip() for line in open("/proc/cpuinfo", encoding="utf-8")
-                  if line.startswith("model name")), platform.machine())
-    cpus = sum(line.startswith("processor") for line in open("/proc/cpuinfo", encoding="utf-8"))
-    return f"{cpus} × {model}, Linux {platform.release()}"
+            record.append({"place": place.name, "kind": kind, "task": task,
+                           "results": recorded(results)})
 
 
 def main():
@@ -121,8 +65,8 @@ def main():
     BitmapCopy.tool = options.binaries / "../bench/copy_bitmap"
     images = Images(folder / "images")
     images.warm()
-    print(f"{machine()}, {time.strftime('%Y-%m-%d')}; {images.allocated(images.base['raw']) >> 20}"
-          f" MiB in {4096} MiB; {options.rounds} rounds")
+    print(f"{machine()}; {images.allocated(images.base['raw']) >> 20} MiB in"
+          f" {images.virtual >> 20} MiB; {options.rounds} rounds")
     record = []
     with tempfile.TemporaryDirectory(prefix="us-bench.", dir="/tmp") as run:
         for name in options.place:
@@ -132,9 +76,7 @@ def main():
                 run_place(place, images, options, record)
             finally:
                 place.close()
-    options.json.write_text(json.dumps({"machine": machine(), "date": time.strftime("%F"),
-                                        "cases": record}, indent=1))
-    print(f"\n{options.json}")
+    keep(options.json, record)
 
 
 try:

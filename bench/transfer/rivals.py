@@ -6,7 +6,7 @@ import os
 import secrets
 import shutil
 
-from images import BITMAP, VIRTUAL, run
+from images import BITMAP, run
 from scene import await_condition
 
 NBD_PORT, SSH_PORT = 10809, 10822
@@ -54,7 +54,7 @@ class Nbd(Contestant):
     def prepare(self):
         super().prepare()
         if self.what == "full" and self.kind == "qcow2" and self.program == "qemu-nbd":
-            run("qemu-img", "create", "-q", "-f", "qcow2", self.goal, VIRTUAL)
+            run("qemu-img", "create", "-q", "-f", "qcow2", self.goal, self.images.virtual)
         elif self.what == "full":
             size = self.images.base[self.kind].stat().st_size
             with open(self.goal, "wb") as goal:
@@ -114,13 +114,12 @@ class BitmapCopy(Nbd):
                                 [self.serve(), source])
 
 
-class Rsync(Contestant):
-    """Over ssh, with a server and keys of its own."""
+class Ssh:
+    """A server at the target, with keys of its own."""
 
-    def __init__(self, *words, compress=False):
-        super().__init__(*words)
-        self.compress = compress
-        self.keys = self.place.run / "ssh"
+    def __init__(self, place):
+        self.place = place
+        self.keys = place.run / "ssh"
         if not self.keys.exists():
             self.keys.mkdir(mode=0o700)
             for name in ("host", "user"):
@@ -130,21 +129,35 @@ class Rsync(Contestant):
                 f"HostKey {self.keys}/host\nAuthorizedKeysFile {self.keys}/authorized\n"
                 f"Port {SSH_PORT}\nListenAddress {self.place.target_host}\nUsePAM no\n"
                 f"PidFile {self.keys}/pid\nStrictModes no\nPermitRootLogin yes\n")
+        self.command = (
+            f"ssh -F none -i {self.keys}/user -p {SSH_PORT} -o IdentitiesOnly=yes"
+            " -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR")
 
-    def go(self):
+    def serve(self):
         os.makedirs("/run/sshd", exist_ok=True)
         server = self.place.start(["/usr/sbin/sshd", "-D", "-e", "-f", self.keys / "config"],
                                   at_target=True, log=self.place.run / "rivals.log")
         self.place.await_port(SSH_PORT)
+        return server
+
+
+class Rsync(Contestant):
+    """Over ssh."""
+
+    def __init__(self, *words, compress=False):
+        super().__init__(*words)
+        self.compress = compress
+        self.ssh = Ssh(self.place)
+
+    def go(self):
+        server = self.ssh.serve()
         source = (self.images.changed if self.what == "increment" else self.images.base)[self.kind]
-        ssh = (f"ssh -F none -i {self.keys}/user -p {SSH_PORT} -o IdentitiesOnly=yes"
-               " -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR")
         # --sparse only where everything is new: that spares the target the holes of 4 GiB.
         options = ["--sparse"] if self.what == "full" else []
         if self.compress:
             options += ["--compress", "--compress-choice=zstd"]
         return self.place.timed(
-            ["rsync", "--inplace", "--fsync", *options, "-e", ssh, source,
+            ["rsync", "--inplace", "--fsync", *options, "-e", self.ssh.command, source,
              f"root@{self.place.target_host}:{self.goal}"], [server])
 
 

@@ -17,6 +17,7 @@ from images import Failed, run as command
 
 TICK = os.sysconf("SC_CLK_TCK")
 LINK_RATE = "1gbit"
+LINKED = ("lan", "link")
 TOUCHED = 3 << 30
 
 
@@ -55,8 +56,8 @@ def await_condition(what, condition, seconds=30):
 class Place:
     """`target` is where the receiving side writes; `source_host` and `target_host` are addresses.
 
-    tmpfs and disk: both hosts are this one, over loopback. link: the target has a network of its
-    own behind a link of LINK_RATE in either direction, and writes to a tmpfs.
+    tmpfs and disk: both hosts are this one, over loopback. lan and link: the target has a network
+    of its own and writes to a tmpfs; link: behind LINK_RATE in either direction.
     """
 
     def __init__(self, name, run, disk_folder):
@@ -74,7 +75,7 @@ class Place:
             self.target.mkdir()
             command("mount", "-t", "tmpfs", "none", self.target)
         self.touch()
-        if name == "link":
+        if name in LINKED:
             self.make_link()
 
     def touch(self):
@@ -97,12 +98,13 @@ class Place:
                 ["ip", "link", "add", "us0", "type", "veth", "peer", "us1", "netns", str(host.pid)],
                 ["ip", "addr", "add", "10.77.0.1/24", "dev", "us0"],
                 ["ip", "link", "set", "us0", "up"],
-                ["tc", "qdisc", "add", "dev", "us0", *shape],
                 [*self.enter_target, "ip", "addr", "add", "10.77.0.2/24", "dev", "us1"],
                 [*self.enter_target, "ip", "link", "set", "lo", "up"],
-                [*self.enter_target, "ip", "link", "set", "us1", "up"],
-                [*self.enter_target, "tc", "qdisc", "add", "dev", "us1", *shape]):
+                [*self.enter_target, "ip", "link", "set", "us1", "up"]):
             command(*words)
+        if self.name == "link":
+            command("tc", "qdisc", "add", "dev", "us0", *shape)
+            command(*self.enter_target, "tc", "qdisc", "add", "dev", "us1", *shape)
 
     # ---- processes ----
 
@@ -125,14 +127,14 @@ class Place:
         return usage
 
     def close(self):
+        if self.name in LINKED and Path("/sys/class/net/us0").exists():
+            command("ip", "link", "del", "us0")
         for process in list(self.processes):
             self.end(process, signal.SIGKILL)
-        if self.name == "link":
-            command("ip", "link", "del", "us0")
         if self.name == "disk":
             shutil.rmtree(self.target)
         else:
-            command("umount", self.target)
+            command("umount", "-l", self.target)
 
     def await_port(self, port):
         def answers():

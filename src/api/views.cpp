@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
+#include <set>
 
 namespace understudy::api {
 namespace {
@@ -102,6 +103,43 @@ Result<json> vm_views(tasks::Site& site) {
     return views;
 }
 
+namespace {
+
+// A hypervisor has no size of a disk in Ceph: its pool has. A pool that does not answer is asked
+// once, and its disks' sizes are unknown.
+json disk_views(tasks::Site& site, const std::vector<ports::DiskDescription>& disks,
+                const std::vector<model::VmDisk>& volumes) {
+    auto views = json::array();
+    std::set<std::string> silent;
+    const auto size_of = [&](const ports::DiskDescription& disk) -> json {
+        if (disk.source.type != "network") return disk.size;
+        for (const auto& [name, pool] : site.pools) {
+            if (silent.contains(name) || !pool->takes(disk.source)) continue;
+            if (auto size = pool->disk_size(disk.source)) return *size;
+            silent.insert(name);
+        }
+        return nullptr;
+    };
+    for (const auto& disk : disks) {
+        json entry{{"target", disk.target},
+                   {"source", disk.source.location},
+                   {"format", disk.source.format},
+                   {"size", size_of(disk)},
+                   {"volume", nullptr},
+                   {"pool", nullptr},
+                   {"unsupported", disk.unsupported}};
+        for (const auto& record : volumes)
+            if (record.target == disk.target) {
+                entry["volume"] = record.volume.text();
+                entry["pool"] = record.pool;
+            }
+        views.push_back(std::move(entry));
+    }
+    return views;
+}
+
+}  // namespace
+
 Result<json> vm_details(tasks::Site& site, const VmId& id) {
     auto view = vm_view(site, id);
     if (!view) return view;
@@ -110,23 +148,9 @@ Result<json> vm_details(tasks::Site& site, const VmId& id) {
         return std::unexpected(std::move(described.error()));
     auto known = site.catalog.find_vm(id);
     if (!known) return std::unexpected(std::move(known.error()));
-    auto disks = json::array();
-    for (const auto& disk : described ? described->disks : std::vector<ports::DiskDescription>{}) {
-        json entry{{"target", disk.target},
-                   {"source", disk.source.location},
-                   {"format", disk.source.format},
-                   {"size", disk.size},
-                   {"volume", nullptr},
-                   {"pool", nullptr},
-                   {"unsupported", disk.unsupported}};
-        for (const auto& record : *known ? (*known)->disks : std::vector<model::VmDisk>{})
-            if (record.target == disk.target) {
-                entry["volume"] = record.volume.text();
-                entry["pool"] = record.pool;
-            }
-        disks.push_back(std::move(entry));
-    }
-    (*view)["disks"] = std::move(disks);
+    (*view)["disks"] =
+        disk_views(site, described ? described->disks : std::vector<ports::DiskDescription>{},
+                   *known ? (*known)->disks : std::vector<model::VmDisk>{});
     (*view)["obstacles"] = described ? described->obstacles : std::vector<model::ReadinessIssue>{};
     auto sent = site.catalog.replications(id);
     if (!sent) return std::unexpected(std::move(sent.error()));

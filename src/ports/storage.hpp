@@ -120,6 +120,9 @@ public:
     // What a head of this volume looks like to a hypervisor; it need not exist. For rehearsals.
     virtual DiskSource outline(const VolumeId&) const = 0;
     virtual Result<Capacity> capacity() = 0;
+    // The virtual size of a disk that this pool takes, adopted or not, as it is now; for
+    // hypervisors that cannot tell. A look from outside: nothing is locked or changed.
+    virtual Result<ByteSize> disk_size(const DiskSource&) = 0;
 
     // Makes an existing disk, running or not, the writable head of a new volume as it stands.
     // Nothing is converted, moved or written to. unsupported: names what and why.

@@ -6,10 +6,17 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <atomic>
+#include <mutex>
+#include <system_error>
+#include <thread>
+
 namespace understudy::tasks {
 namespace {
 
 constexpr const char* kStandsStill = "stands_still";  // in the memo: the VM ran and is to go on
+constexpr std::size_t kMaxAtOnce = 16;                // snapshots that one moment waits for
 
 VmId vm_id(Work& work) {
     return id_in<VmId>(work.arguments(), "vm");
@@ -85,13 +92,35 @@ Result<> check_plan(Work& work, const ports::VmDescription& described) {
     return {};
 }
 
+// All at once, where threads are allowed: Ceph answers each with its monitors' next commit, and the
+// VM stands still until the last of them.
 Result<> take_in_place(Work& work, const std::vector<model::VmDisk>& disks) {
-    for (const auto& disk : disks) {
-        auto pool = work.site().pool(disk.pool);
-        if (!pool) return std::unexpected(std::move(pool.error()));
-        auto taken = (*pool)->take_snapshot(disk.volume, snapshot_id(work));
-        if (!taken) return std::unexpected(std::move(taken.error()).during(disk.target));
+    auto& site = work.site();
+    const auto id = snapshot_id(work);
+    std::atomic<std::size_t> next{0};
+    std::mutex mutex;
+    std::optional<Error> failure;  // the first one, under the mutex
+    const auto take = [&] {
+        for (auto i = next++; i < disks.size(); i = next++) {
+            auto pool = site.pool(disks[i].pool);
+            auto taken = pool ? (*pool)->take_snapshot(disks[i].volume, id)
+                              : std::unexpected(std::move(pool.error()));
+            if (taken) continue;
+            next = disks.size();  // the moment has failed: the VM is not kept waiting for more
+            const std::lock_guard lock(mutex);
+            if (!failure) failure = std::move(taken.error()).during(disks[i].target);
+        }
+    };
+    std::vector<std::jthread> others;
+    const auto wanted = site.settings.threads ? std::min(disks.size(), kMaxAtOnce) : 1;
+    try {
+        while (others.size() + 1 < wanted) others.emplace_back(take);
+    } catch (const std::system_error&) {
+        // Fewer at once, then.
     }
+    take();
+    others.clear();  // waits for them
+    if (failure) return fail(std::move(*failure));
     return {};
 }
 

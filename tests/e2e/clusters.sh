@@ -248,6 +248,15 @@ image_of() { # image_of CLUSTER VOLUME SNAPSHOT: the same of a pool in Ceph
           image: $image, snapshot: "understudy-\($id)"}} | "json:\(.)"' -r
 }
 
+# The same where a cluster has a pool `vms` in Ceph and a pool `files` beside it.
+held_by() { # held_by CLUSTER POOL VOLUME SNAPSHOT
+    if [ "$2" = vms ]; then
+        image_of "$1" "$3" "$4"
+    else
+        (unset 'ceph_conf[$1]' && pool_path[$1]=$work/$1/files && layer_of "$1" "$3" "$4")
+    fi
+}
+
 virtual_size() { qemu-img info -U --output=json "$1" | jq '."virtual-size"'; }
 
 # Every disk of one snapshot is the same on both clusters, byte for byte.

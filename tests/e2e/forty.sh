@@ -21,14 +21,6 @@ some_writes() {
     guest "us.fill=$(somewhere)" fill "us.trim=$(somewhere)" trim "us.zero=$(somewhere)" zero \
         "us.scatter=$((8 + RANDOM % 40))" scatter >/dev/null
 }
-# What holds a snapshot of a disk, for qemu-img, whichever kind of pool it is in.
-held_by() { # held_by CLUSTER POOL VOLUME SNAPSHOT
-    if [ "$2" = vms ]; then
-        image_of "$1" "$3" "$4"
-    else
-        (unset 'ceph_conf[$1]' && pool_path[$1]=$work/$1/files && layer_of "$1" "$3" "$4")
-    fi
-}
 pool_there() { # pool_there CLUSTER SNAPSHOT TARGET: where that disk is
     us "$1" --format json vm snapshot info web1 "$2" |
         jq -er --arg target "$3" '.snapshot.disks[] | select(.target == $target) | .pool'

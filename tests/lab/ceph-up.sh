@@ -7,6 +7,7 @@
 #                        DIR/keys/understudy.keyring is of client.understudy, who may do with the
 #                        pools made here what RBD needs and nothing else; secret text: *.key
 #     --pool NAME        again for each pool of RBD images (default: vms)
+#     --address IP       where all its daemons listen (default: 127.0.0.1)
 #     --osd-bytes BYTES  size of the OSD, a sparse file (default: $CEPH_OSD_BYTES, else 8 GiB)
 #
 # Called again, it starts what is not running of the cluster that it made in DIR.
@@ -28,11 +29,12 @@ usage() {
     exit 2
 }
 
-cephx=none pools=() osd_bytes=${CEPH_OSD_BYTES:-8589934592}
+cephx=none pools=() address=127.0.0.1 osd_bytes=${CEPH_OSD_BYTES:-8589934592}
 while [ $# -gt 0 ]; do
     case $1 in
         --cephx) cephx=cephx && shift ;;
         --pool) pools+=("${2:?}") && shift 2 ;;
+        --address) address=${2:?} && shift 2 ;;
         --osd-bytes) osd_bytes=${2:?} && shift 2 ;;
         -*) usage ;;
         *) break ;;
@@ -57,9 +59,9 @@ fsid=$(cat /proc/sys/kernel/random/uuid)
 cat >"$conf" <<C
 [global]
 fsid = $fsid
-mon host = 127.0.0.1:$port
-public addr = 127.0.0.1
-cluster addr = 127.0.0.1
+mon host = $address:$port
+public addr = $address
+cluster addr = $address
 auth cluster required = $cephx
 auth service required = $cephx
 auth client required = $cephx
@@ -130,7 +132,7 @@ if ss -Hltn "sport = :$port" | grep -q .; then
     rm "$conf" # nothing to end
     fail "port $port is taken: $(ss -Hltnp "sport = :$port")"
 fi
-monmaptool --create --add a "127.0.0.1:$port" --fsid "$fsid" "$dir/monmap" --clobber >/dev/null
+monmaptool --create --add a "$address:$port" --fsid "$fsid" "$dir/monmap" --clobber >/dev/null
 ceph-mon -c "$conf" -i a --mkfs --monmap "$dir/monmap" --keyring "$dir/mon.keys" ||
     fail "the monitor was not made"
 uuid=$(cat /proc/sys/kernel/random/uuid)

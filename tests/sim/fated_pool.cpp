@@ -51,6 +51,10 @@ Result<ports::Capacity> FatedPool::capacity() {
     return fated(fate_, "pool.capacity", [&] { return real_.capacity(); });
 }
 
+Result<ByteSize> FatedPool::disk_size(const ports::DiskSource& source) {
+    return fated(fate_, "pool.disk_size", [&] { return real_.disk_size(source); });
+}
+
 Result<ports::AdoptedVolume> FatedPool::adopt(const VolumeId& volume,
                                               const ports::VolumeLabel& label,
                                               const ports::DiskSource& source) {

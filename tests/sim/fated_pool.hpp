@@ -32,6 +32,7 @@ public:
         return real_.outline(volume);
     }
     Result<ports::Capacity> capacity() override;
+    Result<ByteSize> disk_size(const ports::DiskSource& source) override;
     Result<ports::AdoptedVolume> adopt(const VolumeId&, const ports::VolumeLabel&,
                                        const ports::DiskSource&) override;
     Result<> forget(const VolumeId&, bool remove_data) override;

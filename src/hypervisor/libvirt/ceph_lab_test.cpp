@@ -50,7 +50,11 @@ CephLab& CephLab::instance() {
 }
 
 CephLab::CephLab() : port_(free_port()) {
-    std::string name = "/tmp/us-ceph-XXXXXX";
+    // In RAM where there is room for it: a snapshot waits for what the monitor writes.
+    std::error_code none;
+    const auto room = std::filesystem::space("/dev/shm", none);
+    const bool fits = !none && room.available > (std::uintmax_t{4} << 30);
+    std::string name = std::string(fits ? "/dev/shm" : "/tmp") + "/us-ceph-XXXXXX";
     if (mkdtemp(name.data()) == nullptr) std::abort();
     directory_ = name;
     conf_ = first_line(run({lab_script("ceph-up.sh"), "--osd-bytes", "2147483648",

@@ -125,17 +125,18 @@ Result<> stop(virDomainPtr domain) {
     return fail(std::move(error));
 }
 
-Result<> pause(virDomainPtr domain) {
+Result<> pause(Pauses& pauses, virDomainPtr domain) {
+    UNDERSTUDY_TRY(pauses.settle(domain, Pauses::Late::stay_paused));
     auto state = state_of(domain);
     if (!state) return fail(std::move(state.error()));
     if (*state == VmState::paused) return {};
     if (*state == VmState::stopped)
         return fail(ErrorKind::conflict, label(domain) + " is stopped, not running");
-    if (virDomainSuspend(domain) < 0) return failed(domain, "pause");
-    return {};
+    return pauses.pause(domain, kPauseLimit, Pauses::Late::stay_paused);
 }
 
-Result<> resume(virDomainPtr domain) {
+Result<> resume(Pauses& pauses, virDomainPtr domain) {
+    UNDERSTUDY_TRY(pauses.settle(domain, Pauses::Late::go_on));
     auto state = state_of(domain);
     if (!state) return fail(std::move(state.error()));
     if (*state == VmState::running) return {};

@@ -1,11 +1,13 @@
 #include "hypervisor/libvirt/ceph_lab.hpp"
 #include "hypervisor/libvirt/domain_xml.hpp"
+#include "hypervisor/libvirt/pauses.hpp"
 
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 
 #include <chrono>
 #include <future>
+#include <utility>
 
 // Disks in a real Ceph under a real QEMU: snapshots in place while the guest stands still, and
 // changes between files and images.
@@ -84,6 +86,25 @@ protected:
         EXPECT_TRUE(described) << described.error().text();
         return described ? described->summary.state : VmState::stopped;
     }
+    // The Ceph serves nothing until end(), and a write of the guest's waits for it.
+    class Outage {
+    public:
+        explicit Outage(LiveImages& test) : ceph_(test.ceph_) {
+            ceph_.daemon("osd", "kill");
+            int last = -1;
+            auto changed = std::chrono::steady_clock::now();
+            EXPECT_TRUE(eventually([&] {
+                const auto now = std::chrono::steady_clock::now();
+                const int record = test.guest_->last_record("vdb");
+                if (record != std::exchange(last, record)) changed = now;
+                return now - changed > std::chrono::seconds(1);
+            }));
+        }
+        void end() const { ceph_.daemon("osd", "start"); }
+
+    private:
+        CephLab& ceph_;
+    };
     bool writes_on() {
         const int now = guest_->last_record("vdb");
         return eventually([&] { return guest_->last_record("vdb") > now + 2; });
@@ -212,6 +233,44 @@ TEST_F(LiveImages, vm_whose_ceph_is_silent_is_described_all_the_same) {
     EXPECT_EQ(described->disks[1].unsupported, "");
     EXPECT_EQ(described->disks[1].size, ByteSize(0));
     EXPECT_THAT(described->disks[1].source.monitors, ElementsAre(ceph_.monitor()));
+}
+
+// QEMU says that a guest stands still once its writes have reached Ceph.
+TEST_F(LiveImages, nobody_waits_for_a_vm_whose_ceph_is_silent_and_it_goes_on_when_that_is_back) {
+    run_on_images();
+    const Outage first(*this);
+    bool called = false;
+    const auto snapshot = [&] {
+        return virt_.snapshot(guest_->id(), {}, kNoFreeze, [&]() -> Result<> {
+            called = true;
+            return {};
+        });
+    };
+    const auto begin = std::chrono::steady_clock::now();
+    auto taken = snapshot();
+    ASSERT_FALSE(taken);
+    EXPECT_EQ(taken.error().kind(), ErrorKind::unavailable);
+    EXPECT_THAT(taken.error().text(), HasSubstr("waits for the storage"));
+    for (int again = 0; again < 3; ++again)
+        EXPECT_EQ(snapshot().error().kind(), ErrorKind::unavailable);
+    EXPECT_EQ(virt_.pause(guest_->id()).error().kind(), ErrorKind::unavailable);
+    EXPECT_EQ(virt_.resume(guest_->id()).error().kind(), ErrorKind::unavailable);
+    EXPECT_TRUE(virt_.describe(guest_->id()));
+    EXPECT_LT(std::chrono::steady_clock::now() - begin, 2 * kPauseLimit);
+    EXPECT_FALSE(called);
+    first.end();
+    EXPECT_TRUE(eventually([&] { return state() == VmState::running; }));
+    EXPECT_TRUE(writes_on());
+    EXPECT_TRUE(eventually([&] { return snapshot().has_value(); }));
+    EXPECT_TRUE(called);
+
+    const Outage second(*this);
+    EXPECT_EQ(virt_.pause(guest_->id()).error().kind(), ErrorKind::unavailable);
+    second.end();
+    EXPECT_TRUE(eventually([&] { return virt_.pause(guest_->id()).has_value(); }));
+    EXPECT_EQ(state(), VmState::paused);
+    EXPECT_TRUE(virt_.resume(guest_->id()));
+    EXPECT_TRUE(writes_on());
 }
 
 TEST_F(LiveImages, stopped_vm_changes_between_files_and_images_and_starts_on_each) {

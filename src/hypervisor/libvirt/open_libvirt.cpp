@@ -44,15 +44,19 @@ public:
         return with(vm, [&](virDomainPtr domain) { return libvirt::shutdown(domain, limit); });
     }
     Result<> stop(const VmId& vm) override { return with(vm, libvirt::stop); }
-    Result<> pause(const VmId& vm) override { return with(vm, libvirt::pause); }
-    Result<> resume(const VmId& vm) override { return with(vm, libvirt::resume); }
+    Result<> pause(const VmId& vm) override {
+        return with(vm, [&](virDomainPtr domain) { return libvirt::pause(pauses_, domain); });
+    }
+    Result<> resume(const VmId& vm) override {
+        return with(vm, [&](virDomainPtr domain) { return libvirt::resume(pauses_, domain); });
+    }
 
     Result<model::Consistency> snapshot(const VmId& vm,
                                         const std::vector<ports::DiskSwitch>& switches,
                                         Duration freeze_limit,
                                         const std::function<Result<>()>& still) override {
         return with(vm, [&](virDomainPtr domain) {
-            return take_snapshot(domain, switches, freeze_limit, still);
+            return take_snapshot(pauses_, domain, switches, freeze_limit, still);
         });
     }
     Result<> thaw(const VmId& vm) override { return with(vm, libvirt::thaw); }
@@ -128,6 +132,7 @@ private:
     }
 
     Connection connection_;
+    Pauses pauses_;
     const std::string nvram_dir_;
 };
 

@@ -64,19 +64,14 @@ std::size_t already_switched(const std::vector<ports::DiskDescription>& disks,
 // Keeps a running domain paused for as long as it lives.
 class Pause {
 public:
-    static Result<Pause> begin(virDomainPtr domain) {
+    static Result<Pause> begin(Pauses& pauses, virDomainPtr domain) {
+        UNDERSTUDY_TRY(pauses.settle(domain, Pauses::Late::go_on));
         int state = VIR_DOMAIN_NOSTATE;
         if (virDomainGetState(domain, &state, nullptr, 0) < 0)
             return fail(domain_error(domain, "look at"));
         if (state != VIR_DOMAIN_RUNNING && state != VIR_DOMAIN_BLOCKED) return Pause(nullptr);
-        if (virDomainSuspend(domain) == 0) return Pause(domain);
-        auto error = domain_error(domain, "pause");
-        // It may stand still although libvirt could not say so.
-        if (virDomainGetState(domain, &state, nullptr, 0) == 0 && state != VIR_DOMAIN_PAUSED)
-            return fail(std::move(error));
-        if (auto resumed = Pause(domain).end(); !resumed)
-            return fail(std::move(resumed.error()).during(error.what()));
-        return fail(std::move(error));
+        UNDERSTUDY_TRY(pauses.pause(domain, kPauseLimit, Pauses::Late::go_on));
+        return Pause(domain);
     }
     // Failed: the domain is still paused, and how to help it.
     Result<> end() {
@@ -105,14 +100,14 @@ Result<> switch_disks(virDomainPtr domain, const std::string& snapshot) {
 
 // What happens in the one moment. `snapshot` is empty when no disk is switched. Returns what
 // `frozen` says in it.
-Result<bool> in_one_moment(virDomainPtr domain, const std::string& snapshot,
+Result<bool> in_one_moment(Pauses& pauses, virDomainPtr domain, const std::string& snapshot,
                            const std::function<Result<>()>& still,
                            const std::function<bool()>& frozen) {
     if (!still) {
         UNDERSTUDY_TRY(switch_disks(domain, snapshot));
         return frozen();
     }
-    auto pause = Pause::begin(domain);
+    auto pause = Pause::begin(pauses, domain);
     if (!pause) return fail(std::move(pause.error()));
     // A guest that is frozen and stands still stays frozen, whatever it is told meanwhile.
     const bool was_frozen = frozen();
@@ -127,7 +122,7 @@ Result<bool> in_one_moment(virDomainPtr domain, const std::string& snapshot,
 
 }  // namespace
 
-Result<Consistency> take_snapshot(virDomainPtr domain,
+Result<Consistency> take_snapshot(Pauses& pauses, virDomainPtr domain,
                                   const std::vector<ports::DiskSwitch>& switches,
                                   Duration freeze_limit, const std::function<Result<>()>& still) {
     auto active = is_active(domain);
@@ -148,7 +143,7 @@ Result<Consistency> take_snapshot(virDomainPtr domain,
     auto agent = agent_connected(*live);
     if (!agent) return fail(std::move(agent.error()));
     if (!*agent || freeze_limit <= Duration::zero()) {
-        auto done = in_one_moment(domain, *snapshot, still, [] { return false; });
+        auto done = in_one_moment(pauses, domain, *snapshot, still, [] { return false; });
         if (!done) return fail(std::move(done.error()));
         return Consistency::crash;
     }
@@ -156,7 +151,7 @@ Result<Consistency> take_snapshot(virDomainPtr domain,
     const AgentTimeout timeout(domain, freeze_limit);
     Freeze freeze([&] { return freeze_file_systems(domain); },
                   [&] { return thaw_file_systems(domain); }, freeze_limit);
-    auto frozen = in_one_moment(domain, *snapshot, still, [&] { return freeze.held(); });
+    auto frozen = in_one_moment(pauses, domain, *snapshot, still, [&] { return freeze.held(); });
     freeze.thaw();
     if (!frozen) return fail(std::move(frozen.error()));
     return *frozen ? Consistency::filesystem : Consistency::crash;

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "hypervisor/libvirt/handles.hpp"
+#include "hypervisor/libvirt/pauses.hpp"
 #include "ports/hypervisor.hpp"
 
 #include <vector>
@@ -11,8 +12,9 @@ namespace understudy::libvirt {
 // overlays exist, with their backing file in their header. When all disks are there already (a
 // repeat after a crash) it is a success. conflict: the domain does not run.
 // `still`, if any, is called before the switch with the domain paused, QEMU having drained and
-// flushed all disks; a domain that ran goes on afterwards in any case.
-Result<model::Consistency> take_snapshot(virDomainPtr domain,
+// flushed all disks; a domain that ran goes on afterwards in any case. unavailable: that takes
+// longer than kPauseLimit, as it does while a disk's storage is silent.
+Result<model::Consistency> take_snapshot(Pauses& pauses, virDomainPtr domain,
                                          const std::vector<ports::DiskSwitch>& switches,
                                          Duration freeze_limit,
                                          const std::function<Result<>()>& still);

@@ -59,6 +59,9 @@ public:
     ports::DiskSource outline(const VolumeId&) const override;
     ports::StorageFeatures features() const override;
     Result<ports::Capacity> capacity() override;
+    Result<ByteSize> disk_size(const ports::DiskSource& source) override {
+        return disk_size(source.location);
+    }
     Result<ports::AdoptedVolume> adopt(const VolumeId&, const ports::VolumeLabel&,
                                        const ports::DiskSource&) override;
     Result<> forget(const VolumeId&, bool remove_data) override;

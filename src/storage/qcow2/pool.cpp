@@ -1,5 +1,6 @@
 #include "storage/qcow2/pool.hpp"
 
+#include "storage/qcow2/image_header.hpp"
 #include "storage/qcow2/volume.hpp"
 #include "storage/qcow2/volume_files.hpp"
 
@@ -75,6 +76,12 @@ public:
         auto space = free_space(directory_);
         if (!space) return std::unexpected(std::move(space.error()));
         return ports::Capacity{.total = space->total, .free = space->free};
+    }
+    Result<ByteSize> disk_size(const ports::DiskSource& source) override {
+        auto info = probe_image(source.location, source.format);
+        if (!info)
+            return std::unexpected(std::move(info.error()).during("look at " + source.location));
+        return info->size;
     }
 
     Result<ports::AdoptedVolume> adopt(const VolumeId& id, const ports::VolumeLabel& label,

@@ -100,7 +100,14 @@ Result<> Cluster::configure(librados::Rados& rados) const {
                         .advising("Put the cluster's ceph.conf there or name another one."));
     if (!settings_.keyring.empty()) rados.conf_set("keyring", settings_.keyring.c_str());
     const auto seconds = fmt::format("{}", settings_.timeout.count());
-    const std::array<std::pair<const char*, const char*>, 9> options{{
+    // When librados asks for a newer map because an operation takes long: by its own settings after
+    // 10 s, which an operation that is given up before that never sees. Without a new map a client
+    // can go on asking an OSD where that was before it was started again, for ever.
+    const double timeout = static_cast<double>(settings_.timeout.count());
+    const auto laggy = fmt::format("{}", std::min(5.0, timeout / 4));
+    const std::array<std::pair<const char*, const char*>, 11> options{{
+        {"objecter_timeout", laggy.c_str()},
+        {"objecter_tick_interval", laggy.c_str()},
         {"client_mount_timeout", seconds.c_str()},
         {"rados_mon_op_timeout", seconds.c_str()},
         {"rados_osd_op_timeout", seconds.c_str()},

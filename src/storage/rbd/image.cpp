@@ -69,6 +69,15 @@ Result<bool> Images::exists(const std::string& name) const {
     return std::unexpected(std::move(opened.error()));
 }
 
+Result<ByteSize> Images::size(const std::string& name) const {
+    auto opened = open_frozen(name, {});
+    if (!opened) return std::unexpected(std::move(opened.error()));
+    std::uint64_t size = 0;
+    if (const int result = (*opened)->image.size(&size); result < 0)
+        return fail(error(result, "look at", name));
+    return ByteSize(size);
+}
+
 Result<> Images::create(const std::string& name, ByteSize size) const {
     auto connection = cluster_->connect();
     if (!connection) return std::unexpected(std::move(connection.error()));

@@ -30,6 +30,7 @@ public:
     Cluster& cluster() const { return *cluster_; }
     const std::shared_ptr<Cluster>& shared_cluster() const { return cluster_; }
     Result<bool> exists(const std::string& name) const;
+    Result<ByteSize> size(const std::string& name) const;                    // of its head
     Result<std::shared_ptr<OpenImage>> open(const std::string& name) const;  // to write
     // At a snapshot, or at its head.
     Result<std::shared_ptr<OpenImage>> open_frozen(const std::string& name,

@@ -42,6 +42,11 @@ public:
                 .secret = settings.secret};
     }
     Result<ports::Capacity> capacity() override { return cluster_->capacity(); }
+    Result<ByteSize> disk_size(const ports::DiskSource& source) override {
+        if (!takes(source))
+            return fail(ErrorKind::not_found, source.location + " is not in " + cluster_->where());
+        return Images(cluster_).size(source.location.substr(directory().size() + 1));
+    }
 
     Result<ports::AdoptedVolume> adopt(const VolumeId& id, const ports::VolumeLabel& label,
                                        const ports::DiskSource& source) override {

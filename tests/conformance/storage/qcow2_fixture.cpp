@@ -73,6 +73,7 @@ Qcow2Fixture::~Qcow2Fixture() {
     if (mounted_) ::umount2(root_.c_str(), MNT_DETACH);
     std::error_code ignored;
     std::filesystem::remove_all(root_, ignored);
+    if (!remembered_.empty()) std::filesystem::remove_all(remembered_, ignored);
 }
 
 ports::StoragePool& Qcow2Fixture::pool() {
@@ -138,6 +139,21 @@ void Qcow2Fixture::merge_live(const ports::LiveMerge& merge, const ports::DiskSo
     if (merge.top_is_head) return;
     run_program({"qemu-img", "rebase", "-q", "-u", "-f", "qcow2", "-F",
                  chain->info_of(top + 1).format, "-b", merge.base, chain->path_of(top - 1)});
+}
+
+bool Qcow2Fixture::remember() {
+    close_pool();
+    remembered_ = root_ + ".remembered";
+    std::filesystem::remove_all(remembered_);
+    run_program({"cp", "-a", "--sparse=always", "--", root_, remembered_});
+    return true;
+}
+
+void Qcow2Fixture::go_back() {
+    close_pool();
+    for (const auto& entry : std::filesystem::directory_iterator(root_))
+        std::filesystem::remove_all(entry.path());
+    run_program({"cp", "-a", "--sparse=always", "--", remembered_ + "/.", root_});
 }
 
 std::vector<std::string> Qcow2Fixture::traces(const VolumeId& volume) {

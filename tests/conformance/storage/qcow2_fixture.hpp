@@ -6,7 +6,7 @@
 
 namespace understudy::conformance {
 
-// A qcow2 pool in a directory of its own under /tmp; guests are qemu-io, reading is qemu-img. With
+// A qcow2 pool in a directory of its own; guests are qemu-io, reading is qemu-img. With
 // a capacity it lies on a tmpfs of that size, which needs root.
 class Qcow2Fixture : public StorageFixture {
 public:
@@ -22,6 +22,8 @@ public:
     Bytes read_disk(const ports::DiskSource& disk) override;
     void merge_live(const ports::LiveMerge& merge, const ports::DiskSource& head) override;
     std::vector<std::string> traces(const VolumeId& volume) override;
+    bool remember() override;
+    void go_back() override;
 
     void close_pool() { pool_.reset(); }  // pool() opens it again
     std::string pool_directory() const { return root_ + "/pool"; }
@@ -30,6 +32,7 @@ public:
 private:
     const std::string format_;
     std::string root_;
+    std::string remembered_;  // a copy of root_; empty: none
     bool mounted_ = false;
     std::unique_ptr<ports::StoragePool> pool_;
 };

@@ -46,6 +46,10 @@ public:
     virtual void merge_live(const ports::LiveMerge& merge, const ports::DiskSource& head) = 0;
     // Names of all that is kept for a volume; none for one that is not known.
     virtual std::vector<std::string> traces(const VolumeId& volume) = 0;
+    // Remembers all that there is, for go_back() to bring back as often as wanted; the process dies
+    // and comes back in both. False: making it anew is as quick.
+    virtual bool remember() { return false; }
+    virtual void go_back() {}
     // Waits until the medium has noticed how full it is, where that takes a while.
     virtual void settle() {}
 };

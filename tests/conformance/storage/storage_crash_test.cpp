@@ -140,14 +140,18 @@ TEST_P(StorageCrash, repeating_the_call_finishes_the_work_whatever_the_step) {
     const auto kind = std::ranges::find(storage_kinds(), GetParam().kind, &StorageKind::name);
     const auto made = kind->make({});
     auto& fixture = *made;
-    auto whole = scenario.prepare(fixture);
-    scenario.operation(fixture, whole);
-    expect_done(fixture, whole);
-    const auto files = fixture.traces(whole.volume).size();
+    auto scene = scenario.prepare(fixture);
+    const bool remembered = fixture.remember();
+    scenario.operation(fixture, scene);
+    expect_done(fixture, scene);
+    const auto files = fixture.traces(scene.volume).size();
     int steps = 0;
     for (;; ++steps) {
         SCOPED_TRACE("after step " + std::to_string(steps));
-        auto scene = scenario.prepare(fixture);
+        if (remembered)
+            fixture.go_back();
+        else
+            scene = scenario.prepare(fixture);
         const int status = GetParam().run(fixture, scenario, scene, steps);
         ASSERT_TRUE(status == kCrashed || status == 0) << status;
         expect_nothing_torn(fixture, scene);

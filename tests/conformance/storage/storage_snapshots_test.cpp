@@ -137,6 +137,19 @@ TEST_P(StorageConformance, a_listing_can_start_in_the_middle) {
     }
 }
 
+TEST_P(StorageConformance, the_size_of_a_disk_is_told_adopted_or_not_and_when_it_has_grown) {
+    const auto disk = fixture().make_disk("a user's", kDiskSize);
+    EXPECT_EQ(must(pool().disk_size(disk)), kDiskSize);
+    EXPECT_TRUE(fixture().traces(VolumeId::random()).empty());
+    GuestDisk volume(fixture(), "volume", kDiskSize);
+    volume.take();
+    volume.resize(MiB(12));
+    EXPECT_EQ(must(pool().disk_size(volume.head())), MiB(12));
+    auto nowhere = disk;
+    nowhere.location += ".not";
+    EXPECT_EQ(error_of(pool().disk_size(nowhere)), ErrorKind::not_found);
+}
+
 TEST_P(StorageConformance, a_disk_may_grow_between_snapshots) {
     GuestDisk disk(fixture(), "disk", kDiskSize);
     disk.run({write_op((8 << 20) - 8192, 8192, 1)});

@@ -1,0 +1,32 @@
+# A send that is disturbed in its middle, for tests to source after clusters.sh: begin_send,
+# ends_whole and what is asked of $task meanwhile. Expects with_link dr and a guest with 84 MiB.
+# shellcheck shell=bash
+
+task_now() { us prod --format json task info "$task" | jq -r "$1"; }
+state_is() { [ "$(task_now .task.state)" = "$1" ]; }
+over() { task_now .task.state | grep -Eq 'succeeded|failed|cancelled'; }
+logged() { log_says "$task" "$1"; }
+listed() { us dr --format json replica list | jq '[.replicas[].snapshots] | add // 0'; }
+carried() { link_to dr count | cut -d' ' -f1; }
+done_bytes() { task_now .task.progress.done_bytes; }
+far() { [ "$(done_bytes)" -ge 16000000 ] || over; }
+further() { [ "$(done_bytes)" -gt "$1" ] || over; } # further BYTES
+
+begin_send() { # begin_send NAME [LIMIT]: and waits until some of it is durable
+    before=$(carried) whole=$(listed)
+    task=$(us prod --no-wait vm snapshot send web1 "$1" --to dr --full --limit "${2:-20MiB}")
+    await 30 far
+    ! over || fail "it was over too soon: $(task_now .task)"
+    [ "$(listed)" = "$whole" ] || fail "a snapshot is listed that is not whole"
+}
+ends_whole() { # ends_whole NAME: it went on from what was durable
+    await "${patience:-60}" over
+    state_is succeeded || fail "the send ended as $(task_now .task)"
+    [ "$(listed)" = $((whole + 1)) ] || fail "$(listed) snapshots are listed"
+    # All of it again would be 84 MiB, and 16 MB more from the first part.
+    local moved=$(($(carried) - before))
+    [ "$moved" -lt "${most_bytes:-98000000}" ] || fail "$moved bytes moved"
+    same_bytes "$1"
+    await 30 more_than "$(records)"
+    echo "$1: $moved bytes moved for a snapshot of 84 MiB"
+}
