@@ -32,9 +32,10 @@ void Arguments::add(std::string_view name, std::string value) {
 std::span<const CommandSpec> all_commands() {
     static const std::vector<CommandSpec> commands = [] {
         std::vector<CommandSpec> all;
-        for (const auto& noun : {cluster_commands(), peer_commands(), vm_commands(),
-                                 snapshot_commands(), send_commands(), file_commands(),
-                                 replica_commands(), task_commands(), program_commands()})
+        for (const auto& noun :
+             {cluster_commands(), peer_commands(), vm_commands(), snapshot_commands(),
+              send_commands(), file_commands(), replica_commands(), verify_commands(),
+              task_commands(), program_commands()})
             all.insert(all.end(), noun.begin(), noun.end());
         return all;
     }();

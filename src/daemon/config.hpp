@@ -49,6 +49,7 @@ struct Config {
     Duration checkpoint_every{2000};
     Duration link_patience{60'000};
     ByteSize checkpoint_bytes = base::MiB(256);
+    Duration verify_every{0};       // how often each replica is compared; 0: only when asked for
     std::vector<PoolConfig> pools;  // default: one, "default", in STATE_DIR/pool
 };
 

@@ -9,6 +9,7 @@
 #include "storage/rbd_stream/format.hpp"
 #include "tasks/kinds.hpp"
 #include "tasks/ownership_news.hpp"
+#include "tasks/verifying.hpp"
 
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
@@ -140,6 +141,10 @@ void House::keep_contact() {
         autostart.round(answered);
         auto given_up = receiving_.give_up_older_than(clock_.now() - kForgottenAfter);
         if (!given_up) spdlog::warn("old transfers: {}", given_up.error().text());
+        if (config_.verify_every > Duration(0)) {
+            auto verified = tasks::queue_due_verification(site_, config_.verify_every);
+            if (!verified) spdlog::warn("verify replicas: {}", verified.error().text());
+        }
         clock_.sleep(config_.contact_every);
     }
 }

@@ -2,6 +2,7 @@
 
 #include "base/error.hpp"
 #include "model/cluster.hpp"
+#include "model/proof.hpp"
 #include "model/snapshot.hpp"
 #include "model/task.hpp"
 #include "model/transfer.hpp"
@@ -80,6 +81,14 @@ void to_json(nlohmann::json&, const Progress&);
 void from_json(const nlohmann::json&, Progress&);
 void to_json(nlohmann::json&, const Task&);
 void from_json(const nlohmann::json&, Task&);
+void to_json(nlohmann::json&, const ByteRange&);
+void from_json(const nlohmann::json&, ByteRange&);
+void to_json(nlohmann::json&, const VolumeBase&);
+void from_json(const nlohmann::json&, VolumeBase&);
+void to_json(nlohmann::json&, const DiskRange&);
+void from_json(const nlohmann::json&, DiskRange&);
+void to_json(nlohmann::json&, const Verification&);
+void from_json(const nlohmann::json&, Verification&);
 void to_json(nlohmann::json&, const TaskLogLine&);
 void from_json(const nlohmann::json&, TaskLogLine&);
 

@@ -7,6 +7,9 @@ namespace understudy::tasks {
 // Arguments of each kind are JSON objects; ids as UUID text.
 
 inline constexpr std::string_view kReplicaRemove = "replica_remove";
+inline constexpr std::string_view kReplicaRepair = "replica_repair";
+inline constexpr std::string_view kReplicaTidy = "replica_tidy";
+inline constexpr std::string_view kReplicaVerify = "replica_verify";  // the one that only reads
 inline constexpr std::string_view kSend = "send";
 inline constexpr std::string_view kSnapshotExport = "snapshot_export";
 inline constexpr std::string_view kSnapshotImport = "snapshot_import";
@@ -18,6 +21,9 @@ Kind send();               // vm, snapshot, peer, full, base?, rate_bytes, chann
 Kind promote();            // vm, snapshot, start, accept []
 Kind release();            // vm
 Kind replica_remove();     // vm
+Kind replica_verify();     // vm, snapshot, repair, rate_bytes
+Kind replica_repair();     // vm, snapshot, ranges [{target, offset, length}], rest, rate_bytes
+Kind replica_tidy();       // vm
 Kind snapshot_export();    // vm, snapshot, directory, format, base?, base_directory?
 // vm (of a new VM: its id to be), directory, pool?; of a new VM also name, snapshot (id to be),
 // base_directory?, accept []

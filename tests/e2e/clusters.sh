@@ -158,7 +158,7 @@ link_to() { # link_to CLUSTER WORD: the link that with_link put in front of it (
     "$lab/link" "$work/$1.link" "$2"
 }
 with_link() { # with_link CLUSTER: its peers reach it over a link; before pairing
-    reached_at[$1]=$((first_port + 5))
+    reached_at[$1]=$((port[$1] + 4))
     "$lab/link" "$work/$1.link" "${reached_at[$1]}" "${port[$1]}" &
     helpers+=($!)
     await 10 link_to "$1" open

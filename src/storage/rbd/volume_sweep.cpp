@@ -12,7 +12,7 @@ Result<> Volume::sweep(StoredRecord& stored) {
     using Step = Result<bool> (Volume::*)(StoredRecord&);
     for (bool again = true; again;) {
         again = false;
-        for (const Step step : {&Volume::sweep_making, &Volume::sweep_dirty,
+        for (const Step step : {&Volume::sweep_making, &Volume::sweep_patch, &Volume::sweep_dirty,
                                 &Volume::sweep_snapshots, &Volume::sweep_doomed}) {
             auto changed = (this->*step)(stored);
             if (!changed) return std::unexpected(std::move(changed.error()));
