@@ -38,7 +38,7 @@ differs_at() { # differs_at TARGET OFFSET: one grain, named everywhere
     us dr replica list | grep -q DIFFERS || fail "not listed: $(us dr replica list)"
     us dr replica info web1 | grep -q "$1 at $2, 4096 bytes" ||
         fail "not shown: $(us dr replica info web1)"
-    echo "one flipped bit: $(head -n 1 "$work/differs")"
+    echo "one flipped bit: $(grep "^error" "$work/differs")"
 }
 
 repaired() { # repaired SNAPSHOT

@@ -17,9 +17,7 @@ class Patch : public ports::Incoming {
 public:
     Patch(std::shared_ptr<Volume> volume, SnapshotId patch, std::unique_ptr<ImageWriter> writer)
         : volume_(std::move(volume)), patch_(patch), writer_(std::move(writer)) {}
-    ~Patch() override {
-        if (writer_) (void)discard();  // what stays is undone by the next call
-    }
+    ~Patch() override { release(); }  // what stays is undone by the next change of the volume
     Patch(const Patch&) = delete;
     Patch& operator=(const Patch&) = delete;
 
@@ -40,18 +38,21 @@ public:
         UNDERSTUDY_TRY(flush());
         UNDERSTUDY_TRY(volume_->publish_patch(patch_, writer_->image()));
         published_ = true;
-        writer_.reset();
-        volume_->close_incoming(patch_);
+        release();
         return {};
     }
     Result<> discard() override {
         if (!writer_) return {};
-        writer_.reset();  // an open image is not rolled back
-        volume_->close_incoming(patch_);
+        release();  // an open image is not rolled back
         return volume_->discard_patch(patch_);
     }
 
 private:
+    void release() {
+        if (!writer_) return;
+        writer_.reset();
+        volume_->close_incoming(patch_);
+    }
     Result<> check_open() const {
         if (writer_) return {};
         return fail(ErrorKind::conflict, "this mend is over");
@@ -190,8 +191,13 @@ Result<> Volume::discard_patch(const SnapshotId& patch) {
 // One that nobody in this process goes on with, and that is not decided: its head is of no worth.
 Result<bool> Volume::sweep_patch(StoredRecord& stored) {
     auto& record = stored.record;
-    if (!record.mending || receiving_.contains(record.mending->patch)) return false;
+    if (!record.mending) return false;
     const auto patch = record.mending->patch;
+    if (!record.mending->replaced.is_nil()) {
+        UNDERSTUDY_TRY(finish_patch(stored));
+        return true;
+    }
+    if (receiving_.contains(patch)) return false;
     if (auto* image = record.incoming(patch)) {
         auto removed =
             images_.remove_snapshot(image->name, patch);  // of a publish that was cut off

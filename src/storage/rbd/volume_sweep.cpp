@@ -151,6 +151,8 @@ Result<> Volume::forget(bool remove_data) {
     if (!found) return std::unexpected(std::move(found.error()));
     if (!*found) return {};
     auto& stored = **found;
+    auto settled_patch = sweep_patch(stored);  // no snapshot may be left that the record lacks
+    if (!settled_patch) return std::unexpected(std::move(settled_patch.error()));
     if (stored.record.removing) return remove_everything(stored);
     const bool has_own =
         std::ranges::any_of(stored.record.images, [](const auto& image) { return !image.adopted; });
