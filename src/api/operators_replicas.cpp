@@ -2,6 +2,7 @@
 #include "api/views.hpp"
 #include "engine/ownership.hpp"
 #include "model/json.hpp"
+#include "tasks/verifying.hpp"
 
 #include <fmt/format.h>
 
@@ -65,6 +66,30 @@ Result<Reply> info(const Asked& asked) {
     return Reply{200, std::move(*details)};
 }
 
+Result<Reply> verify(const Asked& asked) {
+    auto& site = asked.site();
+    auto word = text_field(asked.body, "snapshot");
+    if (!word) return std::unexpected(std::move(word.error()));
+    auto repair = flag_field(asked.body, "repair", false);
+    if (!repair) return std::unexpected(std::move(repair.error()));
+    auto rate = number_field(asked.body, "rate_bytes", 0);
+    if (!rate) return std::unexpected(std::move(rate.error()));
+    auto id = find_replica(site, asked.path[1]);
+    if (!id) return std::unexpected(std::move(id.error()));
+    auto vm = site.catalog.find_vm(*id);
+    if (!vm) return std::unexpected(std::move(vm.error()));
+    if (!*vm || (*vm)->ownership.phase != model::Phase::replica)
+        return fail(
+            Error(ErrorKind::refused, fmt::format("'{}' is not a replica here", asked.path[1]))
+                .advising("A replica is compared with the cluster that owns its VM."));
+    auto snapshot = find_snapshot(site, *id, *word);
+    if (!snapshot) return std::unexpected(std::move(snapshot.error()));
+    const auto task = tasks::new_verification(site, **vm, *snapshot, *repair, *rate);
+    UNDERSTUDY_TRY(site.catalog.add_task(task));
+    site.bells->queued.ring();
+    return Reply{202, json{{"task", task_view(task)}}};
+}
+
 Result<Reply> remove(const Asked& asked) {
     auto id = find_replica(asked.site(), asked.path[1]);
     if (!id) return std::unexpected(std::move(id.error()));
@@ -85,6 +110,7 @@ Answer answer_replicas(const Asked& asked) {
     if (asked.is("GET", 1)) return reply_with("replicas", replica_views(asked.site()));
     if (asked.is("GET", 2)) return info(asked);
     if (asked.is("DELETE", 2)) return remove(asked);
+    if (asked.is("POST", 3) && asked.path[2] == "verify") return verify(asked);
     if (asked.path.size() < 3 || asked.path[2] != "promote") return std::nullopt;
     if (asked.is("GET", 3)) return preview(asked);
     if (asked.is("POST", 3)) return promote(asked);

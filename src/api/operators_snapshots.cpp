@@ -168,7 +168,7 @@ json plan_json(const tasks::PlannedSend& planned,
 Result<Reply> preview(const Asked& asked, const tasks::SendCase& wanted) {
     auto planned = tasks::plan_send_here(asked.site(), wanted);
     if (!planned) return std::unexpected(std::move(planned.error()));
-    auto estimates = tasks::estimate_send(asked.site(), *planned);
+    auto estimates = tasks::estimate_send(asked.site(), *planned, wanted.peer);
     if (!estimates) return std::unexpected(std::move(estimates.error()));
     return Reply{200, {{"plan", plan_json(*planned, *estimates)}}};
 }

@@ -1,6 +1,7 @@
 #include "api/peer_client.hpp"
 
 #include "api/peer_channel.hpp"
+#include "mover/block_digests.hpp"
 #include "net/http_client.hpp"
 #include "protocol/paths.hpp"
 
@@ -11,7 +12,8 @@ namespace {
 
 constexpr std::uint16_t kPeerPort = 7373;
 constexpr Duration kShort{15'000};
-constexpr Duration kLong{600'000};  // a commit waits for the target's disks
+constexpr Duration kComparing{120'000};  // bounded work, on slow disks and after others' turns
+constexpr Duration kLong{600'000};       // a commit waits for the target's disks
 
 Result<net::Connector> connector_to(const net::Identity& identity, const std::string& name,
                                     const std::string& address, const std::string& fingerprint) {
@@ -34,7 +36,8 @@ public:
         : name_(std::move(name)),
           connector_(std::move(connector)),
           patience_(patience),
-          client_(connector_) {}
+          client_(connector_),
+          compare_client_(connector_) {}
 
     Result<model::Capabilities> exchange_capabilities(const model::Capabilities& ours) override {
         auto body = call("POST", std::string(protocol::kCapabilitiesPath),
@@ -107,7 +110,55 @@ public:
         return record_after(protocol::take_back_path(vm), protocol::encode_record(offered));
     }
 
+    Result<model::DigestAnswer> digests(const model::DigestQuestion& asked) override {
+        std::uint64_t wire_bytes = 0;
+        auto body =
+            compare(protocol::kDigestsPath, protocol::encode_digest_question(asked), wire_bytes);
+        if (!body) return std::unexpected(std::move(body.error()));
+        auto answer = protocol::decode_digest_answer(*body);
+        if (answer) answer->wire_bytes = wire_bytes;
+        return answer;
+    }
+
+    Result<model::RangeAnswer> read_range(const model::RangeQuestion& asked) override {
+        std::uint64_t wire_bytes = 0;
+        auto body =
+            compare(protocol::kRangePath, protocol::encode_range_question(asked), wire_bytes);
+        if (!body) return std::unexpected(std::move(body.error()));
+        auto answer = protocol::decode_range_reply(*body);
+        if (!answer) return std::unexpected(std::move(answer.error()));
+        const bool whole =
+            answer->bytes.size() == asked.length.count() &&
+            mover::sha256_of(std::as_bytes(std::span(answer->bytes))) == answer->sha256;
+        if (!whole) return fail(ErrorKind::corrupt, "a range of a disk arrived damaged");
+        return model::RangeAnswer{std::move(answer->bytes), wire_bytes};
+    }
+
+    Result<std::vector<model::VolumeBase>> contents(const VmId& vm,
+                                                    const std::vector<VolumeId>& volumes) override {
+        std::uint64_t wire_bytes = 0;
+        auto body = compare(protocol::kContentsPath,
+                            protocol::encode_contents_question({vm, volumes}), wire_bytes);
+        if (!body) return std::unexpected(std::move(body.error()));
+        return protocol::decode_contents_reply(*body);
+    }
+
 private:
+    // Questions of a comparison come by the hundred, so they keep a connection, which is not the
+    // one that others wait for. They change nothing: one that found it closed is asked again.
+    Result<std::string> compare(std::string_view path, const std::string& body,
+                                std::uint64_t& wire_bytes) {
+        const std::lock_guard lock(compare_mutex_);
+        auto answer = body_of(compare_client_.request("POST", path, body, {}, kComparing));
+        if (!answer && answer.error().kind() == ErrorKind::unavailable) {
+            compare_client_ = net::HttpClient(connector_);
+            answer = body_of(compare_client_.request("POST", path, body, {}, kComparing));
+        }
+        if (!answer) return fail(std::move(answer.error()).during("ask " + name_));
+        wire_bytes = body.size() + answer->size();
+        return answer;
+    }
+
     Result<model::Ownership> record_after(const std::string& path, const std::string& request) {
         auto body = call("POST", path, request);
         if (!body) return std::unexpected(std::move(body.error()));
@@ -137,6 +188,8 @@ private:
     Duration patience_;
     std::mutex mutex_;  // guards client_, which is one connection
     net::HttpClient client_;
+    std::mutex compare_mutex_;  // guards compare_client_
+    net::HttpClient compare_client_;
 };
 
 }  // namespace

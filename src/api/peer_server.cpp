@@ -2,11 +2,13 @@
 
 #include "api/pairing.hpp"
 #include "api/peer_channel.hpp"
+#include "mover/block_digests.hpp"
 #include "net/secrets.hpp"
 #include "protocol/limits.hpp"
 #include "protocol/messages.hpp"
 #include "tasks/ownership_news.hpp"
 #include "tasks/take_over.hpp"
+#include "tasks/proving.hpp"
 
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
@@ -165,6 +167,9 @@ Result<std::string> PeerServer::answer(const net::HttpRequest& request,
         case protocol::Call::abandon:
             UNDERSTUDY_TRY(receiving_.abandon(peer->id, route.transfer));
             return std::string("{}");
+        case protocol::Call::digests:
+        case protocol::Call::range:
+        case protocol::Call::contents: return compare(*peer, route.call, request.body);
         default: return fail(ErrorKind::not_found, "no such call");
     }
 }
@@ -174,6 +179,29 @@ Result<std::string> PeerServer::ownership(const model::Peer& peer, const std::st
     if (!theirs) return std::unexpected(std::move(theirs.error()));
     UNDERSTUDY_TRY(tasks::hear_ownership(site_, peer.id, *theirs));
     return encoded(tasks::ownership_notes_for(site_, peer.id), protocol::encode_ownership);
+}
+
+Result<std::string> PeerServer::compare(const model::Peer& peer, protocol::Call call,
+                                        const std::string& body) {
+    if (call == protocol::Call::digests) {
+        auto asked = protocol::decode_digest_question(body);
+        if (!asked) return std::unexpected(std::move(asked.error()));
+        auto answer = tasks::answer_digests(site_, peer.id, *asked);
+        if (!answer) return std::unexpected(std::move(answer.error()));
+        return protocol::encode_digest_answer(*answer);
+    }
+    if (call == protocol::Call::range) {
+        auto asked = protocol::decode_range_question(body);
+        if (!asked) return std::unexpected(std::move(asked.error()));
+        auto bytes = tasks::answer_range(site_, peer.id, *asked);
+        if (!bytes) return std::unexpected(std::move(bytes.error()));
+        const auto digest = mover::sha256_of(std::as_bytes(std::span(*bytes)));
+        return protocol::encode_range_reply({std::move(*bytes), digest});
+    }
+    auto asked = protocol::decode_contents_question(body);
+    if (!asked) return std::unexpected(std::move(asked.error()));
+    return encoded(tasks::answer_contents(site_, peer.id, asked->vm, asked->volumes),
+                   protocol::encode_contents_reply);
 }
 
 Result<std::string> PeerServer::pair(const net::HttpRequest& request) {

@@ -25,6 +25,8 @@ private:
     Result<std::string> answer(const net::HttpRequest& request, const protocol::Route& route);
     Result<std::shared_ptr<mover::Receiver>> join(const net::HttpRequest& request,
                                                   const protocol::Route& route);
+    Result<std::string> compare(const model::Peer& peer, protocol::Call call,
+                                const std::string& body);
     Result<std::string> pair(const net::HttpRequest& request);
     Result<std::string> ownership(const model::Peer& peer, const std::string& body);
     void upgraded(const net::HttpRequest& request, std::unique_ptr<net::Stream> stream);

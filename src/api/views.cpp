@@ -222,6 +222,20 @@ json task_view(const model::Task& task) {
     return view;
 }
 
+namespace {
+
+json verification_view(tasks::Site& site, const model::Verification& done,
+                       const std::vector<model::Snapshot>& snapshots) {
+    json view = done;
+    view["age_ms"] = age_ms(site, done.ended);
+    view["source_name"] = tasks::cluster_name(site, done.source);
+    for (const auto& snapshot : snapshots)
+        if (snapshot.id == done.snapshot) view["snapshot_name"] = snapshot.name;
+    return view;
+}
+
+}  // namespace
+
 Result<json> replica_view(tasks::Site& site, const model::Vm& vm) {
     auto snapshots = site.catalog.snapshots(vm.id);
     if (!snapshots) return std::unexpected(std::move(snapshots.error()));
@@ -234,7 +248,12 @@ Result<json> replica_view(tasks::Site& site, const model::Vm& vm) {
               {"snapshots", snapshots->size()},
               {"size", 0},
               {"readiness", json::array()},
-              {"ready", false}};
+              {"ready", false},
+              {"verified", nullptr}};
+    auto verified = site.catalog.verifications(vm.id);
+    if (!verified) return std::unexpected(std::move(verified.error()));
+    if (!verified->empty())
+        view["verified"] = verification_view(site, verified->front(), *snapshots);
     if (snapshots->empty()) return view;
     const auto& newest = snapshots->back();
     ByteSize size;
@@ -284,7 +303,15 @@ Result<json> replica_details(tasks::Site& site, const VmId& id) {
             receiving.push_back({{"snapshot", transfer.request.snapshot.name},
                                  {"received_bytes", transfer.received},
                                  {"updated", base::format_time(transfer.updated)}});
-    return json{{"replica", std::move(*view)},
+    auto verified = site.catalog.verifications(id);
+    if (!verified) return std::unexpected(std::move(verified.error()));
+    auto listed = site.catalog.snapshots(id);
+    if (!listed) return std::unexpected(std::move(listed.error()));
+    auto verifications = json::array();
+    for (const auto& done : *verified)
+        verifications.push_back(verification_view(site, done, *listed));
+    return json{{"verifications", std::move(verifications)},
+                {"replica", std::move(*view)},
                 {"snapshots", std::move(*snapshots)},
                 {"receiving", std::move(receiving)}};
 }

@@ -131,6 +131,7 @@ Result<> SqlCatalog::remove_peer(const ClusterId& id) {
     return db_->write([&]() -> Result<> {
         db_->run("DELETE FROM holds WHERE kind = 'base' AND detail = :peer", {id});
         db_->run("DELETE FROM replications WHERE peer = :peer", {id});
+        db_->run("DELETE FROM sent_snapshots WHERE peer = :peer", {id});
         db_->run("DELETE FROM peers WHERE id = :id", {id});
         return {};
     });

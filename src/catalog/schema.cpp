@@ -87,8 +87,30 @@ constexpr const char* kEvents[] = {
     "ALTER TABLE tasks ADD COLUMN actor TEXT NOT NULL DEFAULT ''",
 };
 
+constexpr const char* kProof[] = {
+    // Snapshots that a peer was sent: what it may ask about.
+    "CREATE TABLE sent_snapshots ("
+    " peer TEXT NOT NULL, snapshot TEXT NOT NULL REFERENCES snapshots (id) ON DELETE CASCADE,"
+    " PRIMARY KEY (peer, snapshot))",
+    "INSERT INTO sent_snapshots (peer, snapshot) SELECT r.peer, r.snapshot FROM replications r"
+    " JOIN snapshots s ON s.id = r.snapshot",
+
+    "CREATE TABLE verifications ("
+    " snapshot TEXT PRIMARY KEY REFERENCES snapshots (id) ON DELETE CASCADE, vm TEXT NOT NULL,"
+    " source TEXT NOT NULL, ended BIGINT NOT NULL, equal BIGINT NOT NULL,"
+    " compared BIGINT NOT NULL, differing BIGINT NOT NULL, ranges_found BIGINT NOT NULL,"
+    " ranges TEXT NOT NULL)",
+    "CREATE INDEX verifications_by_vm ON verifications (vm, ended)",
+
+    // A task that only reads neither waits for the VM's others nor is waited for.
+    "ALTER TABLE tasks ADD COLUMN reads_only BIGINT NOT NULL DEFAULT 0",
+    "DROP INDEX one_running_task_per_vm",
+    "CREATE UNIQUE INDEX one_running_task_per_vm ON tasks (vm)"
+    " WHERE state = 'running' AND reads_only = 0",
+};
+
 // Version n is what the first n of them make.
-constexpr std::array<std::span<const char* const>, 2> kMigrations{kFoundation, kEvents};
+constexpr std::array<std::span<const char* const>, 3> kMigrations{kFoundation, kEvents, kProof};
 constexpr std::int64_t kNewest = kMigrations.size();
 
 std::int64_t stored_version(Database& database) {

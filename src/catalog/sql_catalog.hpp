@@ -50,6 +50,12 @@ public:
     Result<> save_replication(const model::Replication&) override;
     Result<std::vector<model::Replication>> replications(std::optional<VmId>) override;
 
+    // proof.cpp
+    Result<> note_sent(const ClusterId& peer, const SnapshotId&) override;
+    Result<bool> was_sent(const ClusterId& peer, const SnapshotId&) override;
+    Result<> save_verification(const model::Verification&) override;
+    Result<std::vector<model::Verification>> verifications(std::optional<VmId>) override;
+
     // transfers.cpp
     Result<> add_transfer(const model::Transfer&) override;
     Result<model::Transfer> transfer(const TransferId&) override;

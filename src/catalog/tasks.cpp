@@ -9,13 +9,14 @@
 namespace understudy::catalog {
 namespace {
 
-#define UNDERSTUDY_TASKS                                                                   \
-    "SELECT id, kind, vm, title, actor, arguments, state, step, memo, result, done_bytes," \
-    " total_bytes, wire_bytes, rate_bytes, note, attempts, error_kind, error,"             \
+#define UNDERSTUDY_TASKS                                                                        \
+    "SELECT id, kind, vm, reads_only, title, actor, arguments, state, step, memo,"           \
+    " result, done_bytes," \
+    " total_bytes, wire_bytes, rate_bytes, note, attempts, error_kind, error,"                  \
     " cancel_requested, created, not_before, started, ended, lease_node, lease_until FROM tasks "
 #define UNDERSTUDY_ACTIVE "state IN ('queued', 'running') "
 #define UNDERSTUDY_NEWEST_FIRST "ORDER BY created DESC, ordinal DESC LIMIT :most"
-constexpr const char* kTaskColumns = "ttttttttttnnnntnttnnnnntn";
+constexpr const char* kTaskColumns = "tttntttttttnnnntnttnnnnntn";
 constexpr Query kTask(UNDERSTUDY_TASKS "WHERE id = :id", kTaskColumns);
 constexpr Query kTasks(UNDERSTUDY_TASKS UNDERSTUDY_NEWEST_FIRST, kTaskColumns);
 constexpr Query kActiveTasks(UNDERSTUDY_TASKS "WHERE " UNDERSTUDY_ACTIVE UNDERSTUDY_NEWEST_FIRST,
@@ -30,9 +31,10 @@ constexpr Query kClaimable(UNDERSTUDY_TASKS
                            "WHERE " UNDERSTUDY_ACTIVE
                            "AND ((state = 'queued' AND not_before <= :due)"
                            " OR (state = 'running' AND COALESCE(lease_until, 0) <= :lapsed))"
-                           " AND kind <> :except"
-                           " AND (vm IS NULL OR NOT EXISTS (SELECT 1 FROM tasks other"
-                           " WHERE other.vm = tasks.vm AND other.state = 'running'"
+                           " AND kind <> :except AND (:all = 1 OR reads_only = 0)"
+                           " AND (vm IS NULL OR reads_only = 1 OR NOT EXISTS (SELECT 1 FROM"
+                           " tasks other WHERE other.vm = tasks.vm AND other.state = 'running'"
+                           " AND other.reads_only = 0"
                            " AND other.lease_until > :valid AND other.id <> tasks.id))"
                            " ORDER BY not_before, created, ordinal LIMIT 1",
                            kTaskColumns);
@@ -52,6 +54,7 @@ model::Task read_task(Row& row) {
     task.id = row.id<TaskId>();
     task.kind = row.text();
     task.vm = row.maybe_id<VmId>();
+    task.reads_only = row.flag();
     task.title = row.text();
     task.actor = row.text();
     task.arguments = row.text();
@@ -99,17 +102,18 @@ Result<> SqlCatalog::add_task(const model::Task& task) {
         if (db_->exists({"SELECT 1 FROM tasks WHERE id = :id", "n"}, {task.id}))
             return fail(ErrorKind::conflict, fmt::format("task {} exists", task.id.text()));
         db_->run(
-            "INSERT INTO tasks (id, kind, vm, title, actor, arguments, state, step, memo, result,"
-            " done_bytes, total_bytes, wire_bytes, rate_bytes, note, attempts, error_kind, error,"
+            "INSERT INTO tasks (id, kind, vm, reads_only, title, actor, arguments, state, step, memo,"
+            " result, done_bytes, total_bytes, wire_bytes, rate_bytes, note, attempts, error_kind, "
+            "error,"
             " cancel_requested, created, not_before, started, ended, lease_node, lease_until,"
-            " ordinal, log_lines) VALUES (:id, :kind, :vm, :title, :actor, :arguments, :state, "
-            ":step,"
-            " :memo, :result, :done, :total, :wire, :rate, :note, :attempts, :error_kind, :error,"
-            " :cancel, :created, :not_before, :started, :ended, :node, :until,"
+            " ordinal, log_lines) VALUES (:id, :kind, :vm, :reads_only, :title, :actor, :arguments,"
+            " :state, :step, :memo, :result, :done, :total, :wire, :rate, :note, :attempts,"
+            " :error_kind, :error, :cancel, :created, :not_before, :started, :ended, :node, :until,"
             " (SELECT COALESCE(MAX(ordinal), 0) + 1 FROM tasks), 0)",
             {task.id,
              task.kind,
              task.vm,
+             task.reads_only,
              task.title,
              task.actor,
              task.arguments,
@@ -159,14 +163,15 @@ Result<std::optional<model::Task>> SqlCatalog::claim_task(const std::string& nod
                                                           Duration lease,
                                                           const std::string& except_kind) {
     return db_->write([&]() -> Result<std::optional<model::Task>> {
-        auto task = db_->one(kClaimable, {now, now, except_kind, now}, read_task);
+        auto task =
+            db_->one(kClaimable, {now, now, except_kind, except_kind.empty(), now}, read_task);
         if (!task) return std::nullopt;
         // Another task of this VM may be `running` under a lapsed lease. Nobody runs it: it goes
         // back to the queue, because the schema allows one running task per VM.
-        if (task->vm)
+        if (task->vm && !task->reads_only)
             db_->run(
                 "UPDATE tasks SET state = 'queued', lease_node = '', lease_until = NULL"
-                " WHERE vm = :vm AND state = 'running' AND id <> :id",
+                " WHERE vm = :vm AND state = 'running' AND reads_only = 0 AND id <> :id",
                 {*task->vm, task->id});
         task->state = model::TaskState::running;
         task->attempts += 1;

@@ -69,11 +69,14 @@ Result<> SqlCatalog::add_transfer(const model::Transfer& transfer) {
             {transfer.id, transfer.source, request.vm, request.snapshot.id, request_json,
              request.definition.domain_xml, nvram, transfer.durable.disk, transfer.durable.offset,
              transfer.received, transfer.created, transfer.updated});
-        const bool base_is_here =
-            request.base &&
-            db_->exists({"SELECT 1 FROM snapshots WHERE id = :id", "n"}, {*request.base});
-        if (!base_is_here) return {};
-        return place_hold(*db_, {*request.base, model::HoldKind::transfer, transfer.id.text()});
+        std::vector<SnapshotId> bases;
+        if (request.base) bases.push_back(*request.base);
+        for (const auto& base : request.resync) bases.push_back(base.snapshot);
+        for (const auto& base : bases)
+            if (db_->exists({"SELECT 1 FROM snapshots WHERE id = :id", "n"}, {base}))
+                UNDERSTUDY_TRY(
+                    place_hold(*db_, {base, model::HoldKind::transfer, transfer.id.text()}));
+        return {};
     });
 }
 

@@ -94,6 +94,7 @@ std::vector<CommandSpec> file_commands();  // vm snapshot export, import
 std::vector<CommandSpec> replica_commands();
 std::vector<CommandSpec> recovery_commands();
 std::vector<CommandSpec> event_commands();
+std::vector<CommandSpec> verify_commands();  // replica verify
 std::vector<CommandSpec> task_commands();
 std::vector<CommandSpec> program_commands();  // completion, version
 

@@ -150,7 +150,8 @@ json replica_view() {
             {"snapshots", 3},
             {"size", 44238012416ULL},
             {"readiness", {{{"severity", "blocks"}, {"key", "cpu"}, {"text", "no such CPU"}}}},
-            {"ready", false}};
+            {"ready", false},
+            {"verified", {{"equal", true}, {"age_ms", 60000}}}};
 }
 
 TEST(Replica, list_and_info) {
@@ -159,23 +160,36 @@ TEST(Replica, list_and_info) {
     empty["newest"] = nullptr;
     empty["age_ms"] = nullptr;
     empty["size"] = nullptr;
+    empty["verified"] = nullptr;
     empty["ready"] = true;
     empty["readiness"] = json::array();
     const json answer{{"replicas", {replica_view(), empty}}};
     program.api.answer("GET /v1/replicas", answer);
-    EXPECT_EQ(program.run({"replica", "list"}).out,
-              "NAME  OWNER  NEWEST   AGE           SNAPSHOTS      SIZE  READY\n"
-              "web1  home   nightly  4 m 12 s ago          3  41.2 GiB  no (1 in the way)\n"
-              "web1  home   none     -                     3   unknown  yes\n");
+    EXPECT_EQ(
+        program.run({"replica", "list"}).out,
+        "NAME  OWNER  NEWEST   AGE           SNAPSHOTS      SIZE  READY              VERIFIED\n"
+        "web1  home   nightly  4 m 12 s ago          3  41.2 GiB  no (1 in the way)  equal 1 m "
+        "0 s ago\n"
+        "web1  home   none     -                     3   unknown  yes                never\n");
     EXPECT_EQ(program.run({"replica", "list", "--format=json"}).json(), answer);
     program.api.answer(
         "GET /v1/replicas/web1",
         {{"replica", replica_view()},
          {"snapshots", {{{"name", "nightly"}, {"taken", "2026-11-23T09:55:48.000Z"}}}},
+         {"verifications",
+          {{{"equal", false},
+            {"age_ms", 1000},
+            {"snapshot_name", "nightly"},
+            {"source_name", "home"},
+            {"ranges_found", 1},
+            {"differing", 4096},
+            {"ranges", {{{"target", "vda"}, {"offset", 8192}, {"length", 4096}}}}}}},
          {"receiving", {{{"snapshot", "next"}, {"received_bytes", 1 << 20}}}}});
     const auto ran = program.run({"replica", "info", "web1"});
     EXPECT_THAT(ran.out, HasSubstr("blocks  cpu: no such CPU"));
     EXPECT_THAT(ran.out, HasSubstr("Receiving next: 1.0 MiB so far"));
+    EXPECT_THAT(ran.out, HasSubstr("nightly is not as on home"));
+    EXPECT_THAT(ran.out, HasSubstr("vda at 8192, 4096 bytes"));
     EXPECT_THAT(ran.out, HasSubstr("not a recovery point yet"));
 }
 

@@ -24,6 +24,13 @@ std::string ready_text(const json& replica) {
     return text;
 }
 
+std::string verified_text(const json& replica) {
+    const json& done = at(replica, "verified");
+    if (!done.is_object()) return "never";
+    return fmt::format("{} {}", true_at(done, "equal") ? "equal" : "DIFFERS",
+                       ago_at(done, "age_ms"));
+}
+
 std::string newest_name(const json& replica) {
     return at(replica, "newest").is_object() ? text_at(at(replica, "newest"), "name") : "none";
 }
@@ -39,15 +46,30 @@ Result<Exit> replica_list(Context& context, const Arguments&) {
         for (const char* head : {"NAME", "OWNER", "NEWEST", "AGE"}) table.column(head);
         for (const char* head : {"SNAPSHOTS", "SIZE"}) table.column(head, Table::Align::right);
         table.column("READY");
+        table.column("VERIFIED");
         for (const json& replica : list_at(answer, "replicas"))
             table.row({text_at(replica, "name"), text_at(replica, "owner_name"),
                        newest_name(replica), newest_age(replica), number_at(replica, "snapshots"),
-                       size_at(replica, "size"), ready_text(replica)});
+                       size_at(replica, "size"), ready_text(replica), verified_text(replica)});
         if (list_at(answer, "replicas").empty())
             c.note("No replicas here.");
         else
             c.world().out << table.text() << std::flush;
     });
+}
+
+// What was found wrong, for as long as nothing newer was found; nothing of one that was equal.
+std::string verification_lines(const json& done) {
+    if (true_at(done, "equal")) return "";
+    std::string text = fmt::format("\n{} is not as on {} ({}): {} range(s), {}.\n",
+                                   escape(text_at(done, "snapshot_name")),
+                                   escape(text_at(done, "source_name")), ago_at(done, "age_ms"),
+                                   number_at(done, "ranges_found"), size_at(done, "differing"));
+    for (const json& range : list_at(done, "ranges"))
+        text += fmt::format("  {} at {}, {} bytes {}\n", escape(text_at(range, "target")),
+                            number_at(range, "offset"), number_at(range, "length"),
+                            escape(find_text(range, "why").value_or("")));
+    return text;
 }
 
 void render_replica(const Context& context, const json& answer) {
@@ -62,6 +84,7 @@ void render_replica(const Context& context, const json& answer) {
     facts.add("RPO", newest_age(replica));
     facts.add("Size", size_at(replica, "size"));
     facts.add("Ready", ready_text(replica));
+    facts.add("Verified", verified_text(replica));
     auto& out = context.world().out;
     out << facts.text() << issue_lines(list_at(replica, "readiness"));
     Table table;
@@ -73,6 +96,7 @@ void render_replica(const Context& context, const json& answer) {
                    text_at(snapshot, "consistency"), size_at(snapshot, "own"),
                    joined_at(snapshot, "holds", "-")});
     if (!list_at(answer, "snapshots").empty()) out << "\n" << table.text();
+    for (const json& done : list_at(answer, "verifications")) out << verification_lines(done);
     for (const json& incoming : list_at(answer, "receiving")) {
         const json& snapshot = at(incoming, "snapshot");
         const auto name =
@@ -186,7 +210,8 @@ std::vector<CommandSpec> replica_commands() {
         {"replica list",
          "List the copies of other clusters' VMs that are kept here",
          "AGE is the age of the newest complete, verified snapshot: what a promote would lose. "
-         "READY says whether it would start here.",
+         "READY says whether it would start here, VERIFIED when it was last proven to be what its "
+         "source has.",
          "understudy replica list",
          {},
          {},

@@ -68,6 +68,25 @@ void resolved(const Context& context, const json& result) {
                                    "increment"));
 }
 
+void verified(const Context& context, const json& task, const json& result) {
+    const json& done = at(result, "verification");
+    const auto source = escape(text_at(result, "source_name"));
+    const auto cost = fmt::format("{} compared, {} on the wire", size_at(done, "compared"),
+                                  size_at(result, "verify_wire_bytes"));
+    if (true_at(done, "equal"))
+        return context.say(fmt::format("Done: {}: equal to what {} has ({}).",
+                                       escape(text_at(task, "title")), source, cost));
+    context.say(
+        fmt::format("{}: {} range(s) of {} are not as on {} ({}):", escape(text_at(task, "title")),
+                    number_at(done, "ranges_found"), size_at(done, "differing"), source, cost));
+    for (const json& range : list_at(done, "ranges"))
+        context.say(fmt::format("  {} at {}, {} bytes{}", escape(text_at(range, "target")),
+                                number_at(range, "offset"), number_at(range, "length"),
+                                find_text(range, "why").value_or("").empty()
+                                    ? ""
+                                    : ": " + escape(text_at(range, "why"))));
+}
+
 void snapshot_taken(const Context& context, const json& snapshot) {
     context.say(fmt::format("Took snapshot {} ({} disks, {}-consistent).",
                             escape(text_at(snapshot, "name")), list_at(snapshot, "disks").size(),
@@ -111,6 +130,10 @@ void report_result(const Context& context, const json& task) {
                         "verified.",
                         escape(text_at(task, "title"))));
     if (find_text(result, "directory")) return exported(context, result);
+    if (at(result, "verification").is_object()) return verified(context, task, result);
+    if (find_number(result, "repaired_bytes"))
+        return context.say(fmt::format("Done: {}: {} put right.", escape(text_at(task, "title")),
+                                       size_at(result, "repaired_bytes")));
     if (at(result, "new_vm").is_boolean()) return imported(context, result);
     if (at(result, "started").is_boolean()) return promoted(context, result);
     if (at(result, "snapshot").is_object()) return snapshot_taken(context, at(result, "snapshot"));

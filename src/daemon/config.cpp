@@ -235,6 +235,17 @@ Setter pools(std::vector<PoolConfig>& into) {
     };
 }
 
+Setter verify(Config& config) {
+    return [&config](const toml::node& node) -> Result<> {
+        const auto* table = node.as_table();
+        if (table == nullptr) return fail(ErrorKind::invalid, "must be a table [verify]");
+        return apply(*table,
+                     {{"every", duration(config.verify_every, std::chrono::minutes(1),
+                                         std::chrono::hours(24 * 366))}},
+                     "verify.");
+    };
+}
+
 Setter mode(unsigned& into) {
     return [&into](const toml::node& node) -> Result<> {
         const auto value = node.value<std::string>();
@@ -294,6 +305,7 @@ Result<Config> load_config(const std::string& path) {
             {"accept_handovers", yes_or_no(config.accept_handovers)},
             {"link_patience", duration(config.link_patience, Duration(1000), Duration(600'000))},
             {"checkpoint_bytes", size(config.checkpoint_bytes, base::MiB(1), base::MiB(1 << 20))},
+            {"verify", verify(config)},
             {"pools", pools(config.pools)}};
         UNDERSTUDY_TRY(check_readable(path));
         try {

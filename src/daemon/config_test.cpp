@@ -30,6 +30,14 @@ protected:
     std::string path_;
 };
 
+TEST_F(ConfigFile, says_how_often_replicas_are_verified_or_that_they_are_not) {
+    EXPECT_EQ(load("")->verify_every, Duration(0));
+    EXPECT_EQ(load("[verify]\nevery = \"7d\"\n")->verify_every, std::chrono::hours(7 * 24));
+    EXPECT_THAT(load("[verify]\nevery = \"1s\"\n").error().text(), HasSubstr("verify.every"));
+    EXPECT_THAT(load("[verify]\nevry = \"7d\"\n").error().text(), HasSubstr("verify.evry"));
+    EXPECT_FALSE(load("verify = \"7d\"\n"));
+}
+
 TEST_F(ConfigFile, may_be_missing_altogether) {
     const auto config = load_config("");
     ASSERT_TRUE(config);

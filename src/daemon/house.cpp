@@ -11,6 +11,7 @@
 #include "tasks/kinds.hpp"
 #include "tasks/ownership_news.hpp"
 #include "tasks/roles.hpp"
+#include "tasks/verifying.hpp"
 
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
@@ -149,6 +150,10 @@ void House::keep_contact() {
         if (!guarded) spdlog::warn("guard: {}", guarded.error().text());
         auto given_up = receiving_.give_up_older_than(clock_.now() - kForgottenAfter);
         if (!given_up) spdlog::warn("old transfers: {}", given_up.error().text());
+        if (config_.verify_every > Duration(0)) {
+            auto verified = tasks::queue_due_verification(site_, config_.verify_every);
+            if (!verified) spdlog::warn("verify replicas: {}", verified.error().text());
+        }
         clock_.sleep(config_.contact_every);
     }
 }

@@ -61,7 +61,33 @@ TEST(SendPlan, is_full_for_a_new_replica_and_nothing_for_what_is_there) {
     EXPECT_EQ(plan_send(question(3, {3})).value().kind, SendKind::nothing);
 }
 
-TEST(SendPlan, without_common_snapshot_names_resync_and_offers_full) {
+TEST(SendPlan, without_common_snapshot_compares_what_the_peer_has_of_the_disks) {
+    auto asked = question(3, {99});
+    EXPECT_TRUE(asks_for_contents(asked));
+    asked.contents = {{id<VolumeId>(7), id<SnapshotId>(99)}};
+    const auto plan = plan_send(asked).value();
+    EXPECT_EQ(plan.kind, SendKind::resync);
+    EXPECT_EQ(plan.resync, *asked.contents);
+    EXPECT_EQ(plan.base, std::nullopt);
+    // Also where its catalog has lost the VM; and whole where there is nothing to compare with.
+    asked.at_peer.clear();
+    EXPECT_EQ(plan_send(asked).value().kind, SendKind::resync);
+    asked.contents->clear();
+    EXPECT_EQ(plan_send(asked).value().kind, SendKind::full);
+    asked.at_peer = {id<SnapshotId>(99)};
+    EXPECT_EQ(plan_send(asked).value().kind, SendKind::full);
+}
+
+TEST(SendPlan, contents_are_asked_for_only_where_lineage_has_no_answer) {
+    EXPECT_FALSE(asks_for_contents(question(3, {1})));
+    EXPECT_FALSE(asks_for_contents(question(3, {3})));
+    EXPECT_TRUE(asks_for_contents(question(3, {})));
+    auto full = question(3, {99});
+    full.full = true;
+    EXPECT_FALSE(asks_for_contents(full));
+}
+
+TEST(SendPlan, without_common_snapshot_and_digests_offers_an_update_and_full) {
     const auto refused = plan_send(question(3, {9}));
     ASSERT_FALSE(refused.has_value());
     EXPECT_EQ(refused.error().kind(), ErrorKind::unsupported);

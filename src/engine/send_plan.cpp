@@ -40,6 +40,7 @@ std::string_view to_string(SendKind kind) {
     switch (kind) {
         case SendKind::full: return "full";
         case SendKind::incremental: return "incremental";
+        case SendKind::resync: return "resync";
         case SendKind::nothing: return "nothing";
     }
     return "";
@@ -57,14 +58,28 @@ Result<SendPlan> plan_send(const SendQuestion& question) {
         return SendPlan{SendKind::incremental, base,
                         fmt::format("'{}' is the newest snapshot that both sides hold",
                                     name_of(question.here, *base))};
-    if (!question.at_peer.empty())
+    if (question.contents && !question.contents->empty())
+        return SendPlan{SendKind::resync, std::nullopt,
+                        "nothing in common by lineage, but the peer has content of its disks: "
+                        "what differs travels",
+                        *question.contents};
+    if (!question.contents && !question.at_peer.empty())
         return fail(Error(ErrorKind::unsupported,
                           fmt::format("the peer holds {} snapshot(s) of this VM, but none in "
-                                      "common with '{}'; that needs a resync",
+                                      "common with '{}'; comparing the two takes a newer version "
+                                      "there",
                                       question.at_peer.size(), question.snapshot.name))
                         .keeping("everything on both sides")
-                        .advising("Send it whole with --full."));
+                        .advising("Update the peer, or send it whole with --full."));
+    if (!question.at_peer.empty())
+        return SendPlan{SendKind::full, std::nullopt,
+                        "the peer holds other snapshots of this VM, and nothing of its disks"};
     return SendPlan{SendKind::full, std::nullopt, "the peer holds nothing of this VM"};
+}
+
+bool asks_for_contents(const SendQuestion& question) {
+    return !question.full && !question.base && !contains(question.at_peer, question.snapshot.id) &&
+           !newest_common_ancestor(question.here, question.snapshot.id, question.at_peer);
 }
 
 std::optional<SnapshotId> base_of_disk(const std::optional<model::Snapshot>& base,

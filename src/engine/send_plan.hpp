@@ -1,5 +1,6 @@
 #pragma once
 
+#include "model/proof.hpp"
 #include "model/snapshot.hpp"
 #include "model/vm.hpp"
 
@@ -9,7 +10,7 @@
 
 namespace understudy::engine {
 
-enum class SendKind { full, incremental, nothing };
+enum class SendKind { full, incremental, resync, nothing };
 
 std::string_view to_string(SendKind);
 
@@ -19,17 +20,25 @@ struct SendQuestion {
     std::vector<SnapshotId> at_peer;    // what the peer holds of this VM
     bool full = false;                  // the operator forces a full send
     std::optional<SnapshotId> base;     // or names the base
+    // What the peer has of the snapshot's volumes, listed there or not; nothing: it was not asked,
+    // or cannot tell.
+    std::optional<std::vector<model::VolumeBase>> contents = {};
 };
 
 struct SendPlan {
     SendKind kind = SendKind::full;
     std::optional<SnapshotId> base;
-    std::string reason;  // why this kind, for the operator
+    std::string reason;                          // why this kind, for the operator
+    std::vector<model::VolumeBase> resync = {};  // what it is compared with, and built on
 };
 
 // Chooses how a snapshot travels. invalid: the named base is not an ancestor or not at the peer.
-// unsupported: the peer has the VM but nothing in common, which needs a resync; --full goes on.
+// unsupported: the peer has the VM but nothing in common, and cannot tell what it has; --full goes
+// on.
 Result<SendPlan> plan_send(const SendQuestion&);
+
+// Whether the plan depends on SendQuestion::contents: there is nothing in common by lineage.
+bool asks_for_contents(const SendQuestion&);
 
 // The base of one disk: the plan's base when it had that volume, else nothing (an added disk).
 std::optional<SnapshotId> base_of_disk(const std::optional<model::Snapshot>& base,

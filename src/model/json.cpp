@@ -141,6 +141,7 @@ UNDERSTUDY_JSON_EDGE(Task)
 UNDERSTUDY_JSON_EDGE(std::vector<SnapshotDisk>)
 UNDERSTUDY_JSON_EDGE(std::vector<VmDisk>)
 UNDERSTUDY_JSON_EDGE(std::vector<ReadinessIssue>)
+UNDERSTUDY_JSON_EDGE(std::vector<DiskRange>)
 UNDERSTUDY_JSON_EDGE(std::map<std::string, std::string>)
 
 #undef UNDERSTUDY_JSON_EDGE

@@ -3,6 +3,7 @@
 #include "base/error.hpp"
 #include "model/cluster.hpp"
 #include "model/event.hpp"
+#include "model/proof.hpp"
 #include "model/snapshot.hpp"
 #include "model/task.hpp"
 #include "model/transfer.hpp"
@@ -83,6 +84,14 @@ void to_json(nlohmann::json&, const Task&);
 void from_json(const nlohmann::json&, Task&);
 void to_json(nlohmann::json&, const Event&);
 void from_json(const nlohmann::json&, Event&);
+void to_json(nlohmann::json&, const ByteRange&);
+void from_json(const nlohmann::json&, ByteRange&);
+void to_json(nlohmann::json&, const VolumeBase&);
+void from_json(const nlohmann::json&, VolumeBase&);
+void to_json(nlohmann::json&, const DiskRange&);
+void from_json(const nlohmann::json&, DiskRange&);
+void to_json(nlohmann::json&, const Verification&);
+void from_json(const nlohmann::json&, Verification&);
 void to_json(nlohmann::json&, const TaskLogLine&);
 void from_json(const nlohmann::json&, TaskLogLine&);
 

@@ -99,11 +99,14 @@ constexpr auto kTransferRequest = [](auto& v, auto field) {
     field("snapshot", v.snapshot);
     field("base", v.base);
 };
+// Sends that are no resync look as they always did.
 void to_json(json& j, const TransferRequest& v) {
     write_fields(j, v, kTransferRequest);
+    if (!v.resync.empty()) j["resync"] = v.resync;
 }
 void from_json(const json& j, TransferRequest& v) {
     read_fields(j, v, kTransferRequest);
+    detail::read(j, "resync", v.resync);
 }
 
 constexpr auto kTransfer = [](auto& v, auto field) {
@@ -140,6 +143,7 @@ constexpr auto kTask = [](auto& v, auto field) {
     field("id", v.id);
     field("kind", v.kind);
     field("vm", v.vm);
+    field("reads_only", v.reads_only);
     field("title", v.title);
     field("actor", v.actor);
     field("arguments", v.arguments);

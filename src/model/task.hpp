@@ -24,11 +24,12 @@ struct Progress {
 // the rest belongs to whoever runs tasks.
 struct Task {
     TaskId id;
-    std::string kind;        // "snapshot_create", "send" …
-    std::optional<VmId> vm;  // one running task at a time changes a VM
-    std::string title;       // "send web1@nightly to dr"
-    std::string actor;       // who asked for it, as in Event; empty: Understudy itself
-    std::string arguments;   // JSON object
+    std::string kind;         // "snapshot_create", "send" …
+    std::optional<VmId> vm;   // one running task at a time changes a VM
+    bool reads_only = false;  // changes nothing: neither waits for the others nor is waited for
+    std::string title;        // "send web1@nightly to dr"
+    std::string actor;        // who asked for it, as in Event; empty: Understudy itself
+    std::string arguments;    // JSON object
     TaskState state = TaskState::queued;
     std::string step;    // the step to run next, or running
     std::string memo;    // JSON object: what finished steps left for later ones

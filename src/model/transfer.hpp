@@ -1,6 +1,7 @@
 #pragma once
 
 #include "model/extent.hpp"
+#include "model/proof.hpp"
 #include "model/snapshot.hpp"
 #include "model/vm.hpp"
 
@@ -30,6 +31,9 @@ struct TransferRequest {
     Snapshot snapshot;  // the disks in the order in which they travel; pools are the source's
     Definition definition;
     std::optional<SnapshotId> base;
+    // Of a resync, which has no common base: what each disk is built on at the target, which may
+    // be content that no snapshot there lists any more. Disks that are not named come whole.
+    std::vector<VolumeBase> resync = {};
 };
 
 // The receiver's durable record of one send, spanning attempts.

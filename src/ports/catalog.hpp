@@ -2,6 +2,7 @@
 
 #include "model/cluster.hpp"
 #include "model/event.hpp"
+#include "model/proof.hpp"
 #include "model/snapshot.hpp"
 #include "model/task.hpp"
 #include "model/transfer.hpp"
@@ -74,7 +75,17 @@ public:
     virtual Result<> save_replication(const model::Replication&) = 0;  // moves the base hold too
     virtual Result<std::vector<model::Replication>> replications(std::optional<VmId>) = 0;
 
-    // Also holds the transfer's base, when that is here, until the transfer ends.
+    // Which snapshots a peer was sent, whatever else was sent to it later; gone with the snapshot,
+    // the VM or the peer.
+    virtual Result<> note_sent(const ClusterId& peer, const SnapshotId&) = 0;  // idempotent
+    virtual Result<bool> was_sent(const ClusterId& peer, const SnapshotId&) = 0;
+    // The latest comparison of a snapshot with its source; gone with the snapshot. not_found: there
+    // is no such snapshot (any more).
+    virtual Result<> save_verification(const model::Verification&) = 0;
+    // Of a VM, or of all; the latest first.
+    virtual Result<std::vector<model::Verification>> verifications(std::optional<VmId>) = 0;
+
+    // Also holds the transfer's bases, those that are here, until the transfer ends.
     virtual Result<> add_transfer(const model::Transfer&) = 0;
     virtual Result<model::Transfer> transfer(const TransferId&) = 0;
     virtual Result<std::optional<model::Transfer>> find_transfer(const VmId&,
@@ -88,8 +99,9 @@ public:
     virtual Result<model::Task> task(const TaskId&) = 0;
     virtual Result<std::vector<model::Task>> tasks(const TaskFilter&) = 0;
     // Claims the oldest runnable task (queued and due, or running with a lapsed lease) whose VM has
-    // no other running task with a valid lease; it becomes running, attempts + 1. Tasks of
-    // `except_kind` are left alone; empty: none are.
+    // no other running task with a valid lease; it becomes running, attempts + 1. Tasks that only
+    // read neither wait for the VM's others nor keep them waiting. Tasks of `except_kind` are left
+    // alone, and with them those that only read; empty: none are.
     virtual Result<std::optional<model::Task>> claim_task(const std::string& node, TimePoint now,
                                                           Duration lease,
                                                           const std::string& except_kind) = 0;

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "model/cluster.hpp"
+#include "model/proof.hpp"
 #include "model/transfer.hpp"
 #include "model/vm.hpp"
 
@@ -81,6 +82,17 @@ public:
     // again. take_back: it decides now, and declines what it has not taken.
     virtual Result<model::Ownership> hand_over(const Handover&) = 0;
     virtual Result<model::Ownership> take_back(const VmId&, const model::Ownership& offered) = 0;
+
+    // Only of a peer with the feature "digests-1"; all three change nothing there.
+    // Digests of a snapshot that the two share. not_found: it is not there, or none of our
+    // business.
+    virtual Result<model::DigestAnswer> digests(const model::DigestQuestion&) = 0;
+    // Bytes of a snapshot that the peer sent here. corrupt: they are not what its digest says.
+    virtual Result<model::RangeAnswer> read_range(const model::RangeQuestion&) = 0;
+    // The newest content that the peer has of these volumes of a VM, also where its catalog knows
+    // nothing of them; volumes without any, and those of others, are left out.
+    virtual Result<std::vector<model::VolumeBase>> contents(const VmId&,
+                                                            const std::vector<VolumeId>&) = 0;
 };
 
 // Makes links by the peer's record; a link connects when first used.

@@ -169,6 +169,14 @@ public:
                                                       std::optional<SnapshotId> base,
                                                       const SnapshotId& id, ByteSize size) = 0;
 
+    // Puts right what is stored for a frozen snapshot: what is written replaces its content, and
+    // that of the snapshots above that show it, when publish() has returned. One that was cut off
+    // in publish() leaves some of it; one that was not published nothing. Either is followed by
+    // another mend, from the start. It takes the snapshot's name, size and place for given.
+    // refused: a VM or a rehearsal is on it. unavailable: it is being read or written to.
+    // unsupported: the driver cannot; the text says what to do instead.
+    virtual Result<std::unique_ptr<Incoming>> mend(const VolumeId&, const SnapshotId&) = 0;
+
     // Removing a snapshot. What must be merged for it while a VM runs on this volume is told by
     // plan_removal; the hypervisor performs it; finish_removal records it and deletes the merged
     // file. An offline volume is merged by remove_snapshot alone.

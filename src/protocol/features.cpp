@@ -9,7 +9,8 @@ namespace understudy::protocol {
 
 std::vector<std::string> our_features() {
     return {std::string(kFeatureChunks), std::string(kFeatureLz4), std::string(kFeatureZstd),
-            std::string(kFeatureDefinition), std::string(kFeatureHandover)};
+            std::string(kFeatureDefinition), std::string(kFeatureHandover),
+            std::string(kFeatureDigests)};
 }
 
 bool has_feature(const model::Capabilities& peer, std::string_view feature) {
@@ -31,6 +32,15 @@ Result<> check_can_receive(const model::Capabilities& peer) {
                                           peer.version, feature))
                             .advising("Bring both sides to neighbouring versions."));
     return {};
+}
+
+Result<> check_can_compare(const model::Capabilities& peer) {
+    if (has_feature(peer, kFeatureDigests)) return {};
+    return fail(Error(ErrorKind::unsupported,
+                      fmt::format("the peer (version '{}') does not know '{}': it cannot compare "
+                                  "what it has with what is here",
+                                  peer.version, kFeatureDigests))
+                    .advising("Bring both sides to neighbouring versions."));
 }
 
 }  // namespace understudy::protocol

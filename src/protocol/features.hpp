@@ -15,6 +15,8 @@ namespace understudy::protocol {
 inline constexpr std::string_view kFeatureChunks = "chunks-1";  // frames as WIRE.md has them
 inline constexpr std::string_view kFeatureLz4 = "codec-lz4";
 inline constexpr std::string_view kFeatureZstd = "codec-zstd";
+// Digests, ranges and contents as calls, and `resync` in an offer.
+inline constexpr std::string_view kFeatureDigests = "digests-1";
 inline constexpr std::string_view kFeatureDefinition = "definition-zstd";  // in an offer
 inline constexpr std::string_view kFeatureHandover = "handover-1";
 
@@ -24,5 +26,7 @@ bool has_feature(const model::Capabilities& peer, std::string_view feature);
 std::vector<model::Codec> usable_codecs(const model::Capabilities& peer);
 // unsupported, with what is missing, when no send to that peer can work.
 Result<> check_can_receive(const model::Capabilities& peer);
+// unsupported when that peer cannot compare what it has with what is here.
+Result<> check_can_compare(const model::Capabilities& peer);
 
 }  // namespace understudy::protocol

@@ -23,6 +23,10 @@ inline constexpr std::size_t kMaxJsonValues = 200'000;     // in one body
 inline constexpr int kMaxJsonDepth = 16;
 inline constexpr std::size_t kMaxListed = 20'000;  // entries of one list in a body
 
+inline constexpr std::size_t kMaxDigestRanges = 1024;  // in one question
+inline constexpr std::size_t kMaxDigests = 8192;       // in one answer
+inline constexpr ByteSize kMaxRange = base::MiB(1);    // read in one call
+
 inline constexpr std::size_t kMaxDomainXml = 4 << 20;
 inline constexpr std::size_t kMaxNvram = 64 << 20;
 inline constexpr std::size_t kMaxPackedPart = 8 << 20;  // either of them, compressed

@@ -70,6 +70,32 @@ Result<CommitRequest> decode_commit_request(std::string_view body);
 std::string encode_commit_reply(const std::vector<model::ReadinessIssue>&);
 Result<std::vector<model::ReadinessIssue>> decode_commit_reply(std::string_view body);
 
+std::string encode_digest_question(const model::DigestQuestion&);
+Result<model::DigestQuestion> decode_digest_question(std::string_view body);
+Result<std::string> encode_digest_answer(const model::DigestAnswer&);
+Result<model::DigestAnswer> decode_digest_answer(std::string_view body);
+
+std::string encode_range_question(const model::RangeQuestion&);
+Result<model::RangeQuestion> decode_range_question(std::string_view body);
+// Bytes and what their SHA-256 has to be; who decodes compares the two.
+struct RangeReply {
+    std::string bytes;
+    model::Sha256 sha256{};
+    bool operator==(const RangeReply&) const = default;
+};
+Result<std::string> encode_range_reply(const RangeReply&);
+Result<RangeReply> decode_range_reply(std::string_view body);
+
+struct ContentsQuestion {
+    VmId vm;
+    std::vector<VolumeId> volumes;
+    bool operator==(const ContentsQuestion&) const = default;
+};
+std::string encode_contents_question(const ContentsQuestion&);
+Result<ContentsQuestion> decode_contents_question(std::string_view body);
+std::string encode_contents_reply(const std::vector<model::VolumeBase>&);
+Result<std::vector<model::VolumeBase>> decode_contents_reply(std::string_view body);
+
 // The body of every reply that is not 2xx.
 std::string encode_error_reply(const Error&);
 // The peer's error; if the body is no such thing (a proxy's page), an error that says so.

@@ -203,6 +203,91 @@ TEST(Messages, an_error_reply_keeps_what_the_operator_needs) {
     EXPECT_THAT(strange.text(), HasSubstr("HTTP 502"));
 }
 
+model::DigestQuestion a_question() {
+    return {id<VmId>(1),
+            id<SnapshotId>(3),
+            id<VolumeId>(4),
+            base::KiB(64),
+            {{ByteOffset(65536), base::KiB(128)}, {ByteOffset(1 << 30), base::KiB(64)}}};
+}
+
+TEST(Messages, a_question_for_digests_is_refused_by_what_is_wrong) {
+    EXPECT_EQ(decode_digest_question(encode_digest_question(a_question())).value(), a_question());
+    const auto refused = [](auto change) {
+        auto question = a_question();
+        change(question);
+        const auto decoded = decode_digest_question(encode_digest_question(question));
+        return decoded ? std::string("taken") : decoded.error().text();
+    };
+    EXPECT_THAT(refused([](auto& q) { q.vm = {}; }), HasSubstr("vm: nil"));
+    for (const auto size : {0U, 512U, 4097U, 98304U, 8U << 20})
+        EXPECT_THAT(refused([&](auto& q) { q.block = ByteSize(size); }), HasSubstr("block"));
+    EXPECT_THAT(refused([](auto& q) { q.ranges.clear(); }), HasSubstr("ranges: 0"));
+    EXPECT_THAT(refused([](auto& q) { q.ranges.resize(1025, q.ranges[0]); }),
+                HasSubstr("ranges: 1025"));
+    EXPECT_THAT(refused([](auto& q) { q.ranges[0].offset = ByteOffset(4096); }),
+                HasSubstr("ranges: 4096+"));
+    EXPECT_THAT(refused([](auto& q) { q.ranges[0].length = ByteSize(0); }), HasSubstr("+0"));
+    EXPECT_THAT(refused([](auto& q) { q.ranges[1].offset = ByteOffset(131072); }),
+                HasSubstr("ranges: 131072+"));
+    EXPECT_THAT(refused([](auto& q) { q.ranges[1].length = ByteSize(1ULL << 60); }),
+                HasSubstr("ranges: "));
+}
+
+TEST(Messages, digests_cost_a_few_bytes_per_mib_and_zeroes_next_to_nothing) {
+    std::mt19937_64 random(1);
+    model::DigestAnswer answer;
+    answer.blocks.resize(512);  // of 4 MiB each: 2 GiB
+    EXPECT_LT(encode_digest_answer(answer)->size(), 100U);
+    for (auto& block : answer.blocks) {
+        block.kind = model::BlockDigest::Kind::data;
+        for (auto& byte : block.digest) byte = static_cast<std::byte>(random());
+    }
+    const auto body = encode_digest_answer(answer).value();
+    EXPECT_LT(body.size(), 24U << 10);
+    EXPECT_EQ(decode_digest_answer(body)->blocks, answer.blocks);
+}
+
+TEST(Messages, digests_that_are_cut_off_damaged_or_too_many_are_refused) {
+    const auto decode = [](const std::string& bytes) {
+        const auto packed = pack(bytes, 1 << 20, "digests").value();
+        return decode_digest_answer("{\"digests_zstd\": \"" + packed + "\", \"failure\": \"\"}");
+    };
+    EXPECT_TRUE(decode(std::string(8192, '\0')));
+    EXPECT_FALSE(decode(std::string(8193, '\0')));
+    EXPECT_FALSE(decode("\3"));
+    EXPECT_FALSE(decode("\1 too short"));
+    EXPECT_FALSE(decode_digest_answer("{\"digests_zstd\": \"!\", \"failure\": \"\"}"));
+}
+
+TEST(Messages, a_range_is_bounded_in_question_and_answer) {
+    const auto decoded = [](std::uint64_t offset, std::uint64_t length) {
+        return decode_range_question(
+                   encode_range_question({id<VmId>(1), id<SnapshotId>(3), id<VolumeId>(4),
+                                          ByteOffset(offset), ByteSize(length)}))
+            .has_value();
+    };
+    EXPECT_TRUE(decoded(512, 1 << 20));
+    EXPECT_FALSE(decoded(0, 0));
+    EXPECT_FALSE(decoded(0, (1 << 20) + 1));
+    EXPECT_FALSE(decoded(1ULL << 60, 4096));
+    EXPECT_FALSE(encode_range_reply({std::string((1 << 20) + 1, 'x'), {}}));
+}
+
+TEST(Messages, a_resync_names_disks_of_its_own_snapshot_and_has_no_base) {
+    auto request = a_request();
+    request.resync = {{id<VolumeId>(4), id<SnapshotId>(8)}};
+    expect_refused(request, "resync: with a base");
+    request.base.reset();
+    EXPECT_EQ(decode_offer_request(encode_offer_request(request).value())->resync, request.resync);
+    request.resync = {{id<VolumeId>(4), request.snapshot.id}};
+    expect_refused(request, "resync.snapshot");
+    request.resync = {{id<VolumeId>(4), id<SnapshotId>(8)}, {id<VolumeId>(4), id<SnapshotId>(9)}};
+    expect_refused(request, "resync.volume: the same twice");
+    request.resync.resize(3);
+    expect_refused(request, "resync: more than disks");
+}
+
 TEST(Paths, what_is_built_is_understood) {
     const auto vm = id<VmId>(1);
     const auto transfer = id<TransferId>(2);
@@ -222,6 +307,9 @@ TEST(Paths, what_is_built_is_understood) {
               (Route{.call = Call::abandon, .transfer = transfer}));
     EXPECT_EQ(parse_route("POST", kTransfersPath)->call, Call::offer);
     EXPECT_EQ(parse_route("POST", kPairPath)->call, Call::pair);
+    EXPECT_EQ(parse_route("POST", kDigestsPath)->call, Call::digests);
+    EXPECT_EQ(parse_route("POST", kRangePath)->call, Call::range);
+    EXPECT_EQ(parse_route("POST", kContentsPath)->call, Call::contents);
 }
 
 TEST(Paths, anything_else_is_not_found) {
@@ -251,8 +339,10 @@ TEST(Features, only_what_the_peer_named_is_used) {
     ASSERT_FALSE(check.has_value());
     EXPECT_EQ(check.error().kind(), ErrorKind::unsupported);
     EXPECT_THAT(check.error().text(), HasSubstr("definition-zstd"));
+    EXPECT_THAT(check_can_compare(peer).error().text(), HasSubstr("digests-1"));
     peer.features = our_features();
     EXPECT_TRUE(check_can_receive(peer).has_value());
+    EXPECT_TRUE(check_can_compare(peer).has_value());
 }
 
 }  // namespace

@@ -40,6 +40,20 @@ void check_disks(const std::vector<model::SnapshotDisk>& disks) {
     }
 }
 
+void check_resync(const model::TransferRequest& v) {
+    if (v.resync.empty()) return;
+    if (v.base) throw Malformed("resync: with a base");
+    if (v.resync.size() > v.snapshot.disks.size()) throw Malformed("resync: more than disks");
+    std::set<VolumeId> volumes;
+    for (const auto& base : v.resync) {
+        check_id("resync.volume", base.volume);
+        check_id("resync.snapshot", base.snapshot);
+        if (base.snapshot == v.snapshot.id)
+            throw Malformed("resync.snapshot: the one that is sent");
+        if (!volumes.insert(base.volume).second) throw Malformed("resync.volume: the same twice");
+    }
+}
+
 void check_request(const model::TransferRequest& v) {
     check_name("vm_name", v.vm_name);
     detail::check_ownership(v.ownership);
@@ -50,6 +64,7 @@ void check_request(const model::TransferRequest& v) {
     check_disks(v.snapshot.disks);
     if (v.base && v.base->is_nil()) throw Malformed("base: nil");
     if (v.base == v.snapshot.id) throw Malformed("base: the snapshot itself");
+    check_resync(v);
 }
 
 model::Definition read_definition(const json& j) {

@@ -111,6 +111,9 @@ Result<Route> parse_route(std::string_view method, std::string_view target) {
         if (target == kCapabilitiesPath) return Route{.call = Call::capabilities};
         if (target == kOwnershipPath) return Route{.call = Call::ownership};
         if (target == kTransfersPath) return Route{.call = Call::offer};
+        if (target == kDigestsPath) return Route{.call = Call::digests};
+        if (target == kRangePath) return Route{.call = Call::range};
+        if (target == kContentsPath) return Route{.call = Call::contents};
     }
     if (auto route = route_by_id(method, target)) return *route;
     return fail(ErrorKind::not_found, "the peers' API has no such call");

@@ -15,6 +15,9 @@ inline constexpr std::string_view kCapabilitiesPath = "/peer/v1/capabilities";
 inline constexpr std::string_view kOwnershipPath = "/peer/v1/ownership";
 inline constexpr std::string_view kVmsPath = "/peer/v1/vms";
 inline constexpr std::string_view kTransfersPath = "/peer/v1/transfers";
+inline constexpr std::string_view kDigestsPath = "/peer/v1/digests";
+inline constexpr std::string_view kRangePath = "/peer/v1/range";
+inline constexpr std::string_view kContentsPath = "/peer/v1/contents";
 inline constexpr std::string_view kUpgrade = "understudy-frames/1";  // Upgrade: of a channel
 
 std::string look_up_path(const VmId& vm);
@@ -37,6 +40,9 @@ enum class Call {
     channel,
     commit,
     abandon,
+    digests,
+    range,
+    contents,
 };
 
 struct Route {

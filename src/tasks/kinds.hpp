@@ -11,6 +11,9 @@ inline constexpr std::string_view kMove = "move";
 inline constexpr std::string_view kPromote = "promote";
 inline constexpr std::string_view kReplicaRemove = "replica_remove";
 inline constexpr std::string_view kResolve = "resolve";
+inline constexpr std::string_view kReplicaRepair = "replica_repair";
+inline constexpr std::string_view kReplicaTidy = "replica_tidy";
+inline constexpr std::string_view kReplicaVerify = "replica_verify";  // the one that only reads
 inline constexpr std::string_view kSend = "send";
 inline constexpr std::string_view kSnapshotCreate = "snapshot_create";
 inline constexpr std::string_view kSnapshotExport = "snapshot_export";
@@ -27,6 +30,9 @@ Kind keep_branch();        // vm, snapshot (id to be), name, epoch
 Kind resolve();            // vm, keep ("here", "there"), start, even_if_owner_runs
 Kind release();            // vm
 Kind replica_remove();     // vm
+Kind replica_verify();     // vm, snapshot, repair, rate_bytes
+Kind replica_repair();     // vm, snapshot, ranges [{target, offset, length}], rest, rate_bytes
+Kind replica_tidy();       // vm
 Kind snapshot_export();    // vm, snapshot, directory, format, base?, base_directory?
 // vm (of a new VM: its id to be), directory, pool?; of a new VM also name, snapshot (id to be),
 // base_directory?, accept []

@@ -124,7 +124,7 @@ Result<> check_idle(Site& site, const VmId& id) {
     auto active = site.catalog.tasks({id, true, 1000});
     if (!active) return std::unexpected(std::move(active.error()));
     for (const auto& task : *active) {
-        if (!task.started || task.kind == kSend) continue;
+        if (!task.started || task.kind == kSend || task.reads_only) continue;
         const auto word = task.id.text().substr(0, 8);
         const bool runs = task.state == model::TaskState::running;
         return fail(

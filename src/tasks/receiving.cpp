@@ -6,11 +6,15 @@
 #include "tasks/kinds.hpp"
 #include "tasks/ownership_news.hpp"
 #include "tasks/take_over.hpp"
+#include "tasks/proving.hpp"
 #include "tasks/taken_in.hpp"
+#include "tasks/tidying.hpp"
 #include "tasks/volumes.hpp"
 
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
+
+#include <algorithm>
 
 namespace understudy::tasks {
 
@@ -71,6 +75,7 @@ Result<model::TransferOffer> Receiving::offer(const ClusterId& from,
     if (*there) {
         if ((*there)->vm != request.vm)
             return fail(ErrorKind::invalid, "this snapshot id belongs to another VM here");
+        tidy(request.vm);
         answer.complete = true;
         answer.readiness = readiness(from, request.definition, (*there)->disks);
         return answer;
@@ -142,7 +147,8 @@ Result<> Receiving::give_up_others(const model::TransferRequest& request) {
     if (!all) return std::unexpected(std::move(all.error()));
     for (const auto& other : *all) {
         if (other.request.vm != request.vm) continue;
-        if (other.request.snapshot.id == request.snapshot.id && other.request.base == request.base)
+        if (other.request.snapshot.id == request.snapshot.id &&
+            other.request.base == request.base && other.request.resync == request.resync)
             continue;
         UNDERSTUDY_TRY(give_up(other));
     }
@@ -180,6 +186,29 @@ Result<> Receiving::forget(const ClusterId& from) {
     return {};
 }
 
+// What a resync builds on need not be listed, but it must be there, in one of the VM's own volumes
+// (check_rights saw to that).
+Result<> Receiving::check_resync(const model::TransferRequest& request) {
+    for (const auto& base : request.resync) {
+        auto pool = find_volume(site_, base.volume);
+        if (!pool) return std::unexpected(std::move(pool.error()));
+        const bool of_request = std::ranges::any_of(
+            request.snapshot.disks, [&](const auto& disk) { return disk.volume == base.volume; });
+        if (!of_request) return fail(ErrorKind::invalid, "a resync of a disk that is not sent");
+        auto there =
+            *pool == nullptr ? Result<bool>(false) : pool_has(**pool, base.volume, base.snapshot);
+        if (!there) return std::unexpected(std::move(there.error()));
+        if (!*there) return fail(ErrorKind::conflict, "what this resync builds on is not here");
+    }
+    return {};
+}
+
+// What no snapshot lists any more is removed in its own time; a failure waits for the next one.
+void Receiving::tidy(const VmId& vm) {
+    auto queued = tidy_replica(site_, vm);
+    if (!queued) spdlog::warn("tidy a replica: {}", queued.error().text());
+}
+
 Result<model::Transfer> Receiving::new_transfer(const ClusterId& from,
                                                 const model::TransferRequest& request) {
     auto known = site_.catalog.find_transfer(request.vm, request.snapshot.id);
@@ -191,6 +220,7 @@ Result<model::Transfer> Receiving::new_transfer(const ClusterId& from,
         if (!*base || (*base)->vm != request.vm)
             return fail(ErrorKind::conflict, "the base of this send is not here");
     }
+    UNDERSTUDY_TRY(check_resync(request));
     model::Transfer made;
     made.id = site_.random.id<TransferId>();
     made.source = from;
@@ -335,8 +365,10 @@ Result<std::unique_ptr<ports::Incoming>> Receiving::open_disk(const model::Trans
         if (!found) return std::unexpected(std::move(found.error()));
         base = std::move(*found);
     }
-    return (*pool)->receive(disk.volume, {request.vm_name, disk.target},
-                            engine::base_of_disk(base, disk.volume), request.snapshot.id,
+    auto below = engine::base_of_disk(base, disk.volume);
+    for (const auto& content : request.resync)
+        if (content.volume == disk.volume) below = content.snapshot;
+    return (*pool)->receive(disk.volume, {request.vm_name, disk.target}, below, request.snapshot.id,
                             disk.size);
 }
 
@@ -382,6 +414,7 @@ Result<std::vector<model::ReadinessIssue>> Receiving::commit(const ClusterId& fr
     }
     UNDERSTUDY_TRY(publish(*transfer));
     drop_session(id);
+    tidy(transfer->request.vm);
     return readiness(from, transfer->request.definition, transfer->request.snapshot.disks);
 }
 
@@ -401,8 +434,14 @@ Result<> Receiving::discard(const model::Transfer& transfer) {
         if (!incoming) return std::unexpected(std::move(incoming.error()));
         UNDERSTUDY_TRY((*incoming)->discard());
     }
-    UNDERSTUDY_TRY(
-        forget_unused(site_, transfer.request.vm, vm_disks(snapshot.disks), transfer.id));
+    // What a resync was to build on was here before it, and stays for the next one.
+    auto disks = vm_disks(snapshot.disks);
+    std::erase_if(disks, [&](const model::VmDisk& disk) {
+        return std::ranges::any_of(transfer.request.resync, [&](const model::VolumeBase& base) {
+            return base.volume == disk.volume;
+        });
+    });
+    UNDERSTUDY_TRY(forget_unused(site_, transfer.request.vm, disks, transfer.id));
     return site_.catalog.remove_transfer(transfer.id);
 }
 

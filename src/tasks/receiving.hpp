@@ -81,6 +81,8 @@ private:
     Result<> discard(const model::Transfer&);
     Result<> check_rights(const ClusterId& from, const std::optional<model::Vm>& here,
                           const model::TransferRequest&);
+    Result<> check_resync(const model::TransferRequest&);
+    void tidy(const VmId&);
     Result<> give_up(const model::Transfer&);
     Result<> give_up_others(const model::TransferRequest&);
     std::vector<model::ReadinessIssue> readiness(const ClusterId& from, const model::Definition&,

@@ -30,6 +30,12 @@ Result<> unlist(Work& work) {
         if (transfer.request.vm == id)
             for (const auto& disk : transfer.request.snapshot.disks)
                 volumes[disk.volume.text()] = disk.pool;
+    // What is being compared is not there any more, and must not keep its disks open.
+    auto active = catalog.tasks({id, true, 1000});
+    if (!active) return std::unexpected(std::move(active.error()));
+    for (const auto& task : *active)
+        if (task.reads_only)
+            UNDERSTUDY_TRY(catalog.request_cancel(task.id, work.site().clock.now()));
     work.memo()["volumes"] = volumes;
     UNDERSTUDY_TRY(work.save_memo());
     return work.site().end_receiving(id, [&] { return catalog.remove_vm(id); });

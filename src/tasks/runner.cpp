@@ -1,6 +1,7 @@
 #include "tasks/runner.hpp"
 
 #include "tasks/arguments.hpp"
+#include "tasks/kinds.hpp"
 #include "tasks/lease_keeper.hpp"
 #include "tasks/roles.hpp"
 
@@ -64,6 +65,7 @@ model::Task new_task(Site& site, std::string_view kind, std::optional<VmId> vm, 
     task.id = site.random.id<TaskId>();
     task.kind = kind;
     task.vm = vm;
+    task.reads_only = kind == kReplicaVerify;
     task.title = std::move(title);
     task.arguments = arguments.dump();
     task.memo = "{}";

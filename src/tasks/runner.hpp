@@ -21,7 +21,7 @@ public:
 
     // Claims and runs one task to its end, its next pause or a stop. False: nothing to do.
     // An error is of the catalog; the task's own errors are recorded in it.
-    // `except_kind` is left to others; empty: none.
+    // `except_kind` and what only reads is left to others; empty: nothing is.
     Result<bool> run_one(const std::string& except_kind = {});
 
     // Running steps end at their next durable point, their tasks go back to the queue.

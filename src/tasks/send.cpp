@@ -64,6 +64,7 @@ Result<> plan(Work& work) {
     if (!planned) return std::unexpected(std::move(planned.error()));
     work.memo()["kind"] = std::string(engine::to_string(planned->plan.kind));
     work.memo()["base"] = planned->plan.base ? planned->plan.base->text() : std::string();
+    work.memo()["resync"] = planned->plan.resync;
     work.log(fmt::format("{}: {}", engine::to_string(planned->plan.kind), planned->plan.reason));
     UNDERSTUDY_TRY(work.save_memo());
     if (planned->plan.kind == engine::SendKind::nothing) return {};
@@ -100,6 +101,7 @@ Result<model::TransferRequest> request_of(Work& work, const model::Snapshot& sna
         snapshot.vm, vm->name, vm->ownership, snapshot, std::move(*definition), {}};
     const auto base = id_in<SnapshotId>(work.memo(), "base");
     if (!base.is_nil()) request.base = base;
+    request.resync = work.memo().value("resync", std::vector<model::VolumeBase>{});
     return request;
 }
 
@@ -119,12 +121,18 @@ struct Account {
 };
 
 Result<Account> account_of(Work& work, const model::TransferRequest& request,
-                           const model::DurablePoint& durable) {
+                           const model::DurablePoint& durable, const Resynced& resynced) {
     auto total = data_after(work.site(), request, {});
     if (!total) return std::unexpected(std::move(total.error()));
     auto left = total;
     if (durable > model::DurablePoint{}) left = data_after(work.site(), request, durable);
     if (!left) return std::unexpected(std::move(left.error()));
+    // What was compared before this attempt's point is known from the first one.
+    const auto compared = resynced.data();
+    if (durable == model::DurablePoint{} || !work.memo().contains("compared_bytes"))
+        work.memo()["compared_bytes"] = compared.count();
+    *total += ByteSize(std::max(number_in(work.memo(), "compared_bytes"), compared.count()));
+    *left += compared;
     const auto left_before = number_in(work.memo(), "left_bytes", total->count());
     if (left->count() < left_before) work.moved_on();
     work.memo()["left_bytes"] = left->count();
@@ -155,14 +163,34 @@ Result<model::Totals> drive(Work& work, mover::Sender& sender, const Account& ac
     }
 }
 
+// Before any channel is open, which would wait in vain meanwhile.
+Result<Resynced> compare(Work& work, ports::PeerLink& link, const model::TransferRequest& request,
+                         const model::DurablePoint& durable) {
+    if (request.resync.empty()) return Resynced{};
+    std::uint64_t looked = 0;
+    auto resynced = compare_disks(work.site(), link, request, durable, [&](ByteSize read) {
+        looked += read.count();
+        auto progress = work.task().progress;
+        progress.note = fmt::format("comparing: {} so far", base::format_size(ByteSize(looked)));
+        work.progress(progress);
+        return work.checkpoint();
+    });
+    if (resynced)
+        work.log(
+            fmt::format("{} differ from what the peer has", base::format_size(resynced->data())));
+    return resynced;
+}
+
 // Streams from the offered durable point and commits. One attempt.
 Result<> stream(Work& work, ports::PeerLink& link, const model::TransferRequest& request,
                 const model::TransferOffer& offer) {
     auto& site = work.site();
-    auto account = account_of(work, request, offer.durable);
+    auto resynced = compare(work, link, request, offer.durable);
+    if (!resynced) return std::unexpected(std::move(resynced.error()));
+    auto account = account_of(work, request, offer.durable, *resynced);
     if (!account) return std::unexpected(std::move(account.error()));
     UNDERSTUDY_TRY(work.save_memo());
-    auto parts = open_send(site, request, [&work] { return work.interrupted(); });
+    auto parts = open_send(site, request, *resynced, [&work] { return work.interrupted(); });
     if (!parts) return std::unexpected(std::move(parts.error()));
     parts->options.rate_limit = rate_limit_of(site, id_in<ClusterId>(work.arguments(), "peer"),
                                               number_in(work.arguments(), "rate_bytes"));
@@ -239,9 +267,11 @@ Result<> record(Work& work) {
     done.readiness = work.memo().value("readiness", nlohmann::json::array()).dump();
     // A peer that held nothing has lost what it was known to have, however new that was.
     const bool held_nothing =
-        text_in(work.memo(), "kind") == "full" && !flag_in(work.arguments(), "full");
+        (text_in(work.memo(), "kind") == "full" && !flag_in(work.arguments(), "full")) ||
+        text_in(work.memo(), "kind") == "resync";
     UNDERSTUDY_TRY(held_nothing ? site.catalog.save_replication(done)
                                 : record_replication(site, done));
+    UNDERSTUDY_TRY(site.catalog.note_sent(done.peer, done.snapshot));
     UNDERSTUDY_TRY(let_go(work));
     work.result()["kind"] = text_in(work.memo(), "kind");
     work.result()["readiness"] = work.memo().value("readiness", nlohmann::json::array());
@@ -294,12 +324,10 @@ Kind send() {
 }
 
 std::vector<Kind> all_kinds() {
-    return {snapshot_create(),   snapshot_remove(),
-            snapshot_rollback(), send(),
-            promote(),           release(),
-            replica_remove(),    snapshot_export(),
-            snapshot_import(),   move(),
-            keep_branch(),       resolve()};
+    return {snapshot_create(),   snapshot_remove(), snapshot_rollback(), send(),
+            promote(),           release(),         replica_remove(),    snapshot_export(),
+            snapshot_import(),   replica_verify(),  replica_repair(),    replica_tidy(),
+            move(),              keep_branch(),     resolve()};
 }
 
 }  // namespace understudy::tasks

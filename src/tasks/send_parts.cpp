@@ -4,22 +4,33 @@
 #include "engine/ownership.hpp"
 #include "protocol/features.hpp"
 #include "tasks/ownership_news.hpp"
+#include "tasks/resync.hpp"
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <memory>
 #include <mutex>
 
 namespace understudy::tasks {
 namespace {
 
-Result<ports::PeerVm> ask_peer(Site& site, const SendCase& asked) {
-    auto peer = site.catalog.peer(asked.peer);
+struct AskedPeer {
+    model::Peer peer;
+    std::shared_ptr<ports::PeerLink> link;
+};
+
+Result<AskedPeer> find_peer(Site& site, const ClusterId& id) {
+    auto peer = site.catalog.peer(id);
     if (!peer) return std::unexpected(std::move(peer.error()));
     UNDERSTUDY_TRY(protocol::check_can_receive(peer->capabilities));
-    auto link = site.peers.to(asked.peer);
+    auto link = site.peers.to(id);
     if (!link) return std::unexpected(std::move(link.error()));
-    auto there = (*link)->look_up(asked.vm);
+    return AskedPeer{std::move(*peer), std::move(*link)};
+}
+
+Result<ports::PeerVm> ask_peer(Site& site, const AskedPeer& at, const SendCase& asked) {
+    auto there = at.link->look_up(asked.vm);
     if (!there) return there;
     if (there->known)
         UNDERSTUDY_TRY(hear_ownership(site, asked.peer, {{asked.vm, there->ownership}}));
@@ -63,6 +74,19 @@ Result<Changed> changed_on(Site& site, const model::SnapshotDisk& disk,
     }
 }
 
+Result<std::vector<model::VolumeBase>> contents_at(const AskedPeer& at,
+                                                   const model::Snapshot& snapshot) {
+    std::vector<VolumeId> volumes;
+    for (const auto& disk : snapshot.disks) volumes.push_back(disk.volume);
+    auto contents = at.link->contents(snapshot.vm, volumes);
+    if (!contents)
+        return fail(std::move(contents.error()).during("ask what the peer has of its disks"));
+    std::erase_if(*contents, [&](const model::VolumeBase& base) {
+        return std::ranges::find(volumes, base.volume) == volumes.end();
+    });
+    return contents;
+}
+
 struct LimitLook {
     std::mutex mutex;
     Duration looked{-10'000};
@@ -72,7 +96,9 @@ struct LimitLook {
 }  // namespace
 
 Result<PlannedSend> plan_send_here(Site& site, const SendCase& asked) {
-    auto there = ask_peer(site, asked);
+    auto peer = find_peer(site, asked.peer);
+    if (!peer) return std::unexpected(std::move(peer.error()));
+    auto there = ask_peer(site, *peer, asked);
     if (!there) return std::unexpected(std::move(there.error()));
     auto vm = site.catalog.vm(asked.vm);
     if (!vm) return std::unexpected(std::move(vm.error()));
@@ -90,6 +116,12 @@ Result<PlannedSend> plan_send_here(Site& site, const SendCase& asked) {
     planned.snapshot = std::move(*snapshot);
     engine::SendQuestion question{*snapshots, planned.snapshot, there->snapshots, asked.full, {}};
     if (!asked.base.is_nil()) question.base = asked.base;
+    if (engine::asks_for_contents(question) &&
+        protocol::check_can_compare(peer->peer.capabilities)) {
+        auto contents = contents_at(*peer, planned.snapshot);
+        if (!contents) return std::unexpected(std::move(contents.error()));
+        question.contents = std::move(*contents);
+    }
     auto plan = engine::plan_send(question);
     if (!plan) return std::unexpected(std::move(plan.error()));
     planned.plan = std::move(*plan);
@@ -99,7 +131,7 @@ Result<PlannedSend> plan_send_here(Site& site, const SendCase& asked) {
 }
 
 Result<SendParts> open_send(Site& site, const model::TransferRequest& request,
-                            std::function<bool()> cancelled) {
+                            const Resynced& resynced, std::function<bool()> cancelled) {
     auto base = base_of(site, request);
     if (!base) return std::unexpected(std::move(base.error()));
     SendParts parts;
@@ -109,6 +141,14 @@ Result<SendParts> open_send(Site& site, const model::TransferRequest& request,
         if (!pool) return std::unexpected(std::move(pool.error()));
         auto reader = (*pool)->open_snapshot(disk.volume, request.snapshot.id);
         if (!reader) return fail(std::move(reader.error()).during("open " + disk.target));
+        if (is_compared(request, disk.volume)) {
+            all_whole = false;
+            const auto& found = resynced.disks.at(parts.disks.size());
+            parts.disks.push_back({std::move(*reader), [found](ByteOffset from) {
+                                       return listed_extents(found, from);
+                                   }});
+            continue;
+        }
         const auto since = engine::base_of_disk(*base, disk.volume);
         all_whole = all_whole && !since;
         parts.disks.push_back({std::move(*reader), [pool = *pool, disk, since,
@@ -121,9 +161,18 @@ Result<SendParts> open_send(Site& site, const model::TransferRequest& request,
     return parts;
 }
 
-Result<std::vector<DiskEstimate>> estimate_send(Site& site, const PlannedSend& planned) {
+Result<ByteSize> allocated_data(Site& site, const model::SnapshotDisk& disk,
+                                const SnapshotId& snapshot, ByteOffset from) {
+    auto changed = changed_on(site, disk, {}, snapshot, from);
+    if (!changed) return std::unexpected(std::move(changed.error()));
+    return changed->data;
+}
+
+Result<std::vector<DiskEstimate>> estimate_send(Site& site, const PlannedSend& planned,
+                                                const ClusterId& peer) {
     std::vector<DiskEstimate> estimates;
     if (planned.plan.kind == engine::SendKind::nothing) return estimates;
+    if (planned.plan.kind == engine::SendKind::resync) return estimate_resync(site, planned, peer);
     for (const auto& disk : planned.snapshot.disks) {
         auto changed = changed_on(site, disk, planned.base, planned.snapshot.id, ByteOffset(0));
         if (!changed) return std::unexpected(std::move(changed.error()));
@@ -139,6 +188,7 @@ Result<ByteSize> data_after(Site& site, const model::TransferRequest& request,
     ByteSize data;
     const auto& disks = request.snapshot.disks;
     for (std::size_t i = point.disk; i < disks.size(); ++i) {
+        if (is_compared(request, disks[i].volume)) continue;
         const auto from = i == point.disk ? point.offset : ByteOffset(0);
         auto changed = changed_on(site, disks[i], *base, request.snapshot.id, from);
         if (!changed) return std::unexpected(std::move(changed.error()));

@@ -28,14 +28,28 @@ struct PlannedSend {
 // Checks ownership, asks the peer what it holds, checks obstacles and chooses how to send.
 Result<PlannedSend> plan_send_here(Site& site, const SendCase& asked);
 
+// What a resync sends of each disk of its request: found by comparing it with what the peer has.
+struct Resynced {
+    std::vector<std::vector<model::Extent>> disks;  // ascending; empty: it travels as a whole
+    ByteSize data() const;
+};
+
+// Compares the disks of a resync with the peer's from a durable point on. `pace` is asked now and
+// then with how much was looked at here.
+Result<Resynced> compare_disks(Site& site, ports::PeerLink& link,
+                               const model::TransferRequest& request,
+                               const model::DurablePoint& from,
+                               const std::function<Result<>(ByteSize)>& pace);
+
 struct SendParts {
     std::vector<mover::SourceDisk> disks;
     mover::SenderOptions options;
 };
 
-// Opens the snapshot's disks for reading and their changes since the request's base.
+// Opens the snapshot's disks for reading and their changes since the request's base, or those that
+// a comparison found.
 Result<SendParts> open_send(Site& site, const model::TransferRequest& request,
-                            std::function<bool()> cancelled);
+                            const Resynced& resynced, std::function<bool()> cancelled);
 
 struct DiskEstimate {
     std::string target;
@@ -44,10 +58,17 @@ struct DiskEstimate {
     ByteSize zero;
 };
 
-// What a planned send would move. Reads allocation maps, not content.
-Result<std::vector<DiskEstimate>> estimate_send(Site& site, const PlannedSend& planned);
+// What a planned send to that peer would move. Reads allocation maps, not content; for a resync all
+// that is allocated, on both sides.
+Result<std::vector<DiskEstimate>> estimate_send(Site& site, const PlannedSend& planned,
+                                                const ClusterId& peer);
 
-// How much data of a send there is to read at and after a point. Reads allocation maps only.
+// Of one disk without any base. Reads its allocation map only.
+Result<ByteSize> allocated_data(Site& site, const model::SnapshotDisk& disk,
+                                const SnapshotId& snapshot, ByteOffset from);
+
+// How much data of a send there is to read at and after a point. Reads allocation maps only; what a
+// resync has to compare first is left out.
 Result<ByteSize> data_after(Site& site, const model::TransferRequest& request,
                             const model::DurablePoint& point);
 

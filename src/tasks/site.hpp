@@ -15,6 +15,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <string>
 
 namespace understudy::tasks {
@@ -45,6 +46,8 @@ struct Site {
     std::map<std::string, std::shared_ptr<ports::StoragePool>> pools;
     std::shared_ptr<Bells> bells = std::make_shared<Bells>();
     std::shared_ptr<LinkMemory> link_memory = std::make_shared<LinkMemory>();
+    // Held while a peer's question for digests is answered.
+    std::shared_ptr<std::mutex> digesting = std::make_shared<std::mutex>();
     // Receiving::end_receiving, which the site's Receiving puts here.
     std::function<Result<>(const VmId&, const std::function<Result<>()>& then)> end_receiving =
         [](const VmId&, const std::function<Result<>()>& then) { return then(); };

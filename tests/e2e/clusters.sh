@@ -157,8 +157,8 @@ burn_down() { # burn_down CLUSTER: its daemon, its libvirtd and its guests, at o
 link_to() { # link_to CLUSTER WORD: the link that with_link put in front of it (see lab/link)
     "$lab/link" "$work/$1.link" "$2"
 }
-with_link() { # with_link CLUSTER [PORT]: its peers reach it over a link; before pairing
-    reached_at[$1]=${2:-$((first_port + 5))}
+with_link() { # with_link CLUSTER: its peers reach it over a link; before pairing
+    reached_at[$1]=$((port[$1] + 4))
     "$lab/link" "$work/$1.link" "${reached_at[$1]}" "${port[$1]}" &
     helpers+=($!)
     await 10 link_to "$1" open

@@ -20,7 +20,7 @@ sed -i "s|<source path='$work/prod/console'/>|<source path='$work/prod/console' 
 grep -q "append='on'" "$work/guest.xml" || fail "the console is not appended to"
 virsh_of prod define "$work/guest.xml" >/dev/null
 with_link prod
-with_link dr $((first_port + 4))
+with_link dr
 pair
 
 phase_is() { # phase_is CLUSTER PHASE

@@ -111,6 +111,19 @@ public:
     Result<std::vector<model::Replication>> replications(std::optional<VmId> a) override {
         return fated(fate_, "catalog.replications", [&] { return real_.replications(a); });
     }
+    Result<> note_sent(const ClusterId& a, const SnapshotId& b) override {
+        return fated(fate_, "catalog.note_sent", [&] { return real_.note_sent(a, b); });
+    }
+    Result<bool> was_sent(const ClusterId& a, const SnapshotId& b) override {
+        return fated(fate_, "catalog.was_sent", [&] { return real_.was_sent(a, b); });
+    }
+    Result<> save_verification(const model::Verification& a) override {
+        return fated(fate_, "catalog.save_verification",
+                     [&] { return real_.save_verification(a); });
+    }
+    Result<std::vector<model::Verification>> verifications(std::optional<VmId> a) override {
+        return fated(fate_, "catalog.verifications", [&] { return real_.verifications(a); });
+    }
     Result<> add_transfer(const model::Transfer& a) override {
         return fated(fate_, "catalog.add_transfer", [&] { return real_.add_transfer(a); });
     }

@@ -142,6 +142,15 @@ Result<std::unique_ptr<ports::Incoming>> FatedPool::receive(const VolumeId& volu
     });
 }
 
+Result<std::unique_ptr<ports::Incoming>> FatedPool::mend(const VolumeId& volume,
+                                                         const SnapshotId& id) {
+    return fated(fate_, "pool.mend", [&]() -> Result<std::unique_ptr<ports::Incoming>> {
+        auto incoming = real_.mend(volume, id);
+        if (!incoming) return incoming;
+        return std::make_unique<FatedIncoming>(std::move(*incoming), fate_);
+    });
+}
+
 Result<std::optional<ports::LiveMerge>> FatedPool::plan_removal(const VolumeId& volume,
                                                                 const SnapshotId& id) {
     return fated(fate_, "pool.plan_removal", [&] { return real_.plan_removal(volume, id); });

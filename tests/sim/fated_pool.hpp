@@ -55,6 +55,7 @@ public:
     Result<std::unique_ptr<ports::Incoming>> receive(const VolumeId&, const ports::VolumeLabel&,
                                                      std::optional<SnapshotId> base,
                                                      const SnapshotId& id, ByteSize size) override;
+    Result<std::unique_ptr<ports::Incoming>> mend(const VolumeId&, const SnapshotId&) override;
     Result<std::optional<ports::LiveMerge>> plan_removal(const VolumeId&,
                                                          const SnapshotId&) override;
     Result<> finish_removal(const VolumeId&, const SnapshotId&) override;

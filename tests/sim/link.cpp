@@ -3,6 +3,7 @@
 #include "protocol/features.hpp"
 #include "tasks/ownership_news.hpp"
 #include "tasks/take_over.hpp"
+#include "tasks/proving.hpp"
 #include "world.hpp"
 
 #include <fmt/format.h>
@@ -70,6 +71,25 @@ public:
     Result<> abandon(const TransferId& id) override {
         return ask("abandon",
                    [&](Daemon& there) { return there.receiving.abandon(from_.id(), id); });
+    }
+
+    Result<model::DigestAnswer> digests(const model::DigestQuestion& asked) override {
+        return ask("digests", [&](Daemon& there) {
+            return tasks::answer_digests(there.site, from_.id(), asked);
+        });
+    }
+    Result<model::RangeAnswer> read_range(const model::RangeQuestion& asked) override {
+        return ask("read_range", [&](Daemon& there) -> Result<model::RangeAnswer> {
+            auto bytes = tasks::answer_range(there.site, from_.id(), asked);
+            if (!bytes) return std::unexpected(std::move(bytes.error()));
+            return model::RangeAnswer{std::move(*bytes), 0};
+        });
+    }
+    Result<std::vector<model::VolumeBase>> contents(const VmId& vm,
+                                                    const std::vector<VolumeId>& volumes) override {
+        return ask("contents", [&](Daemon& there) {
+            return tasks::answer_contents(there.site, from_.id(), vm, volumes);
+        });
     }
 
 private:

@@ -44,6 +44,8 @@ public:
 
     // Power loss: unflushed bytes are gone, every Incoming from before answers `unavailable`.
     void crash();
+    // A medium that loses a bit of a frozen disk, as all that shows it then sees it.
+    Result<> flip_bit(const VolumeId&, const SnapshotId&, ByteOffset);
     void set_capacity(ByteSize total);  // no_space once that much is in use; unlimited at first
     // What the pool holds for a volume, one line per layer, for comparing before and after.
     std::vector<std::string> traces(const VolumeId&);
@@ -84,6 +86,7 @@ public:
     Result<std::unique_ptr<ports::Incoming>> receive(const VolumeId&, const ports::VolumeLabel&,
                                                      std::optional<SnapshotId> base,
                                                      const SnapshotId& id, ByteSize size) override;
+    Result<std::unique_ptr<ports::Incoming>> mend(const VolumeId&, const SnapshotId&) override;
     Result<std::optional<ports::LiveMerge>> plan_removal(const VolumeId&,
                                                          const SnapshotId&) override;
     Result<> finish_removal(const VolumeId&, const SnapshotId&) override;

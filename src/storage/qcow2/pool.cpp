@@ -132,6 +132,10 @@ public:
                                                      ByteSize size) override {
         return volume(id)->receive(label, base, snapshot, size);
     }
+    Result<std::unique_ptr<ports::Incoming>> mend(const VolumeId& id,
+                                                  const SnapshotId& snapshot) override {
+        return volume(id)->mend(snapshot);
+    }
     Result<std::optional<ports::LiveMerge>> plan_removal(const VolumeId& id,
                                                          const SnapshotId& snapshot) override {
         return volume(id)->plan_removal(snapshot);

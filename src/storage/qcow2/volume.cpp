@@ -75,7 +75,8 @@ Result<> Volume::remove_leftovers(const VolumeRecord& record) {
     auto names = list_directory(directory_);
     if (!names) return std::unexpected(std::move(names.error()));
     for (const auto& name : *names) {
-        if (!is_layer_name(name) || record.find_file(name)) continue;
+        const bool patch = is_patch_name(name) && !patches_.contains(name);
+        if (!patch && (!is_layer_name(name) || record.find_file(name))) continue;
         // A VM whose definition was left behind may have been started on it: nothing is lost here.
         if (in_use_by_qemu(path_of(name))) continue;
         // Its create() may be under way only in a process that died: one call at a time gets here.

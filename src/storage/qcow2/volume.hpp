@@ -48,6 +48,7 @@ public:
     Result<std::unique_ptr<ports::Incoming>> receive(const ports::VolumeLabel& label,
                                                      std::optional<SnapshotId> base,
                                                      const SnapshotId& id, ByteSize size);
+    Result<std::unique_ptr<ports::Incoming>> mend(const SnapshotId& id);
     Result<std::optional<ports::LiveMerge>> plan_removal(const SnapshotId& id);
     Result<> finish_removal(const SnapshotId& id);
     Result<> remove_snapshot(const SnapshotId& id);
@@ -60,6 +61,10 @@ public:
     Result<> publish_incoming(const SnapshotId& id);
     Result<> discard_incoming(const SnapshotId& id);
     void close_incoming(const SnapshotId& id);
+
+    // What a mend does: `patch`, an overlay on `layer`, goes into it.
+    Result<> apply_patch(const SnapshotId& id, const std::string& layer, const std::string& patch);
+    void close_patch(const std::string& patch);
 
     // Files that an open reader depends on: nothing is merged into them while it lives.
     using Pins = std::list<std::vector<std::string>>;
@@ -75,6 +80,7 @@ private:
     Result<> save(const VolumeRecord& record);
     std::unexpected<Error> no_snapshot(const SnapshotId& id) const;
     Result<> remove_leftovers(const VolumeRecord& record);
+    Result<> check_mendable(const VolumeRecord& record, const VolumeLayer& layer) const;
     Result<> remove_everything();
     Result<bool> restore_forgotten(const std::string& location);
     Result<> settle_live_merge(VolumeRecord& record, const std::string& location);
@@ -120,6 +126,7 @@ private:
     const std::string full_format_;
     std::mutex mutex_;
     std::set<SnapshotId> receiving_;  // Incomings that exist in this process; under mutex_
+    std::set<std::string> patches_;   // files of mends that exist in this process; under mutex_
     mutable std::mutex pins_mutex_;
     Pins pins_;  // paths, one entry per reader; under pins_mutex_
 };

@@ -62,6 +62,12 @@ struct VolumeRecord {
     void finish_merge();  // `base` takes the place of `top`, which goes; needs `merge`
 };
 
+// Overlays that a mend writes and then merges into the layer under them; no part of the record.
+inline constexpr std::string_view kPatchPrefix = "mend-";
+inline bool is_patch_name(std::string_view file) {
+    return file.starts_with(kPatchPrefix);
+}
+
 inline constexpr std::size_t kMaxRecordBytes = 4 << 20;
 
 std::string write_record(const VolumeRecord& record);

@@ -230,6 +230,16 @@ Result<bool> Images::remove_snapshot(const std::string& name, const SnapshotId& 
     return true;
 }
 
+Result<> Images::rename_snapshot(const std::string& name, const SnapshotId& from,
+                                 const SnapshotId& to) const {
+    auto opened = open(name);
+    if (!opened) return std::unexpected(std::move(opened.error()));
+    const auto before = snapshot_name(from);
+    const int result = (*opened)->image.snap_rename(before.c_str(), snapshot_name(to).c_str());
+    if (result < 0) return fail(error(result, "rename snapshot " + before + " of", name));
+    return {};
+}
+
 Result<> Images::roll_back(const std::string& name, const SnapshotId& id) const {
     auto opened = open(name);
     if (!opened) return std::unexpected(std::move(opened.error()));

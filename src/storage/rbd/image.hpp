@@ -52,6 +52,8 @@ public:
     Result<> make_snapshot(OpenImage& image, const SnapshotId& id) const;
     // Whether it was there. One with clones stays in rbd's trash until the last of them is gone.
     Result<bool> remove_snapshot(const std::string& name, const SnapshotId& id) const;
+    Result<> rename_snapshot(const std::string& name, const SnapshotId& from,
+                             const SnapshotId& to) const;
     Result<> roll_back(const std::string& name, const SnapshotId& id) const;
 
     Error error(int result, const std::string& step, const std::string& name) const;

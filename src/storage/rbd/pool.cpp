@@ -107,6 +107,10 @@ public:
     Result<> finish_removal(const VolumeId& id, const SnapshotId& snapshot) override {
         return volume(id)->remove_snapshot(snapshot);
     }
+    Result<std::unique_ptr<ports::Incoming>> mend(const VolumeId& id,
+                                                  const SnapshotId& snapshot) override {
+        return volume(id)->mend(snapshot);
+    }
     Result<> remove_snapshot(const VolumeId& id, const SnapshotId& snapshot) override {
         return volume(id)->remove_snapshot(snapshot);
     }

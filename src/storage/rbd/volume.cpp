@@ -30,6 +30,7 @@ Result<std::optional<StoredRecord>> Volume::load() {
     auto stored = records_.volume(id_);
     if (!stored) return std::unexpected(std::move(stored.error()));
     if (*stored && (*stored)->record.removing) return std::nullopt;
+    if (*stored) UNDERSTUDY_TRY(finish_patch(**stored));
     return stored;
 }
 

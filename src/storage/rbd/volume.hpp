@@ -50,6 +50,7 @@ public:
     Result<std::unique_ptr<ports::Incoming>> receive(const ports::VolumeLabel& label,
                                                      std::optional<SnapshotId> base,
                                                      const SnapshotId& id, ByteSize size);
+    Result<std::unique_ptr<ports::Incoming>> mend(const SnapshotId& id);
     Result<> remove_snapshot(const SnapshotId& id);
     Result<ports::DiskSource> activate(const SnapshotId& id, ports::ActivationKind kind);
     Result<> deactivate(const ports::DiskSource& source);
@@ -60,6 +61,10 @@ public:
     Result<> publish_incoming(const SnapshotId& id, OpenImage& image);
     Result<> discard_incoming(const SnapshotId& id);
     void close_incoming(const SnapshotId& id);
+
+    // What a mend does: the head, as it is written now, takes the snapshot's place.
+    Result<> publish_patch(const SnapshotId& patch, OpenImage& image);
+    Result<> discard_patch(const SnapshotId& patch);
 
     // What an open reader depends on: it is not removed while that lives.
     using Pin = std::pair<std::string, SnapshotId>;  // image, snapshot; nil: the image itself
@@ -83,6 +88,9 @@ private:
     Result<> sweep(StoredRecord& stored);
     Result<bool> sweep_making(StoredRecord& stored);
     Result<bool> sweep_dirty(StoredRecord& stored);
+    Result<bool> sweep_patch(StoredRecord& stored);
+    Result<> check_mendable(const VolumeRecord& record, const VolumeSnapshot& snapshot) const;
+    Result<> finish_patch(StoredRecord& stored);
     Result<bool> sweep_snapshots(StoredRecord& stored);
     Result<bool> sweep_doomed(StoredRecord& stored);
     Result<bool> free_children(StoredRecord& stored, const std::string& image);

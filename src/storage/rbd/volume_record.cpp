@@ -210,6 +210,12 @@ std::string write_record(const VolumeRecord& record) {
              {"images", std::move(images)},
              {"snapshots", std::move(snapshots)}};
     put(out, "rollback", record.rollback);
+    if (record.mending) {
+        json mending{{"snapshot", record.mending->snapshot.text()},
+                     {"patch", record.mending->patch.text()}};
+        put(mending, "replaced", record.mending->replaced);
+        out["mending"] = std::move(mending);
+    }
     if (record.removing) out["removing"] = true;
     // A name that is not UTF-8 is only a label: it must not make the volume unwritable.
     return out.dump(-1, ' ', false, json::error_handler_t::replace);
@@ -230,6 +236,10 @@ Result<VolumeRecord> read_record(std::string_view text) {
         for (const auto& snapshot : in.at("snapshots"))
             record.snapshots.push_back(snapshot_from(snapshot));
         record.rollback = id_in(in, "rollback");
+        if (in.contains("mending"))
+            record.mending = VolumeMending{.snapshot = id_in(in["mending"], "snapshot"),
+                                           .patch = id_in(in["mending"], "patch"),
+                                           .replaced = id_in(in["mending"], "replaced")};
         record.removing = in.value("removing", false);
         check(record);
         return record;

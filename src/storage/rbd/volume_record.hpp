@@ -50,6 +50,13 @@ struct VolumeSnapshot {
     bool late = false;
 };
 
+// A snapshot's content being put right: in its image's head, which then takes the snapshot's place.
+struct VolumeMending {
+    SnapshotId snapshot;
+    SnapshotId patch;          // what the head is frozen as at first
+    SnapshotId replaced = {};  // what the former snapshot is called from then on; nil: not yet
+};
+
 // What a volume consists of: the driver's only truth. Images and snapshots are named here before
 // they are made, and until after they are removed.
 struct VolumeRecord {
@@ -57,7 +64,8 @@ struct VolumeRecord {
     std::vector<VolumeImage> images;
     std::vector<VolumeSnapshot> snapshots;  // those of one image in the order they were taken
     SnapshotId rollback = {};  // what the head is to be taken back to in place; nil: nothing
-    bool removing = false;     // being forgotten with its data
+    std::optional<VolumeMending> mending = {};
+    bool removing = false;  // being forgotten with its data
 
     VolumeImage* image(std::string_view name);
     const VolumeImage* image(std::string_view name) const;

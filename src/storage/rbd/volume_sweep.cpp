@@ -12,7 +12,7 @@ Result<> Volume::sweep(StoredRecord& stored) {
     using Step = Result<bool> (Volume::*)(StoredRecord&);
     for (bool again = true; again;) {
         again = false;
-        for (const Step step : {&Volume::sweep_making, &Volume::sweep_dirty,
+        for (const Step step : {&Volume::sweep_making, &Volume::sweep_patch, &Volume::sweep_dirty,
                                 &Volume::sweep_snapshots, &Volume::sweep_doomed}) {
             auto changed = (this->*step)(stored);
             if (!changed) return std::unexpected(std::move(changed.error()));
@@ -151,6 +151,8 @@ Result<> Volume::forget(bool remove_data) {
     if (!found) return std::unexpected(std::move(found.error()));
     if (!*found) return {};
     auto& stored = **found;
+    auto settled_patch = sweep_patch(stored);  // no snapshot may be left that the record lacks
+    if (!settled_patch) return std::unexpected(std::move(settled_patch.error()));
     if (stored.record.removing) return remove_everything(stored);
     const bool has_own =
         std::ranges::any_of(stored.record.images, [](const auto& image) { return !image.adopted; });

@@ -114,6 +114,41 @@ TEST_P(CatalogTasks, one_at_a_time_runs_per_vm_and_those_without_a_vm_do_not_wai
     EXPECT_EQ(claim("b", 11), second.id);
 }
 
+TEST_P(CatalogTasks, one_that_only_reads_neither_waits_for_the_vms_others_nor_is_waited_for) {
+    const auto vm = VmId::random();
+    const auto reader = [&](std::int64_t created_ms) {
+        auto task = some_task(vm, created_ms);
+        task.reads_only = true;
+        must(catalog().add_task(task));
+        return task.id;
+    };
+    const auto first = reader(0);
+    EXPECT_EQ(claim("n1", 100), first);
+    const auto change = add(vm, 1).id;
+    EXPECT_EQ(claim("n2", 100), change);
+    const auto second = reader(2);
+    EXPECT_EQ(claim("n3", 100), second);
+    const auto waiting = add(vm, 3).id;
+    EXPECT_EQ(claim("n4", 100), std::nullopt);
+    // The change's lease lapsed: another one runs, and the readers with valid ones go on.
+    must(catalog().renew_lease(first, "n1", at(10'000)));
+    must(catalog().renew_lease(second, "n3", at(10'000)));
+    EXPECT_EQ(claim("n4", 2000), change);
+    end(change, "n4", TaskState::succeeded, 2001);
+    EXPECT_EQ(claim("n5", 2002), waiting);
+    EXPECT_EQ(must(catalog().task(first)).lease_node, "n1");
+    EXPECT_EQ(must(catalog().task(second)).lease_node, "n3");
+    EXPECT_TRUE(must(catalog().task(first)).reads_only);
+}
+
+TEST_P(CatalogTasks, who_leaves_a_kind_to_others_leaves_what_only_reads_too) {
+    auto reader = some_task(VmId::random(), 0);
+    reader.reads_only = true;
+    must(catalog().add_task(reader));
+    EXPECT_EQ(claim_all_but("some other kind", 100), std::nullopt);
+    EXPECT_EQ(claim("n", 100), reader.id);
+}
+
 TEST_P(CatalogTasks, the_database_refuses_a_second_running_task_of_a_vm) {
     const auto vm = VmId::random();
     add(vm, 0);
