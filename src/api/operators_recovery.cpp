@@ -30,7 +30,7 @@ Result<Reply> preview(const Asked& asked, const model::Vm& vm, const model::Peer
         const auto& newest = snapshots->back();
         auto planned = tasks::plan_send_here(site, {vm.id, newest.id, peer.id, false, {}, accept});
         if (!planned) return std::unexpected(std::move(planned.error()));
-        auto estimates = tasks::estimate_send(site, *planned);
+        auto estimates = tasks::estimate_send(site, *planned, peer.id);
         if (!estimates) return std::unexpected(std::move(estimates.error()));
         ByteSize bytes;
         for (const auto& disk : *estimates) bytes += disk.data;
@@ -114,7 +114,9 @@ Result<Reply> resolve(const Asked& asked) {
     if (!force) return std::unexpected(std::move(force.error()));
     if (*keep != "here" && *keep != "there")
         return fail(ErrorKind::invalid, "keep is \"here\" or \"there\"");
-    if (vm->ownership.phase != model::Phase::superseded)
+    const bool lost_on_its_way =
+        vm->ownership.phase == model::Phase::handing_over && *keep == "here";
+    if (vm->ownership.phase != model::Phase::superseded && !lost_on_its_way)
         return fail(Error(ErrorKind::refused,
                           fmt::format("VM '{}' is not superseded here: there is nothing to resolve",
                                       vm->name))

@@ -139,7 +139,8 @@ std::vector<CommandSpec> recovery_commands() {
         {"replica resolve",
          "Say which of two lines of a VM goes on (asks first)",
          "For a VM that was promoted elsewhere while it still ran here: superseded. Nothing of "
-         "either line is thrown away.",
+         "either line is thrown away. --keep-here also takes back a VM that was being moved to a "
+         "cluster which is lost.",
          "understudy replica resolve web1 --keep-there",
          {{"VM", "the VM's name or UUID", true, false, Names::vm}},
          {{"--keep-there", "", "its owner's line; here it becomes a replica again"},

@@ -197,6 +197,9 @@ TEST(Ownership, of_a_handover_exactly_one_side_owns_the_vm_in_the_end) {
     EXPECT_FALSE(taken_over(back, offered, kThere, kHere).has_value()) << "too late";
     EXPECT_EQ(after_answer(offered, back, kHere), (Ownership{6, kHere, Phase::owned}));
     EXPECT_EQ(after_answer(offered, replica, kHere), std::nullopt) << "it has not decided";
+    const auto unresolved = declined({4, kHere, Phase::superseded}, offered, kHere);
+    EXPECT_EQ(unresolved, (Ownership{6, kHere, Phase::superseded}));
+    EXPECT_EQ(after_answer(offered, unresolved, kHere), (Ownership{6, kHere, Phase::owned}));
 }
 
 TEST(Ownership, a_vm_that_was_taken_and_is_on_its_way_back_is_no_declined_one) {
@@ -222,6 +225,9 @@ TEST(Ownership, what_is_superseded_goes_on_under_a_later_epoch_or_becomes_a_repl
     const Ownership here{5, kThere, Phase::superseded};
     EXPECT_EQ(kept_here(here, kHere), (Ownership{6, kHere, Phase::owned}));
     EXPECT_EQ(kept_there(here), (Ownership{5, kThere, Phase::replica}));
+    EXPECT_EQ(kept_here({5, kThere, Phase::handing_over}, kHere),
+              (Ownership{6, kHere, Phase::owned}))
+        << "the target is lost";
     EXPECT_FALSE(kept_here({5, kThere, Phase::replica}, kHere).has_value());
     EXPECT_FALSE(kept_there({5, kHere, Phase::owned}).has_value());
 }

@@ -55,9 +55,9 @@ Result<Ownership> taken_over(const Ownership& here, const Ownership& offered, co
 }
 
 Ownership declined(const Ownership& here, const Ownership& offered, const ClusterId& source) {
-    if (here.phase != Phase::replica || here.owner != source || here.epoch > offered.epoch)
-        return here;
-    return Ownership{offered.epoch + 1, source, Phase::replica};
+    const bool undecided = here.phase == Phase::replica || here.phase == Phase::superseded;
+    if (!undecided || here.owner != source || here.epoch > offered.epoch) return here;
+    return Ownership{offered.epoch + 1, source, here.phase};
 }
 
 std::optional<Ownership> after_answer(const Ownership& here, const Ownership& there,
@@ -65,7 +65,8 @@ std::optional<Ownership> after_answer(const Ownership& here, const Ownership& th
     if (here.phase != Phase::handing_over || there.epoch < here.epoch) return std::nullopt;
     if (there.owner != self) return Ownership{there.epoch, there.owner, Phase::replica};
     if (there.epoch == here.epoch) return std::nullopt;
-    if (there.phase == Phase::replica) return Ownership{there.epoch, self, Phase::owned};
+    if (there.phase == Phase::replica || there.phase == Phase::superseded)
+        return Ownership{there.epoch, self, Phase::owned};
     // Taken, run on, and on its way back already: that handover finds a replica here.
     return Ownership{here.epoch, here.owner, Phase::replica};
 }
@@ -76,7 +77,8 @@ Result<Ownership> kept_there(const Ownership& here) {
 }
 
 Result<Ownership> kept_here(const Ownership& here, const ClusterId& self) {
-    if (here.phase == Phase::superseded) return Ownership{here.epoch + 1, self, Phase::owned};
+    if (here.phase == Phase::superseded || here.phase == Phase::handing_over)
+        return Ownership{here.epoch + 1, self, Phase::owned};
     return fail(ErrorKind::refused, "the VM is not superseded here: there is nothing to resolve");
 }
 
@@ -91,7 +93,7 @@ bool is_transition(const Ownership& from, const Ownership& to, const ClusterId& 
         {Phase::replica, Phase::owned, true, true},                // promote, take over
         {Phase::owned, Phase::handing_over, true, false},          // hand over
         {Phase::handing_over, Phase::replica, false, false},       // handed over
-        {Phase::handing_over, Phase::owned, true, true},           // declined by the target
+        {Phase::handing_over, Phase::owned, true, true},           // declined, or resolve
         {Phase::replica, Phase::replica, false, false},            // declines, hears of a new owner
         {Phase::handing_over, Phase::handing_over, false, false},  // hears of a newer owner
         {Phase::owned, Phase::owned, true, true},                  // hears of its own later epoch

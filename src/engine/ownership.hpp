@@ -43,8 +43,8 @@ Ownership declined(const Ownership& here, const Ownership& offered, const Cluste
 std::optional<Ownership> after_answer(const Ownership& here, const Ownership& there,
                                       const ClusterId& self);
 
-// Resolve: the superseded line here is given up for the owner's, or goes on under the next epoch.
-// refused: not superseded.
+// Resolve: the superseded line here is given up for the owner's, or goes on under the next epoch;
+// so does one that was given away to a cluster which is lost. refused: there is nothing to resolve.
 Result<Ownership> kept_there(const Ownership& here);
 Result<Ownership> kept_here(const Ownership& here, const ClusterId& self);
 

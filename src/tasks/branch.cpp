@@ -31,13 +31,19 @@ Result<SnapshotId> keep_writes(Work& work, const VmId& vm) {
     return made->at("snapshot").get<model::Snapshot>().id;
 }
 
-Result<> retire_heads(Site& site, const std::vector<model::VmDisk>& disks, const SnapshotId& on) {
+Result<> retire_heads(Work& work, const std::vector<model::VmDisk>& disks, const SnapshotId& on) {
     for (const auto& disk : disks) {
-        auto pool = site.pool(disk.pool);
+        auto pool = work.site().pool(disk.pool);
         if (!pool) return std::unexpected(std::move(pool.error()));
         auto retired = (*pool)->retire_head(disk.volume, on);
-        if (!retired && retired.error().kind() != ErrorKind::not_found)
-            return fail(std::move(retired.error()).during("let go of " + disk.target));
+        if (retired || retired.error().kind() == ErrorKind::not_found) continue;
+        // Nothing was left to keep of the disks that the VM had: this one was unplugged before.
+        if (retired.error().kind() == ErrorKind::conflict) {
+            work.log(fmt::format("{}, unplugged before, stays as it is: {}", disk.target,
+                                 retired.error().what()));
+            continue;
+        }
+        return fail(std::move(retired.error()).during("let go of " + disk.target));
     }
     return {};
 }
@@ -102,7 +108,7 @@ Result<> depart(Work& work, const std::vector<model::VmDisk>& disks,
     }
     if (*presence != Presence::undefined) UNDERSTUDY_TRY(site.hypervisor.undefine(id));
     if (head.is_nil()) return {};
-    return retire_heads(site, disks, head);
+    return retire_heads(work, disks, head);
 }
 
 namespace {

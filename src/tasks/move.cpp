@@ -45,6 +45,20 @@ bool is_past_record(Work& work) {
     return work.memo().contains("next");
 }
 
+// The target could not take it.
+Result<> check_resolved_there(Work& work) {
+    auto link = work.site().peers.to(peer_id(work));
+    if (!link) return std::unexpected(std::move(link.error()));
+    auto there = (*link)->look_up(vm_id(work));
+    if (!there) return std::unexpected(std::move(there.error()));
+    if (!there->known || there->ownership.phase != Phase::superseded) return {};
+    return fail(Error(ErrorKind::refused,
+                      fmt::format("the VM is superseded on '{}', where a line of it waits for a "
+                                  "decision",
+                                  peer_name(work)))
+                    .advising("Settle that first, there: `understudy replica resolve`."));
+}
+
 Result<> check(Work& work) {
     auto& site = work.site();
     if (is_past_record(work)) return {};
@@ -60,6 +74,7 @@ Result<> check(Work& work) {
             Error(ErrorKind::unsupported, fmt::format("'{}' (version '{}') takes no VM over",
                                                       peer->name, peer->capabilities.version))
                 .advising("Bring both sides to neighbouring versions."));
+    UNDERSTUDY_TRY(check_resolved_there(work));
     auto described = site.hypervisor.describe(vm_id(work));
     if (!described) return std::unexpected(std::move(described.error()));
     if (described->summary.state == ports::VmState::paused)
@@ -237,7 +252,7 @@ Result<> was_given_back(Work& work) {
         return fail(Error(ErrorKind::refused, text_in(work.memo(), "refusal"))
                         .during(fmt::format("hand over to '{}'", peer_name(work)))
                         .keeping("the VM here"));
-    return fail(Error(ErrorKind::cancelled, fmt::format("'{}' gave the VM back", peer_name(work))));
+    return fail(Error(ErrorKind::cancelled, "the VM is this cluster's own again"));
 }
 
 Result<> ask(Work& work) {

@@ -10,7 +10,8 @@
 #include <fmt/format.h>
 
 // Two lines of one VM: this cluster's, which was superseded, and its owner's. The operator says
-// which one goes on; the other's writes stay as a snapshot, held as a branch.
+// which one goes on; the other's writes stay as a snapshot, held as a branch. Or one line, given
+// away to a cluster that was lost before it answered.
 
 namespace understudy::tasks {
 namespace {

@@ -46,9 +46,12 @@ Result<> check_can_run(Site& site, const ClusterId& from, const model::Vm& vm,
                                       vm.name)));
     auto active = site.catalog.tasks({vm.id, true, 10});
     if (!active) return std::unexpected(std::move(active.error()));
-    for (const auto& task : *active)
+    for (const auto& task : *active) {
         if (task.kind == kReplicaRemove)
             return fail(ErrorKind::refused, "the replica there is being removed");
+        if (task.kind == kPromote)  // of another snapshot, perhaps: that one decides
+            return fail(ErrorKind::unavailable, "the replica there is being promoted");
+    }
     auto definition = site.catalog.definition(snapshot.id);
     if (!definition) return std::unexpected(std::move(definition.error()));
     auto adapted = rehearse(site, from, definition->domain_xml, snapshot.disks);
@@ -90,6 +93,7 @@ Result<> swap_roles(Site& site, const ClusterId& from, const model::Vm& vm,
     auto changed = vm;
     changed.autostart = autostart;
     UNDERSTUDY_TRY(site.catalog.save_vm(changed));
+    UNDERSTUDY_TRY(site.catalog.note_sent(from, snapshot.id));
     model::Replication there;
     there.vm = vm.id;
     there.peer = from;

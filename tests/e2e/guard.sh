@@ -58,7 +58,8 @@ kill -KILL "${libvirtd[prod]}"
 wait "${libvirtd[prod]}" 2>/dev/null || true
 with_libvirtd prod
 is_off || fail "the host's autostart started it"
-tell_virsh dominfo web1 | grep -q 'Autostart: *enable' || fail "the autostart was not set"
+tell_virsh dominfo web1 >"$work/dominfo"
+grep -q 'Autostart: *enable' "$work/dominfo" || fail "the autostart was not set"
 begin prod
 is_off || fail "understudyd started it"
 us prod event list

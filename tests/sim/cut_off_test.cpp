@@ -41,6 +41,7 @@ protected:
                          {{"snapshot", id.text()}, {"accept", std::move(accept)}});
     }
     TaskId promote(bool start) {
+        world.promoted.insert(vm);  // the owner lives
         return *b.queue("promote", vm, "promote",
                         {{"snapshot", id.text()}, {"start", start}, {"owner_may_answer", true}});
     }

@@ -185,6 +185,25 @@ TEST_F(Recovery, a_handover_that_was_taken_does_not_come_back) {
     EXPECT_FALSE(runs(a));
 }
 
+TEST_F(Recovery, a_vm_given_away_to_a_cluster_that_is_lost_is_taken_back_by_its_operator) {
+    const auto task = move(a);
+    b.die_at("catalog.add_task");
+    a.run_all();
+    ASSERT_EQ(phase(a), Phase::handing_over);
+    world.connected = false;
+    const auto refused = resolve(a, "here");
+    a.run_all();
+    EXPECT_THAT(outcome(a, refused), HasSubstr("does not answer"));
+    const auto forced = *a.queue("resolve", vm, "resolve",
+                                 {{"keep", "here"}, {"start", true}, {"even_if_owner_runs", true}});
+    work();
+    EXPECT_EQ(outcome(a, forced), "succeeded ");
+    EXPECT_EQ(phase(a), Phase::owned);
+    EXPECT_TRUE(runs(a));
+    EXPECT_THAT(outcome(a, task), HasSubstr("own again"));
+    world.connected = true;
+}
+
 TEST_F(Recovery, what_the_target_refuses_stays_here_and_runs) {
     b.hypervisor().set_adapt_issues({{model::Severity::blocks, "tpm", "no TPM there"}});
     const auto task = move(a);

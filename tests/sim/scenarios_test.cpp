@@ -41,6 +41,7 @@ protected:
         return *on.queue("snapshot_rollback", machine, "rollback", {{"snapshot", id.text()}});
     }
     TaskId promote(Cluster& on, const VmId& machine, const SnapshotId& id, bool owner_may_answer) {
+        world.promoted.insert(machine);  // the owner may live
         return *on.queue(
             "promote", machine, "promote",
             {{"snapshot", id.text()}, {"start", true}, {"owner_may_answer", owner_may_answer}});
