@@ -8,6 +8,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 namespace understudy::tasks {
 namespace {
 
@@ -108,7 +110,14 @@ Result<> depart(Work& work, const std::vector<model::VmDisk>& disks,
     }
     if (*presence != Presence::undefined) UNDERSTUDY_TRY(site.hypervisor.undefine(id));
     if (head.is_nil()) return {};
-    return retire_heads(work, disks, head);
+    auto leaving = disks;  // and those that came since, which the branch knows
+    auto snapshot = site.catalog.find_snapshot(head);
+    if (!snapshot) return std::unexpected(std::move(snapshot.error()));
+    if (*snapshot)
+        for (const auto& disk : vm_disks((*snapshot)->disks))
+            if (std::ranges::find(leaving, disk.volume, &model::VmDisk::volume) == leaving.end())
+                leaving.push_back(disk);
+    return retire_heads(work, leaving, head);
 }
 
 namespace {

@@ -259,12 +259,20 @@ Result<> ask(Work& work) {
     auto& site = work.site();
     auto vm = site.catalog.vm(vm_id(work));
     if (!vm) return std::unexpected(std::move(vm.error()));
-    if (vm->ownership.phase == Phase::owned) return was_given_back(work);
+    if (vm->ownership.phase == Phase::owned) {
+        // By this answer, or by its operator; else it went there, and came back meanwhile.
+        const auto answer = work.memo().find("answer");
+        const bool came_back =
+            answer != work.memo().end() && answer->get<model::Ownership>().phase != Phase::owned;
+        return came_back ? Result<>{} : was_given_back(work);
+    }
     if (vm->ownership.phase != Phase::handing_over) return {};
     auto answer = answer_of_target(work, vm->ownership);
     if (!answer) return fail(waiting(work, std::move(answer.error())));
     const auto next = engine::after_answer(vm->ownership, *answer, site.cluster.id);
     if (!next) return fail(waiting(work, Error(ErrorKind::unavailable, "it has not decided")));
+    work.memo()["answer"] = *next;
+    UNDERSTUDY_TRY(work.save_memo());
     UNDERSTUDY_TRY(change_role(site, *vm, *next, work.task().actor));
     if (next->phase == Phase::owned) return was_given_back(work);
     work.log(

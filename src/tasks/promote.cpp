@@ -63,6 +63,7 @@ Result<> check(Work& work) {
     auto& site = work.site();
     auto vm = vm_of(work);
     if (!vm) return std::unexpected(std::move(vm.error()));
+    UNDERSTUDY_TRY(check_nothing_is_half_done(work));
     if (is_handover(work)) return check_handover(work, *vm);
     if (work.memo().contains("next") &&
         work.memo().at("next").get<model::Ownership>() == vm->ownership)
@@ -101,7 +102,7 @@ Result<> own(Work& work) {
     const auto next = work.memo().at("next").get<model::Ownership>();
     if (vm->ownership != next) {
         if (vm->ownership != before)
-            return fail(ErrorKind::conflict, "another cluster has taken the VM over meanwhile");
+            return fail(ErrorKind::refused, "another cluster has taken the VM over meanwhile");
         UNDERSTUDY_TRY(change_role(site, *vm, next, work.task().actor));
     }
     work.log(fmt::format("'{}' owns '{}' at epoch {}", site.cluster.name, vm->name, next.epoch));
@@ -166,10 +167,11 @@ Result<> start(Work& work) {
 }  // namespace
 
 Kind promote() {
-    return Kind{kPromote,
-                {{"check", check}, {"own", own}, {"define", define, true}, {"start", start, true}},
-                let_go,
-                true};
+    return Kind{
+        kPromote,
+        {{"check", check}, {"own", own, true}, {"define", define, true}, {"start", start, true}},
+        let_go,
+        true};
 }
 
 }  // namespace understudy::tasks

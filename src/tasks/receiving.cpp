@@ -5,8 +5,8 @@
 #include "engine/send_plan.hpp"
 #include "tasks/kinds.hpp"
 #include "tasks/ownership_news.hpp"
-#include "tasks/take_over.hpp"
 #include "tasks/proving.hpp"
+#include "tasks/take_over.hpp"
 #include "tasks/taken_in.hpp"
 #include "tasks/tidying.hpp"
 #include "tasks/volumes.hpp"
@@ -44,6 +44,19 @@ Result<ports::PeerVm> Receiving::look_up_state(const ClusterId& from, const VmId
 
 namespace {
 
+// A VM that runs here without Understudy, or was released: its disks may be the very files that a
+// replica of it would be made of.
+Result<> check_undefined(Site& site, const model::TransferRequest& request) {
+    auto presence = presence_of(site, request.vm);
+    if (!presence) return std::unexpected(std::move(presence.error()));
+    if (*presence == Presence::undefined) return {};
+    return fail(
+        Error(ErrorKind::refused,
+              fmt::format("VM '{}' is defined in libvirt on '{}', outside Understudy's care",
+                          request.vm_name, site.cluster.name))
+            .advising("If it is not needed there any more: `virsh undefine` it there."));
+}
+
 // The volumes that a removal is about to delete are the very ones that a send would write.
 Result<> check_no_removal(Site& site, const model::TransferRequest& request) {
     auto active = site.catalog.tasks({request.vm, true, 10});
@@ -68,6 +81,7 @@ Result<model::TransferOffer> Receiving::offer(const ClusterId& from,
     UNDERSTUDY_TRY(
         engine::may_receive(here, request.ownership, site_.cluster.id, from, request.vm_name));
     UNDERSTUDY_TRY(check_rights(from, *vm, request));
+    if (!*vm) UNDERSTUDY_TRY(check_undefined(site_, request));
     UNDERSTUDY_TRY(check_no_removal(site_, request));
     auto there = site_.catalog.find_snapshot(request.snapshot.id);
     if (!there) return std::unexpected(std::move(there.error()));

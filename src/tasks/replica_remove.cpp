@@ -15,6 +15,7 @@ Result<> unlist(Work& work) {
     auto vm = catalog.find_vm(id);
     if (!vm) return std::unexpected(std::move(vm.error()));
     if (!*vm) return {};
+    UNDERSTUDY_TRY(check_nothing_is_half_done(work));  // what departs is not kept yet
     if ((*vm)->ownership.phase != model::Phase::replica)
         return fail(
             Error(ErrorKind::refused, fmt::format("VM '{}' is not a replica here", (*vm)->name))

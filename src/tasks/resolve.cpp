@@ -59,7 +59,17 @@ Result<> check(Work& work) {
     auto next = keeps_here(work) ? engine::kept_here(vm->ownership, work.site().cluster.id)
                                  : engine::kept_there(vm->ownership);
     if (!next) return std::unexpected(std::move(next.error()));
-    if (keeps_here(work)) UNDERSTUDY_TRY(check_owner_is_down(work, *vm));
+    if (keeps_here(work)) {
+        auto presence = presence_of(work.site(), vm->id);
+        if (!presence) return std::unexpected(std::move(presence.error()));
+        if (*presence == Presence::undefined)
+            return fail(Error(ErrorKind::refused,
+                              fmt::format("VM '{}' is not defined in libvirt here: there is no "
+                                          "line to go on with",
+                                          vm->name))
+                            .advising("--keep-there makes it a replica, which can be promoted."));
+        UNDERSTUDY_TRY(check_owner_is_down(work, *vm));
+    }
     work.memo()["before"] = vm->ownership;
     work.memo()["next"] = *next;
     work.memo()["disks"] = vm->disks;

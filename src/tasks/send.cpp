@@ -56,6 +56,19 @@ Result<> check_turn(Work& work) {
     return {};
 }
 
+constexpr const char* kLostKnown = "lost_known";
+
+// Whether the peer has no more what it is known to have, however new that was.
+Result<bool> lost_what_is_known(Site& site, const SendCase& sent,
+                                const std::vector<SnapshotId>& at_peer) {
+    auto known = site.catalog.replications(sent.vm);
+    if (!known) return std::unexpected(std::move(known.error()));
+    for (const auto& replication : *known)
+        if (replication.peer == sent.peer)
+            return std::ranges::find(at_peer, replication.snapshot) == at_peer.end();
+    return true;
+}
+
 Result<> plan(Work& work) {
     auto& site = work.site();
     UNDERSTUDY_TRY(check_turn(work));
@@ -64,6 +77,9 @@ Result<> plan(Work& work) {
     if (!planned) return std::unexpected(std::move(planned.error()));
     work.memo()["kind"] = std::string(engine::to_string(planned->plan.kind));
     work.memo()["base"] = planned->plan.base ? planned->plan.base->text() : std::string();
+    auto lost = lost_what_is_known(site, case_of(work), planned->at_peer);
+    if (!lost) return std::unexpected(std::move(lost.error()));
+    work.memo()[kLostKnown] = *lost;
     work.memo()["resync"] = planned->plan.resync;
     work.log(fmt::format("{}: {}", engine::to_string(planned->plan.kind), planned->plan.reason));
     UNDERSTUDY_TRY(work.save_memo());
@@ -265,12 +281,9 @@ Result<> record(Work& work) {
     done.snapshot_taken = snapshot->taken;
     done.sent = site.clock.now();
     done.readiness = work.memo().value("readiness", nlohmann::json::array()).dump();
-    // A peer that held nothing has lost what it was known to have, however new that was.
-    const bool held_nothing =
-        (text_in(work.memo(), "kind") == "full" && !flag_in(work.arguments(), "full")) ||
-        text_in(work.memo(), "kind") == "resync";
-    UNDERSTUDY_TRY(held_nothing ? site.catalog.save_replication(done)
-                                : record_replication(site, done));
+    // Otherwise an older snapshot that came late is no news.
+    UNDERSTUDY_TRY(flag_in(work.memo(), kLostKnown) ? site.catalog.save_replication(done)
+                                                    : record_replication(site, done));
     UNDERSTUDY_TRY(site.catalog.note_sent(done.peer, done.snapshot));
     UNDERSTUDY_TRY(let_go(work));
     work.result()["kind"] = text_in(work.memo(), "kind");
@@ -324,10 +337,21 @@ Kind send() {
 }
 
 std::vector<Kind> all_kinds() {
-    return {snapshot_create(),   snapshot_remove(), snapshot_rollback(), send(),
-            promote(),           release(),         replica_remove(),    snapshot_export(),
-            snapshot_import(),   replica_verify(),  replica_repair(),    replica_tidy(),
-            move(),              keep_branch(),     resolve()};
+    return {snapshot_create(),
+            snapshot_remove(),
+            snapshot_rollback(),
+            send(),
+            promote(),
+            release(),
+            replica_remove(),
+            snapshot_export(),
+            snapshot_import(),
+            replica_verify(),
+            replica_repair(),
+            replica_tidy(),
+            move(),
+            keep_branch(),
+            resolve()};
 }
 
 }  // namespace understudy::tasks

@@ -122,6 +122,7 @@ Result<PlannedSend> plan_send_here(Site& site, const SendCase& asked) {
         if (!contents) return std::unexpected(std::move(contents.error()));
         question.contents = std::move(*contents);
     }
+    planned.at_peer = there->snapshots;
     auto plan = engine::plan_send(question);
     if (!plan) return std::unexpected(std::move(plan.error()));
     planned.plan = std::move(*plan);

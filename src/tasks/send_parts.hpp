@@ -23,6 +23,7 @@ struct PlannedSend {
     std::optional<model::Snapshot> base;
     engine::SendPlan plan;
     std::vector<model::ReadinessIssue> issues;  // of the source: what cannot travel
+    std::vector<SnapshotId> at_peer;
 };
 
 // Checks ownership, asks the peer what it holds, checks obstacles and chooses how to send.

@@ -49,6 +49,10 @@ Result<> check_can_run(Site& site, const ClusterId& from, const model::Vm& vm,
     for (const auto& task : *active) {
         if (task.kind == kReplicaRemove)
             return fail(ErrorKind::refused, "the replica there is being removed");
+        // It has still to let go of what it was here before.
+        if ((task.kind == kMove || task.kind == kResolve) && task.started)
+            return fail(ErrorKind::unavailable,
+                        fmt::format("'{}' is not finished there", task.title));
         if (task.kind == kPromote)  // of another snapshot, perhaps: that one decides
             return fail(ErrorKind::unavailable, "the replica there is being promoted");
     }

@@ -344,7 +344,10 @@ Result<> check_nothing_is_half_done(Work& work) {
         if (task.id == work.task().id) continue;
         for (const auto& part : parts_of(task)) {
             const bool taken = part.kind == kSnapshotCreate && part.memo.contains("consistency");
-            if (taken || (part.kind == "snapshot_rollback" && part.step == "settle"))
+            const bool departs = (part.kind == kMove && part.memo.contains("next") &&
+                                  !part.memo.contains("departed")) ||
+                                 (part.kind == kResolve && part.step == "settle");
+            if (taken || departs || (part.kind == "snapshot_rollback" && part.step == "settle"))
                 return fail(ErrorKind::conflict, fmt::format("'{}' is not finished", task.title));
         }
     }

@@ -81,8 +81,8 @@ Result<std::vector<std::string>> define_from_snapshot(Work& work, const model::S
 Result<> check_no_snapshot_is_half_done(Site& site, const VmId& vm);
 
 // Of the VM's other tasks those come first that were cut off before the catalog or the pools knew
-// what the VM is on: a snapshot whose moment has passed, and a rollback that has defined the VM
-// anew. Neither waits for anybody any more. conflict until they have ended.
+// what the VM is on: a snapshot whose moment has passed, a rollback that has defined the VM anew,
+// and a VM's departure from here. None waits for anybody any more. conflict until they have ended.
 Result<> check_nothing_is_half_done(Work& work);
 
 // Keeps a snapshot for as long as a task needs it; both idempotent.

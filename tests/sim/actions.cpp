@@ -178,6 +178,9 @@ void Actions::disk_comes_or_goes() {
     if (on.cluster->busy()) return;
     const auto disks = on.cluster->hypervisor().disks(on.vm);
     if (disks.size() > 1 && chance.one_in(2)) {
+        for (const auto& task : got(on.cluster->catalog().tasks({on.vm, true, 100})))
+            if (task.kind == "move" || task.kind == "resolve") return;
+        world_.unplugged.insert(on.vm);
         const auto target = chance.pick(disks).target;
         world_.say(*on.cluster, fmt::format("{} of {} is unplugged", target, on.name));
         on.cluster->unplug(on.vm, target);
@@ -310,6 +313,7 @@ void Actions::move() {
     const auto& on = world_.chance().pick(all);
     const auto known = got(on.cluster->catalog().find_vm(on.vm));
     if (known && known->ownership.phase != model::Phase::owned) return;
+    if (world_.unplugged.contains(on.vm)) return;
     on.cluster->queue("move", on.vm, "move " + on.name,
                       {{"peer", world_.other(*on.cluster).id().text()},
                        {"start", !world_.chance().one_in(4)},
@@ -326,7 +330,8 @@ std::optional<TaskId> Actions::queue_resolve(const Seen& on, bool here) {
 void Actions::resolve() {
     const auto superseded = known(model::Phase::superseded);
     if (superseded.empty()) return;
-    queue_resolve(world_.chance().pick(superseded), world_.chance().one_in(3));
+    const auto& on = world_.chance().pick(superseded);
+    if (!world_.unplugged.contains(on.vm)) queue_resolve(on, world_.chance().one_in(3));
 }
 
 // Keeping what is here supersedes the other side in turn, which is then the last one.
@@ -334,16 +339,19 @@ void Actions::resolve_all() {
     for (unsigned round = 0; round < 2; ++round)
         for (const auto& on : known(model::Phase::superseded)) {
             // A released VM is nobody's business any more: it may run there.
-            const bool here =
-                round == 0 && world_.chance().one_in(3) && !world_.released.contains(on.vm);
+            if (world_.unplugged.contains(on.vm)) continue;
+            const bool here = round == 0 && world_.chance().one_in(3) &&
+                              !world_.released.contains(on.vm) &&
+                              !on.cluster->hypervisor().disks(on.vm).empty();
             auto& owner = world_.other(*on.cluster);
             if (here && owner.hypervisor().runs(on.vm)) owner.stop_vm(on.vm);
             succeeds(*on.cluster, queue_resolve(on, here));
             for (auto& cluster : world_.clusters()) cluster->run_all();
         }
     for (const auto& on : known(model::Phase::superseded))
-        world_.broken(
-            fmt::format("promise 5: {} stays superseded on {}", on.name, on.cluster->name()));
+        if (!world_.unplugged.contains(on.vm))
+            world_.broken(
+                fmt::format("promise 5: {} stays superseded on {}", on.name, on.cluster->name()));
 }
 
 void Actions::remove_replica() {

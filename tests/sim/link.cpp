@@ -2,8 +2,8 @@
 
 #include "protocol/features.hpp"
 #include "tasks/ownership_news.hpp"
-#include "tasks/take_over.hpp"
 #include "tasks/proving.hpp"
+#include "tasks/take_over.hpp"
 #include "world.hpp"
 
 #include <fmt/format.h>

@@ -50,6 +50,8 @@ public:
     // VMs that Understudy was taken out of, or is about to be: what peers have of them is no
     // replica any more, and both clusters may go their own way.
     std::set<VmId> released;
+    // VMs that have lost a disk: where they depart from, that one's head stays (known gap).
+    std::set<VmId> unplugged;
     // VMs that an operator promoted, perhaps while their owner still ran them.
     std::set<VmId> promoted;
     // What may happen between two calls of a daemon while nobody serves a peer.
