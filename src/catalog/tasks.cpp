@@ -9,10 +9,10 @@
 namespace understudy::catalog {
 namespace {
 
-#define UNDERSTUDY_TASKS                                                                        \
-    "SELECT id, kind, vm, reads_only, title, actor, arguments, state, step, memo,"           \
-    " result, done_bytes," \
-    " total_bytes, wire_bytes, rate_bytes, note, attempts, error_kind, error,"                  \
+#define UNDERSTUDY_TASKS                                                           \
+    "SELECT id, kind, vm, reads_only, title, actor, arguments, state, step, memo," \
+    " result, done_bytes,"                                                         \
+    " total_bytes, wire_bytes, rate_bytes, note, attempts, error_kind, error,"     \
     " cancel_requested, created, not_before, started, ended, lease_node, lease_until FROM tasks "
 #define UNDERSTUDY_ACTIVE "state IN ('queued', 'running') "
 #define UNDERSTUDY_NEWEST_FIRST "ORDER BY created DESC, ordinal DESC LIMIT :most"
@@ -102,8 +102,9 @@ Result<> SqlCatalog::add_task(const model::Task& task) {
         if (db_->exists({"SELECT 1 FROM tasks WHERE id = :id", "n"}, {task.id}))
             return fail(ErrorKind::conflict, fmt::format("task {} exists", task.id.text()));
         db_->run(
-            "INSERT INTO tasks (id, kind, vm, reads_only, title, actor, arguments, state, step, memo,"
-            " result, done_bytes, total_bytes, wire_bytes, rate_bytes, note, attempts, error_kind, "
+            "INSERT INTO tasks (id, kind, vm, reads_only, title, actor, arguments, state, step,"
+            " memo, result, done_bytes, total_bytes, wire_bytes, rate_bytes, note, attempts, "
+            "error_kind, "
             "error,"
             " cancel_requested, created, not_before, started, ended, lease_node, lease_until,"
             " ordinal, log_lines) VALUES (:id, :kind, :vm, :reads_only, :title, :actor, :arguments,"

@@ -16,8 +16,6 @@
 namespace understudy::tasks {
 namespace {
 
-using model::Phase;
-
 Result<model::Vm> vm_of(Work& work) {
     return work.site().catalog.vm(id_in<VmId>(work.arguments(), "vm"));
 }

@@ -13,6 +13,8 @@
 namespace understudy::tasks {
 namespace {
 
+constexpr const char* kFollow = "follow";  // in the memo: disks that may soon be on other files
+
 // Nothing: libvirt does not have the VM here.
 Result<std::optional<ports::VmDescription>> described_vm(Site& site, const VmId& vm) {
     auto described = site.hypervisor.describe(vm);
@@ -113,8 +115,6 @@ Result<> remove_live(Work& work, const VmId& vm, const std::string& target, cons
     }
     return pool.finish_removal(volume, id);
 }
-
-constexpr const char* kFollow = "follow";
 
 // A stopped VM's disk that may soon be on another file is remembered as it is now, because only
 // then its definition may be changed to follow.
@@ -332,7 +332,9 @@ Result<> check_no_snapshot_is_half_done(Site& site, const VmId& vm) {
     if (!active) return std::unexpected(std::move(active.error()));
     for (const auto& task : *active)
         for (const auto& part : parts_of(task))
-            if (part.kind == kSnapshotCreate && !part.step.empty())
+            if ((part.kind == kSnapshotCreate && !part.step.empty()) ||
+                // A definition that has still to follow a merge.
+                (part.kind == "snapshot_remove" && part.memo.contains(kFollow)))
                 return fail(ErrorKind::conflict, fmt::format("'{}' is not finished", task.title));
     return {};
 }

@@ -159,7 +159,14 @@ void check_pool(World& world, Cluster& cluster) {
     for (const auto& vm : cluster.machines())
         for (const auto& disk : cluster.hypervisor().disks(vm.id))
             defined.insert(disk.source.location);
+    // One that nobody resolves, because it lost a disk, may be stuck in a rollback of that disk.
+    std::set<VolumeId> stuck;
+    for (const auto& vm : got(cluster.catalog().vms()))
+        if (vm.ownership.phase == model::Phase::superseded && world.unplugged.contains(vm.id))
+            for (const auto& snapshot : got(cluster.catalog().snapshots(vm.id)))
+                for (const auto& disk : snapshot.disks) stuck.insert(disk.volume);
     for (const auto& volume : cluster.pool().volumes()) {
+        if (stuck.contains(volume)) continue;
         const auto head = got(cluster.pool().head(volume));
         if (head && defined.contains(head->location)) continue;
         const auto known = wanted.find(volume);
