@@ -7,8 +7,8 @@
 #include "protocol/limits.hpp"
 #include "protocol/messages.hpp"
 #include "tasks/ownership_news.hpp"
-#include "tasks/take_over.hpp"
 #include "tasks/proving.hpp"
+#include "tasks/take_over.hpp"
 
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>

@@ -8,9 +8,9 @@
 namespace understudy::protocol {
 
 std::vector<std::string> our_features() {
-    return {std::string(kFeatureChunks), std::string(kFeatureLz4), std::string(kFeatureZstd),
-            std::string(kFeatureDefinition), std::string(kFeatureHandover),
-            std::string(kFeatureDigests)};
+    return {std::string(kFeatureChunks),   std::string(kFeatureLz4),
+            std::string(kFeatureZstd),     std::string(kFeatureDefinition),
+            std::string(kFeatureHandover), std::string(kFeatureDigests)};
 }
 
 bool has_feature(const model::Capabilities& peer, std::string_view feature) {
