@@ -7,7 +7,6 @@ namespace {
 
 using nlohmann::json;
 using ::testing::HasSubstr;
-using ::testing::Not;
 
 const std::string kVerify = "POST /v1/replicas/web1/verify";
 
