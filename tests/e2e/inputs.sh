@@ -327,8 +327,8 @@ every_help_has_an_example() {
     while read -r command; do
         # shellcheck disable=SC2086 # it is several words
         "$bin/understudy" $command --help | grep -q '^Example' || fail "$command --help: no example"
-    done < <(for noun in cluster peer vm replica task; do
-        "$bin/understudy" "$noun" --help | sed -n 's/^  \([a-z ]*[a-z]\) .*/\1/p'
+    done < <(for noun in cluster peer vm replica task event; do
+        "$bin/understudy" "$noun" --help | sed -n 's/^  \([a-z -]*[a-z]\) .*/\1/p'
     done)
 }
 
