@@ -88,11 +88,14 @@ std::string Asked::actor() const {
 
 Result<Reply> queue(const Asked& asked, std::string_view kind, const VmId& vm, std::string title,
                     const json& arguments) {
+    return queue(asked, tasks::new_task(asked.site(), kind, vm, std::move(title), arguments));
+}
+
+Result<Reply> queue(const Asked& asked, model::Task task) {
     auto& site = asked.site();
-    auto task = tasks::new_task(site, kind, vm, std::move(title), arguments);
     task.actor = asked.actor();
     UNDERSTUDY_TRY(site.catalog.add_task(task));
-    tasks::record_event(site, task.actor, "asked", vm, task.title);
+    tasks::record_event(site, task.actor, "asked", task.vm, task.title);
     site.bells->queued.ring();
     return Reply{202, json{{"task", task_view(task)}}};
 }
@@ -118,6 +121,16 @@ Result<std::uint64_t> number_field(const json& body, const char* name, std::uint
     if (found == body.end() || found->is_null()) return otherwise;
     if (!found->is_number_unsigned()) return wrong_type(name, "a whole number, not negative");
     return found->get<std::uint64_t>();
+}
+
+Result<Duration> shutdown_limit(const json& body) {
+    constexpr std::uint64_t kUsual = 120'000;
+    constexpr std::uint64_t kLongest = 24ULL * 3600 * 1000;
+    auto limit = number_field(body, "limit_ms", kUsual);
+    if (!limit) return std::unexpected(std::move(limit.error()));
+    if (*limit == 0 || *limit > kLongest)
+        return fail(ErrorKind::invalid, "a guest gets from 1 ms to 24 h to shut down");
+    return Duration(static_cast<std::int64_t>(*limit));
 }
 
 Result<std::int64_t> number_query(const Asked& asked, const std::string& name,

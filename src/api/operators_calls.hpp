@@ -45,7 +45,8 @@ Answer answer_events(const Asked& asked);
 
 // {"key": value} with 200, or the error.
 Result<Reply> reply_with(std::string_view key, Result<nlohmann::json> value);
-// Queues a task and answers 202 with it.
+// Queues a task, in the name of who asks, and answers 202 with it.
+Result<Reply> queue(const Asked& asked, model::Task task);
 Result<Reply> queue(const Asked& asked, std::string_view kind, const VmId& vm, std::string title,
                     const nlohmann::json& arguments);
 
@@ -55,6 +56,8 @@ Result<bool> flag_field(const nlohmann::json& body, const char* name, bool other
 Result<std::uint64_t> number_field(const nlohmann::json& body, const char* name,
                                    std::uint64_t otherwise);
 Result<std::vector<std::string>> texts_field(const nlohmann::json& body, const char* name);
+// limit_ms: how long a guest may take to shut down; invalid when it is out of bounds.
+Result<Duration> shutdown_limit(const nlohmann::json& body);
 // A number, not negative, in a request's query.
 Result<std::int64_t> number_query(const Asked& asked, const std::string& name,
                                   std::int64_t otherwise);

@@ -14,17 +14,14 @@ namespace {
 
 using nlohmann::json;
 
-constexpr std::uint64_t kShutdownLimit = 120'000;
-constexpr std::uint64_t kLongestShutdown = 24ULL * 3600 * 1000;
-
 // What a move would send before it stops the guest. What is written from now on comes on top.
 Result<Reply> preview(const Asked& asked, const model::Vm& vm, const model::Peer& peer,
-                      const std::vector<std::string>& accept, std::uint64_t limit_ms) {
+                      const std::vector<std::string>& accept, Duration limit) {
     auto& site = asked.site();
     auto snapshots = site.catalog.snapshots(vm.id);
     if (!snapshots) return std::unexpected(std::move(snapshots.error()));
-    json plan{{"vm", vm.name},          {"peer", peer.name},    {"newest", nullptr},
-              {"kind", "full"},         {"limit_ms", limit_ms}, {"bytes", nullptr},
+    json plan{{"vm", vm.name},          {"peer", peer.name},         {"newest", nullptr},
+              {"kind", "full"},         {"limit_ms", limit.count()}, {"bytes", nullptr},
               {"issues", json::array()}};
     if (!snapshots->empty()) {
         const auto& newest = snapshots->back();
@@ -75,7 +72,7 @@ Result<Reply> move(const Asked& asked) {
     auto start = flag_field(asked.body, "start", true);
     auto dry_run = flag_field(asked.body, "dry_run", false);
     auto force_off = flag_field(asked.body, "force_off", false);
-    auto limit = number_field(asked.body, "limit_ms", kShutdownLimit);
+    auto limit = shutdown_limit(asked.body);
     auto rate = number_field(asked.body, "rate_bytes", 0);
     auto accept = texts_field(asked.body, "accept");
     if (!peer_word) return std::unexpected(std::move(peer_word.error()));
@@ -85,8 +82,6 @@ Result<Reply> move(const Asked& asked) {
     if (!limit) return std::unexpected(std::move(limit.error()));
     if (!rate) return std::unexpected(std::move(rate.error()));
     if (!accept) return std::unexpected(std::move(accept.error()));
-    if (*limit == 0 || *limit > kLongestShutdown)
-        return fail(ErrorKind::invalid, "a guest gets from 1 ms to 24 h to shut down");
     auto peer = find_peer(site, *peer_word);
     if (!peer) return std::unexpected(std::move(peer.error()));
     if (*dry_run) return preview(asked, *vm, *peer, *accept, *limit);
@@ -94,7 +89,7 @@ Result<Reply> move(const Asked& asked) {
                  {{"vm", id->text()},
                   {"peer", peer->id.text()},
                   {"start", *start},
-                  {"limit_ms", *limit},
+                  {"limit_ms", limit->count()},
                   {"force_off", *force_off},
                   {"rate_bytes", *rate},
                   {"accept", *accept}});

@@ -84,10 +84,7 @@ Result<Reply> verify(const Asked& asked) {
                 .advising("A replica is compared with the cluster that owns its VM."));
     auto snapshot = find_snapshot(site, *id, *word);
     if (!snapshot) return std::unexpected(std::move(snapshot.error()));
-    const auto task = tasks::new_verification(site, **vm, *snapshot, *repair, *rate);
-    UNDERSTUDY_TRY(site.catalog.add_task(task));
-    site.bells->queued.ring();
-    return Reply{202, json{{"task", task_view(task)}}};
+    return queue(asked, tasks::new_verification(site, **vm, *snapshot, *repair, *rate));
 }
 
 Result<Reply> remove(const Asked& asked) {

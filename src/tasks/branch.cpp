@@ -15,18 +15,12 @@ namespace {
 
 constexpr const char* kBranchPart = "branch";
 
-std::string branch_name(Site& site) {
-    auto name = "branch-" + base::format_time(site.clock.now());
-    std::erase_if(name, [](char c) { return c == ':'; });
-    return name;
-}
-
 // The snapshot that holds them, once it exists.
 Result<SnapshotId> keep_writes(Work& work, const VmId& vm) {
     auto made = run_part(work, kBranchPart, snapshot_create(),
                          {{"vm", vm.text()},
                           {"snapshot", work.site().random.id<SnapshotId>().text()},
-                          {"name", branch_name(work.site())},
+                          {"name", stamped_name(work.site(), "branch")},
                           {"freeze", false},
                           {"branch", true}});
     if (!made) return std::unexpected(std::move(made.error()).during("keep what was written here"));

@@ -85,12 +85,6 @@ Result<> check(Work& work) {
     return {};
 }
 
-std::string snapshot_name(Work& work, const std::string& part) {
-    auto name = fmt::format("move-{}-{}", base::format_time(work.site().clock.now()), part);
-    std::erase_if(name, [](char c) { return c == ':'; });
-    return name;
-}
-
 // The target must be able to start it; known from the answer to every send.
 Result<> check_readiness(Work& work, const nlohmann::json& sent) {
     const auto issues =
@@ -106,7 +100,7 @@ Result<SnapshotId> snapshot_and_send(Work& work, const std::string& part) {
     auto taken = run_part(work, part, snapshot_create(),
                           {{"vm", vm},
                            {"snapshot", work.site().random.id<SnapshotId>().text()},
-                           {"name", snapshot_name(work, part)},
+                           {"name", stamped_name(work.site(), "move") + "-" + part},
                            {"freeze", true}});
     if (!taken) return std::unexpected(std::move(taken.error()));
     const auto id = taken->at("snapshot").get<model::Snapshot>().id;

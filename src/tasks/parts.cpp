@@ -2,6 +2,8 @@
 
 #include "tasks/arguments.hpp"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 
 namespace understudy::tasks {
@@ -83,6 +85,12 @@ Result<> undo_parts(Work& whole, const std::vector<Kind>& kinds) {
 
 void forget_part(Work& whole, const std::string& name) {
     if (whole.memo().contains(kParts)) whole.memo()[kParts].erase(name);
+}
+
+std::string stamped_name(Site& site, std::string_view prefix) {
+    auto name = fmt::format("{}-{}", prefix, base::format_time(site.clock.now()));
+    std::erase_if(name, [](char c) { return c == ':'; });
+    return name;
 }
 
 std::vector<TaskPart> parts_of(const model::Task& task) {

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace understudy::tasks {
@@ -23,6 +24,9 @@ Result<> undo_parts(Work& whole, const std::vector<Kind>& kinds);
 
 // Forgets a part that has ended: it can be run anew.
 void forget_part(Work& whole, const std::string& name);
+
+// "PREFIX-TIME", for a snapshot that a task takes for itself: without ':', as file names like it.
+std::string stamped_name(Site& site, std::string_view prefix);
 
 // What a task is at, for others who look: its own, and that of each of its parts without a result.
 struct TaskPart {

@@ -95,6 +95,16 @@ with_pool_in() { # with_pool_in CLUSTER OTHER NAME
     ceph_pool[$1]=$3
 }
 
+# They have a second pool beside `vms`: `files`, a directory.
+with_files() { # with_files CLUSTER…
+    local cluster
+    for cluster; do
+        pool_options[$cluster]="[pools.files]
+driver = \"qcow2\"
+path = \"$work/$cluster/files\""
+    done
+}
+
 pool_of() { # pool_of CLUSTER: what understudyd.toml says of its pool
     local conf=${ceph_conf[$1]:-}
     if [ -z "$conf" ]; then

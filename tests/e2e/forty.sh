@@ -46,11 +46,7 @@ check_all() { # check_all CLUSTER FILE_POOL CEPH_POOL: all snapshots there, and 
 with_ceph prod --pool vms --pool second --pool third --osd-bytes 4294967296
 with_pool_in dr prod second
 with_pool_in third prod third
-for cluster in prod dr third; do
-    pool_options[$cluster]="[pools.files]
-driver = \"qcow2\"
-path = \"$work/$cluster/files\""
-done
+with_files prod dr third
 mkdir -p "$work/prod"
 qemu-img create -q -f qcow2 "$work/prod/vda.qcow2" 64M
 rbd_of prod create vms/vdb --size 64M

@@ -56,11 +56,7 @@ compare_sizes() { # compare_sizes CLUSTER KIND POOL_THERE
 with_ceph prod --pool vms --pool second --pool third --osd-bytes 8589934592
 with_pool_in dr prod second
 with_pool_in third prod third
-for cluster in prod dr third; do
-    pool_options[$cluster]="[pools.files]
-driver = \"qcow2\"
-path = \"$work/$cluster/files\""
-done
+with_files prod dr third
 head -c 4M /dev/urandom >"$work/piece"
 mkdir -p "$work/prod"
 while read -r name size apart; do
