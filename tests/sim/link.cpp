@@ -1,6 +1,7 @@
 #include "link.hpp"
 
 #include "protocol/features.hpp"
+#include "protocol/messages.hpp"
 #include "tasks/ownership_news.hpp"
 #include "tasks/proving.hpp"
 #include "tasks/take_over.hpp"
@@ -15,34 +16,61 @@ std::unexpected<Error> no_line() {
     return fail(ErrorKind::unavailable, "the line is cut");
 }
 
+template <class Value>
+Result<Value> as_result(Result<Value> value) {
+    return value;
+}
+Result<std::string> as_result(std::string text) {
+    return text;
+}
+
 class StageLink final : public ports::PeerLink {
 public:
     StageLink(World& world, Cluster& from, Cluster& to) : world_(world), from_(from), to_(to) {}
 
     Result<model::Capabilities> exchange_capabilities(const model::Capabilities& ours) override {
+        const auto read = [&](const model::Capabilities& said) {
+            return carried(said, protocol::encode_capabilities, protocol::decode_capabilities);
+        };
         return ask("capabilities", [&](Daemon& there) -> Result<model::Capabilities> {
-            UNDERSTUDY_TRY(there.catalog.touch_peer(from_.id(), world_.clock().now(), ours));
-            return to_.capabilities();
+            auto heard = read(ours);
+            if (!heard) return heard;
+            UNDERSTUDY_TRY(there.catalog.touch_peer(from_.id(), world_.clock().now(), *heard));
+            return read(to_.capabilities());
         });
     }
     Result<std::vector<ports::OwnershipNote>> exchange_ownership(
         const std::vector<ports::OwnershipNote>& ours) override {
+        const auto read = [&](Result<std::vector<ports::OwnershipNote>> said) {
+            return carried(std::move(said), protocol::encode_ownership, protocol::decode_ownership);
+        };
         return ask("ownership", [&](Daemon& there) -> Result<std::vector<ports::OwnershipNote>> {
-            UNDERSTUDY_TRY(tasks::hear_ownership(there.site, from_.id(), ours));
-            return tasks::ownership_notes_for(there.site, from_.id());
+            auto heard = read(ours);
+            if (!heard) return heard;
+            UNDERSTUDY_TRY(tasks::hear_ownership(there.site, from_.id(), *heard));
+            return read(tasks::ownership_notes_for(there.site, from_.id()));
         });
     }
     Result<ports::PeerVm> look_up(const VmId& vm) override {
-        return ask("look_up",
-                   [&](Daemon& there) { return there.receiving.look_up(from_.id(), vm); });
+        return ask("look_up", [&](Daemon& there) {
+            return carried(there.receiving.look_up(from_.id(), vm), protocol::encode_peer_vm,
+                           protocol::decode_peer_vm);
+        });
     }
     Result<ports::PeerVm> look_up_state(const VmId& vm) override {
-        return ask("look_up_state",
-                   [&](Daemon& there) { return there.receiving.look_up_state(from_.id(), vm); });
+        return ask("look_up_state", [&](Daemon& there) {
+            return carried(there.receiving.look_up_state(from_.id(), vm), protocol::encode_peer_vm,
+                           protocol::decode_peer_vm);
+        });
     }
     Result<model::TransferOffer> offer(const model::TransferRequest& request) override {
-        return ask("offer",
-                   [&](Daemon& there) { return there.receiving.offer(from_.id(), request); });
+        return ask("offer", [&](Daemon& there) -> Result<model::TransferOffer> {
+            auto heard =
+                carried(request, protocol::encode_offer_request, protocol::decode_offer_request);
+            if (!heard) return std::unexpected(std::move(heard.error()));
+            return carried(there.receiving.offer(from_.id(), *heard), protocol::encode_offer_reply,
+                           protocol::decode_offer_reply);
+        });
     }
     Result<std::unique_ptr<ports::ChunkChannel>> open_channel(const TransferId& id,
                                                               std::uint64_t attempt) override {
@@ -54,18 +82,28 @@ public:
     }
     Result<std::vector<model::ReadinessIssue>> commit(const TransferId& id, std::uint64_t attempt,
                                                       const model::Totals& totals) override {
-        return ask("commit", [&](Daemon& there) {
-            return there.receiving.commit(from_.id(), id, attempt, totals);
+        return ask("commit", [&](Daemon& there) -> Result<std::vector<model::ReadinessIssue>> {
+            auto heard = carried(protocol::CommitRequest{attempt, totals},
+                                 protocol::encode_commit_request, protocol::decode_commit_request);
+            if (!heard) return std::unexpected(std::move(heard.error()));
+            return carried(there.receiving.commit(from_.id(), id, heard->attempt, heard->totals),
+                           protocol::encode_commit_reply, protocol::decode_commit_reply);
         });
     }
     Result<model::Ownership> hand_over(const ports::Handover& handover) override {
-        return ask("hand_over", [&](Daemon& there) {
-            return tasks::take_over(there.site, from_.id(), handover);
+        return ask("hand_over", [&](Daemon& there) -> Result<model::Ownership> {
+            auto heard = carried(handover, protocol::encode_handover, protocol::decode_handover);
+            if (!heard) return std::unexpected(std::move(heard.error()));
+            return carried(tasks::take_over(there.site, from_.id(), *heard),
+                           protocol::encode_record, protocol::decode_record);
         });
     }
     Result<model::Ownership> take_back(const VmId& vm, const model::Ownership& offered) override {
-        return ask("take_back", [&](Daemon& there) {
-            return tasks::decline(there.site, from_.id(), vm, offered);
+        return ask("take_back", [&](Daemon& there) -> Result<model::Ownership> {
+            auto heard = carried(offered, protocol::encode_record, protocol::decode_record);
+            if (!heard) return std::unexpected(std::move(heard.error()));
+            return carried(tasks::decline(there.site, from_.id(), vm, *heard),
+                           protocol::encode_record, protocol::decode_record);
         });
     }
     Result<> abandon(const TransferId& id) override {
@@ -74,25 +112,59 @@ public:
     }
 
     Result<model::DigestAnswer> digests(const model::DigestQuestion& asked) override {
-        return ask("digests", [&](Daemon& there) {
-            return tasks::answer_digests(there.site, from_.id(), asked);
+        return ask("digests", [&](Daemon& there) -> Result<model::DigestAnswer> {
+            auto heard =
+                carried(asked, protocol::encode_digest_question, protocol::decode_digest_question);
+            if (!heard) return std::unexpected(std::move(heard.error()));
+            return carried(tasks::answer_digests(there.site, from_.id(), *heard),
+                           protocol::encode_digest_answer, protocol::decode_digest_answer);
         });
     }
     Result<model::RangeAnswer> read_range(const model::RangeQuestion& asked) override {
         return ask("read_range", [&](Daemon& there) -> Result<model::RangeAnswer> {
-            auto bytes = tasks::answer_range(there.site, from_.id(), asked);
+            auto heard =
+                carried(asked, protocol::encode_range_question, protocol::decode_range_question);
+            if (!heard) return std::unexpected(std::move(heard.error()));
+            auto bytes = tasks::answer_range(there.site, from_.id(), *heard);
             if (!bytes) return std::unexpected(std::move(bytes.error()));
-            return model::RangeAnswer{std::move(*bytes), 0};
+            auto read = carried(protocol::RangeReply{std::move(*bytes), {}},
+                                protocol::encode_range_reply, protocol::decode_range_reply);
+            if (!read) return std::unexpected(std::move(read.error()));
+            return model::RangeAnswer{std::move(read->bytes), 0};
         });
     }
     Result<std::vector<model::VolumeBase>> contents(const VmId& vm,
                                                     const std::vector<VolumeId>& volumes) override {
-        return ask("contents", [&](Daemon& there) {
-            return tasks::answer_contents(there.site, from_.id(), vm, volumes);
+        return ask("contents", [&](Daemon& there) -> Result<std::vector<model::VolumeBase>> {
+            auto heard =
+                carried(protocol::ContentsQuestion{vm, volumes}, protocol::encode_contents_question,
+                        protocol::decode_contents_question);
+            if (!heard) return std::unexpected(std::move(heard.error()));
+            return carried(
+                tasks::answer_contents(there.site, from_.id(), heard->vm, heard->volumes),
+                protocol::encode_contents_reply, protocol::decode_contents_reply);
         });
     }
 
 private:
+    // As the wire's own words bring it to the other side, which has to be able to read it.
+    template <class Value, class Encode, class Decode>
+    Result<Value> carried(Result<Value> said, Encode encode, Decode decode) {
+        if (!said) {
+            const auto body = protocol::encode_error_reply(said.error());
+            return fail(protocol::decode_error_reply(body, 0));
+        }
+        return carried(*said, encode, decode);
+    }
+    template <class Value, class Encode, class Decode>
+    Result<Value> carried(const Value& said, Encode encode, Decode decode) {
+        auto body = as_result(encode(said));
+        if (!body) return std::unexpected(std::move(body.error()));
+        auto read = decode(*body);
+        if (!read) world_.broken("promise 5: a message cannot be read: " + read.error().text());
+        return read;
+    }
+
     template <class Call>
     auto ask(std::string_view name, Call call) -> decltype(call(std::declval<Daemon&>())) {
         return fated(from_, fmt::format("link.{}", name), [&]() -> decltype(to_.serve(call)) {
