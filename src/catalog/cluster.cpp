@@ -132,6 +132,7 @@ Result<> SqlCatalog::remove_peer(const ClusterId& id) {
         db_->run("DELETE FROM holds WHERE kind = 'base' AND detail = :peer", {id});
         db_->run("DELETE FROM replications WHERE peer = :peer", {id});
         db_->run("DELETE FROM sent_snapshots WHERE peer = :peer", {id});
+        db_->run("DELETE FROM holders WHERE cluster = :peer", {id});
         db_->run("DELETE FROM peers WHERE id = :id", {id});
         return {};
     });

@@ -109,8 +109,15 @@ constexpr const char* kProof[] = {
     " WHERE state = 'running' AND reads_only = 0",
 };
 
+constexpr const char* kHolders[] = {
+    "CREATE TABLE holders ("
+    " vm TEXT NOT NULL REFERENCES vms (id) ON DELETE CASCADE, cluster TEXT NOT NULL,"
+    " PRIMARY KEY (vm, cluster))",
+};
+
 // Version n is what the first n of them make.
-constexpr std::array<std::span<const char* const>, 3> kMigrations{kFoundation, kEvents, kProof};
+constexpr std::array<std::span<const char* const>, 4> kMigrations{kFoundation, kEvents, kProof,
+                                                                  kHolders};
 constexpr std::int64_t kNewest = kMigrations.size();
 
 std::int64_t stored_version(Database& database) {

@@ -98,12 +98,32 @@ Result<> SqlCatalog::set_ownership(const VmId& id, const model::Ownership& expec
     });
 }
 
+Result<> SqlCatalog::note_holders(const VmId& id, const std::vector<ClusterId>& holders) {
+    return db_->write([&]() -> Result<> {
+        if (!db_->one(kVm, {id}, read_vm)) return {};
+        for (const auto& holder : holders)
+            db_->run(
+                "INSERT INTO holders (vm, cluster) VALUES (:vm, :cluster)"
+                " ON CONFLICT (vm, cluster) DO NOTHING",
+                {id, holder});
+        return {};
+    });
+}
+
+Result<std::vector<ClusterId>> SqlCatalog::holders(const VmId& id) {
+    return db_->read([&]() -> Result<std::vector<ClusterId>> {
+        return db_->all({"SELECT cluster FROM holders WHERE vm = :vm ORDER BY cluster", "t"}, {id},
+                        [](Row& row) { return row.id<ClusterId>(); });
+    });
+}
+
 Result<> SqlCatalog::remove_vm(const VmId& id) {
     return db_->write([&]() -> Result<> {
         db_->run("DELETE FROM holds WHERE vm = :vm", {id});
         db_->run("DELETE FROM replications WHERE vm = :vm", {id});
         db_->run("DELETE FROM transfers WHERE vm = :vm", {id});
         db_->run("DELETE FROM snapshots WHERE vm = :vm", {id});  // definitions go with them
+        db_->run("DELETE FROM holders WHERE vm = :vm", {id});
         db_->run("DELETE FROM vms WHERE id = :id", {id});
         return {};
     });

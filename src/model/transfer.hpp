@@ -34,6 +34,7 @@ struct TransferRequest {
     // Of a resync, which has no common base: what each disk is built on at the target, which may
     // be content that no snapshot there lists any more. Disks that are not named come whole.
     std::vector<VolumeBase> resync = {};
+    std::vector<ClusterId> holders = {};  // other clusters that have snapshots of the VM
 };
 
 // The receiver's durable record of one send, spanning attempts.

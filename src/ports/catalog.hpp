@@ -50,6 +50,10 @@ public:
     virtual Result<> set_ownership(const VmId&, const model::Ownership& expected,
                                    const model::Ownership& next, const model::Event&) = 0;
     virtual Result<> remove_vm(const VmId&) = 0;  // with all that refers to it
+    // Other clusters that have snapshots of the VM, by the word of one that shares it; gone with
+    // the VM or the peer. Idempotent; of a VM that is not here nothing is noted.
+    virtual Result<> note_holders(const VmId&, const std::vector<ClusterId>&) = 0;
+    virtual Result<std::vector<ClusterId>> holders(const VmId&) = 0;
 
     virtual Result<std::vector<model::Snapshot>> snapshots(const VmId&) = 0;  // sort_by_lineage
     virtual Result<model::Snapshot> snapshot(const SnapshotId&) = 0;

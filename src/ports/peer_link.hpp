@@ -35,6 +35,7 @@ struct Handover {
 struct OwnershipNote {
     VmId vm;
     model::Ownership ownership;
+    std::vector<ClusterId> holders = {};  // other clusters that have snapshots of the VM
 };
 
 struct LinkStats {

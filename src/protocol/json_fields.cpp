@@ -68,6 +68,14 @@ void check_capabilities(const model::Capabilities& v) {
     }
 }
 
+std::vector<ClusterId> holders_field(const nlohmann::json& j) {
+    if (!j.contains("holders")) return {};
+    auto holders = list_field<ClusterId>(j, "holders");
+    if (holders.size() > kMaxHolders) throw Malformed("holders: too many");
+    for (const auto& holder : holders) check_id("holders", holder);
+    return holders;
+}
+
 void check_cluster(const model::Cluster& cluster) {
     check_id("cluster.id", cluster.id);
     check_name("cluster.name", cluster.name);

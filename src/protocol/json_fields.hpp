@@ -87,6 +87,8 @@ void check_text(std::string_view name, std::string_view text, std::size_t limit)
 void check_ownership(const model::Ownership& ownership);
 void check_readiness(const std::vector<model::ReadinessIssue>& issues);
 void check_capabilities(const model::Capabilities& capabilities);
+// "holders", of clusters that have snapshots of a VM; it may be left out.
+std::vector<ClusterId> holders_field(const nlohmann::json& j);
 void check_cluster(const model::Cluster& cluster);
 
 }  // namespace understudy::protocol::detail

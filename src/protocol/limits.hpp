@@ -11,6 +11,7 @@ namespace understudy::protocol {
 
 inline constexpr std::size_t kMaxName = 255;  // bytes of a VM's, snapshot's, pool's … name
 inline constexpr std::size_t kMaxDisks = 256;
+inline constexpr std::size_t kMaxHolders = 64;  // clusters that have snapshots of one VM
 inline constexpr ByteSize kMaxDisk{std::uint64_t{1} << 50};
 inline constexpr ByteSize kMaxZeroRange{std::uint64_t{1} << 40};
 inline constexpr std::uint64_t kMaxSequence = std::uint64_t{1} << 62;

@@ -61,8 +61,11 @@ Result<model::Capabilities> decode_capabilities(std::string_view body) {
 
 std::string encode_ownership(const std::vector<ports::OwnershipNote>& notes) {
     auto list = json::array();
-    for (const auto& note : notes)
-        list.push_back({{"vm", note.vm.text()}, {"ownership", note.ownership}});
+    for (const auto& note : notes) {
+        json entry{{"vm", note.vm.text()}, {"ownership", note.ownership}};
+        if (!note.holders.empty()) entry["holders"] = note.holders;
+        list.push_back(std::move(entry));
+    }
     return dump({{"vms", std::move(list)}});
 }
 
@@ -74,6 +77,7 @@ Result<std::vector<ports::OwnershipNote>> decode_ownership(std::string_view body
                 ports::OwnershipNote note{.vm = id_field<VmId>(entry, "vm"),
                                           .ownership = field<model::Ownership>(entry, "ownership")};
                 detail::check_ownership(note.ownership);
+                note.holders = detail::holders_field(entry);
                 return note;
             }));
         return notes;

@@ -98,6 +98,7 @@ Result<model::TransferRequest> decode_offer_request(std::string_view body) {
         field<model::Snapshot>(j, "snapshot");
         auto v = j.get<model::TransferRequest>();
         check_request(v);
+        v.holders = detail::holders_field(j);
         v.definition = read_definition(j);
         return v;
     });

@@ -45,17 +45,46 @@ Result<std::set<ClusterId>> peers_sent_to(Site& site, const VmId& vm) {
 
 }  // namespace
 
-Result<bool> shared_with(Site& site, const model::Vm& vm, const ClusterId& peer) {
-    if (vm.ownership.owner == peer) return true;
-    auto sent = peers_sent_to(site, vm.id);
-    if (!sent) return std::unexpected(std::move(sent.error()));
-    if (sent->contains(peer)) return true;
-    // A replica that came from the peer and was promoted here: it holds the common base.
+Result<std::set<ClusterId>> sharers_of(Site& site, const model::Vm& vm) {
+    auto sharers = peers_sent_to(site, vm.id);
+    if (!sharers) return std::unexpected(std::move(sharers.error()));
+    sharers->insert(vm.ownership.owner);
+    // A replica that came from a peer and was promoted here: it holds the common base.
     auto holds = site.catalog.holds(vm.id);
     if (!holds) return std::unexpected(std::move(holds.error()));
-    return std::any_of(holds->begin(), holds->end(), [&](const model::Hold& hold) {
-        return hold.kind == model::HoldKind::base && hold.detail == peer.text();
-    });
+    for (const auto& hold : *holds)
+        if (hold.kind == model::HoldKind::base)
+            if (const auto peer = ClusterId::parse(hold.detail)) sharers->insert(*peer);
+    auto holders = site.catalog.holders(vm.id);
+    if (!holders) return std::unexpected(std::move(holders.error()));
+    sharers->insert(holders->begin(), holders->end());
+    sharers->erase(site.cluster.id);
+    sharers->erase(ClusterId());
+    return sharers;
+}
+
+Result<bool> shared_with(Site& site, const model::Vm& vm, const ClusterId& peer) {
+    auto sharers = sharers_of(site, vm);
+    if (!sharers) return std::unexpected(std::move(sharers.error()));
+    return sharers->contains(peer);
+}
+
+Result<std::vector<ClusterId>> holders_beside(Site& site, const model::Vm& vm,
+                                              const ClusterId& peer) {
+    auto sharers = sharers_of(site, vm);
+    if (!sharers) return std::unexpected(std::move(sharers.error()));
+    sharers->erase(peer);
+    return std::vector<ClusterId>(sharers->begin(), sharers->end());
+}
+
+Result<> note_holders(Site& site, const VmId& vm, const std::vector<ClusterId>& named) {
+    std::vector<ClusterId> known;
+    auto peers = site.catalog.peers();
+    if (!peers) return std::unexpected(std::move(peers.error()));
+    for (const auto& peer : *peers)
+        if (std::ranges::find(named, peer.id) != named.end()) known.push_back(peer.id);
+    if (known.empty()) return {};
+    return site.catalog.note_holders(vm, known);
 }
 
 Result<std::vector<ports::OwnershipNote>> ownership_notes_for(Site& site, const ClusterId& peer) {
@@ -63,9 +92,10 @@ Result<std::vector<ports::OwnershipNote>> ownership_notes_for(Site& site, const 
     if (!vms) return std::unexpected(std::move(vms.error()));
     std::vector<ports::OwnershipNote> notes;
     for (const auto& vm : *vms) {
-        auto shared = shared_with(site, vm, peer);
-        if (!shared) return std::unexpected(std::move(shared.error()));
-        if (*shared) notes.push_back({vm.id, vm.ownership});
+        auto sharers = sharers_of(site, vm);
+        if (!sharers) return std::unexpected(std::move(sharers.error()));
+        if (sharers->erase(peer) == 0) continue;
+        notes.push_back({vm.id, vm.ownership, {sharers->begin(), sharers->end()}});
     }
     return notes;
 }
@@ -75,14 +105,15 @@ namespace {
 // The record after what a peer said of one VM; nothing: it is none of its business, or no claim.
 Result<std::optional<model::Vm>> note(Site& site, const ClusterId& peer,
                                       const ports::OwnershipNote& said) {
-    if (said.ownership.owner != peer || said.ownership.phase != model::Phase::owned)
-        return std::nullopt;
     auto vm = site.catalog.find_vm(said.vm);
     if (!vm) return std::unexpected(std::move(vm.error()));
     if (!*vm) return std::nullopt;
     auto shared = shared_with(site, **vm, peer);
     if (!shared) return std::unexpected(std::move(shared.error()));
     if (!*shared) return std::nullopt;
+    UNDERSTUDY_TRY(note_holders(site, said.vm, said.holders));
+    if (said.ownership.owner != peer || said.ownership.phase != model::Phase::owned)
+        return std::nullopt;
     if (const auto next =
             engine::after_hearing((*vm)->ownership, said.ownership, site.cluster.id)) {
         UNDERSTUDY_TRY(change_role(site, **vm, *next, "peer " + cluster_name(site, peer)));
@@ -141,9 +172,9 @@ Result<> check_may_start(Site& site, const VmId& id) {
     auto known = site.catalog.find_vm(id);
     if (!known) return std::unexpected(std::move(known.error()));
     if (!*known) return {};
-    auto sent = peers_sent_to(site, id);
-    if (!sent) return std::unexpected(std::move(sent.error()));
-    for (const auto& peer : *sent) {
+    auto sharers = sharers_of(site, **known);
+    if (!sharers) return std::unexpected(std::move(sharers.error()));
+    for (const auto& peer : *sharers) {
         auto link = site.peers.to(peer);
         if (!link) continue;
         auto there = (*link)->look_up(id);

@@ -2,6 +2,7 @@
 
 #include "tasks/site.hpp"
 
+#include <set>
 #include <vector>
 
 namespace understudy::tasks {
@@ -10,8 +11,16 @@ namespace understudy::tasks {
 // to it, by either side's doing).
 Result<std::vector<ports::OwnershipNote>> ownership_notes_for(Site& site, const ClusterId& peer);
 
-// Whether a VM is the business of a peer too: owned there, sent there, or once received from there.
+// The other clusters whose business a VM is, too: it is owned there, was sent there, was once
+// received from there, or one of these says that it has snapshots of it.
+Result<std::set<ClusterId>> sharers_of(Site& site, const model::Vm& vm);
 Result<bool> shared_with(Site& site, const model::Vm& vm, const ClusterId& peer);
+
+// What a peer with which a VM is shared is told, so that two replicas of one dead owner know of
+// each other: those but itself. And what it told: of these, those that are peers of this cluster.
+Result<std::vector<ClusterId>> holders_beside(Site& site, const model::Vm& vm,
+                                              const ClusterId& peer);
+Result<> note_holders(Site& site, const VmId& vm, const std::vector<ClusterId>& named);
 
 // Takes in what a peer says. It is believed only about VMs that the two share, and only where it
 // claims a VM for itself. A VM found running here after it was superseded is paused at once: its

@@ -3,6 +3,7 @@
 #include "engine/send_plan.hpp"
 #include "tasks/arguments.hpp"
 #include "tasks/kinds.hpp"
+#include "tasks/ownership_news.hpp"
 #include "tasks/roles.hpp"
 #include "tasks/volumes.hpp"
 
@@ -42,6 +43,50 @@ Result<> check_owner_is_gone(Work& work, const model::Vm& vm) {
                 base::shell_word(vm.name), name)));
 }
 
+// Another replica of the same owner may have been promoted already: where it is known of, what it
+// says counts from now on; where it is not, or the record must not be touched, it is a refusal.
+Result<> ask_other_holders(Work& work, const model::Vm& vm) {
+    auto& site = work.site();
+    auto peers = site.catalog.peers();
+    if (!peers) return std::unexpected(std::move(peers.error()));
+    for (const auto& peer : *peers) {
+        if (peer.id == vm.ownership.owner) continue;
+        auto link = site.peers.to(peer.id);
+        if (!link) continue;
+        auto there = (*link)->look_up(vm.id);
+        if (!there || !there->known) continue;
+        UNDERSTUDY_TRY(hear_ownership(site, peer.id, {{vm.id, there->ownership}}));
+        const bool owns = there->ownership.owner == peer.id &&
+                          there->ownership.phase == model::Phase::owned &&
+                          there->ownership.epoch > vm.ownership.epoch;
+        if (!owns || flag_in(work.arguments(), "owner_may_answer")) continue;
+        return fail(
+            Error(ErrorKind::refused, fmt::format("'{}' owns VM '{}' by now, at epoch {}",
+                                                  peer.name, vm.name, there->ownership.epoch))
+                .keeping("the replica as it was")
+                .advising("Use the VM there. If that cluster must lose it, "
+                          "--even-if-owner-answers promotes it here all the same."));
+    }
+    return {};
+}
+
+// With the new epoch durable and nothing started: of two replicas that are promoted at the same
+// time at least one hears of the other here.
+Result<> tell_other_holders(Work& work, const model::Vm& vm) {
+    auto& site = work.site();
+    auto holders = holders_beside(site, vm, work.memo().at("before").at("owner").get<ClusterId>());
+    if (!holders) return std::unexpected(std::move(holders.error()));
+    for (const auto& holder : *holders) {
+        auto link = site.peers.to(holder);
+        if (!link) continue;
+        auto heard = (*link)->exchange_ownership({{vm.id, vm.ownership}});
+        if (!heard) continue;
+        std::erase_if(*heard, [&](const auto& said) { return said.vm != vm.id; });
+        UNDERSTUDY_TRY(hear_ownership(site, holder, *heard));
+    }
+    return {};
+}
+
 bool is_handover(Work& work) {
     return work.arguments().contains("next");
 }
@@ -68,6 +113,9 @@ Result<> check(Work& work) {
     if (work.memo().contains("next") &&
         work.memo().at("next").get<model::Ownership>() == vm->ownership)
         return {};  // an earlier attempt owns it already
+    UNDERSTUDY_TRY(ask_other_holders(work, *vm));
+    vm = vm_of(work);
+    if (!vm) return std::unexpected(std::move(vm.error()));
     auto next = engine::promoted(vm->ownership, site.cluster.id);
     if (!next) return std::unexpected(std::move(next.error()));
     UNDERSTUDY_TRY(check_owner_is_gone(work, *vm));
@@ -104,7 +152,16 @@ Result<> own(Work& work) {
         if (vm->ownership != before)
             return fail(ErrorKind::refused, "another cluster has taken the VM over meanwhile");
         UNDERSTUDY_TRY(change_role(site, *vm, next, work.task().actor));
+        vm->ownership = next;
     }
+    if (!is_handover(work)) UNDERSTUDY_TRY(tell_other_holders(work, *vm));
+    vm = vm_of(work);
+    if (!vm) return std::unexpected(std::move(vm.error()));
+    if (vm->ownership != next)
+        return fail(Error(ErrorKind::refused,
+                          fmt::format("'{}' promoted VM '{}' at the same time, and keeps it",
+                                      cluster_name(site, vm->ownership.owner), vm->name))
+                        .advising("`understudy replica resolve` settles which one goes on."));
     work.log(fmt::format("'{}' owns '{}' at epoch {}", site.cluster.name, vm->name, next.epoch));
     // What was still on its way from the former owner never becomes whole.
     return site.end_receiving(vm->id, [] { return Result<>{}; });

@@ -1,4 +1,5 @@
 #include "engine/ownership.hpp"
+#include "tasks/ownership_news.hpp"
 #include "tasks/receiving.hpp"
 #include "tasks/taken_in.hpp"
 #include "tasks/volumes.hpp"
@@ -17,7 +18,9 @@ Result<> Receiving::publish(const model::Transfer& transfer) {
     if (!snapshot) return std::unexpected(std::move(snapshot.error()));
     auto holds = base_hold(site_, transfer.source, *snapshot);
     if (!holds) return std::unexpected(std::move(holds.error()));
-    return site_.catalog.publish_snapshot(vm, *snapshot, request.definition, *holds, transfer.id);
+    UNDERSTUDY_TRY(
+        site_.catalog.publish_snapshot(vm, *snapshot, request.definition, *holds, transfer.id));
+    return note_holders(site_, vm.id, request.holders);  // else with the next exchange
 }
 
 }  // namespace understudy::tasks

@@ -4,6 +4,7 @@
 #include "protocol/features.hpp"
 #include "tasks/arguments.hpp"
 #include "tasks/kinds.hpp"
+#include "tasks/ownership_news.hpp"
 #include "tasks/parts.hpp"
 #include "tasks/send_parts.hpp"
 
@@ -118,6 +119,9 @@ Result<model::TransferRequest> request_of(Work& work, const model::Snapshot& sna
     const auto base = id_in<SnapshotId>(work.memo(), "base");
     if (!base.is_nil()) request.base = base;
     request.resync = work.memo().value("resync", std::vector<model::VolumeBase>{});
+    auto holders = holders_beside(work.site(), *vm, id_in<ClusterId>(work.arguments(), "peer"));
+    if (!holders) return std::unexpected(std::move(holders.error()));
+    request.holders = std::move(*holders);
     return request;
 }
 

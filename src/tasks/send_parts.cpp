@@ -31,10 +31,15 @@ Result<AskedPeer> find_peer(Site& site, const ClusterId& id) {
 
 Result<ports::PeerVm> ask_peer(Site& site, const AskedPeer& at, const SendCase& asked) {
     auto there = at.link->look_up(asked.vm);
-    if (!there) return there;
-    if (there->known)
-        UNDERSTUDY_TRY(hear_ownership(site, asked.peer, {{asked.vm, there->ownership}}));
-    return there;
+    if (!there || !there->known) return there;
+    UNDERSTUDY_TRY(hear_ownership(site, asked.peer, {{asked.vm, there->ownership}}));
+    if (there->ownership.owner == site.cluster.id) return there;
+    // It tells what it has only to the owner that it knows of, which may have changed since.
+    auto vm = site.catalog.vm(asked.vm);
+    if (!vm) return std::unexpected(std::move(vm.error()));
+    auto heard = at.link->exchange_ownership({{vm->id, vm->ownership}});
+    if (!heard) return std::unexpected(std::move(heard.error()));
+    return at.link->look_up(asked.vm);
 }
 
 Result<std::vector<model::ReadinessIssue>> obstacles_of(Site& site, const VmId& vm) {

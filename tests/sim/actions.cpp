@@ -244,11 +244,11 @@ void Actions::roll_back() {
                       {{"snapshot", snapshot.id.text()}});
 }
 
-std::optional<TaskId> Actions::queue_send(Cluster& from, const model::Vm& vm,
+std::optional<TaskId> Actions::queue_send(Cluster& from, Cluster& to, const model::Vm& vm,
                                           const model::Snapshot& snapshot, bool full,
                                           const SnapshotId& base) {
     nlohmann::json arguments{
-        {"snapshot", snapshot.id.text()}, {"peer", world_.other(from).id().text()}, {"full", full}};
+        {"snapshot", snapshot.id.text()}, {"peer", to.id().text()}, {"full", full}};
     // Without threads a rate limit throttles nothing; it chooses the codec.
     if (world_.chance().one_in(2))
         arguments["rate_bytes"] = world_.chance().one_in(2) ? 10'000'000 : 500'000'000;
@@ -270,7 +270,8 @@ void Actions::send() {
     const bool full = chance.one_in(8);
     SnapshotId base;
     if (!full && chance.one_in(8)) base = chance.pick(snapshots).id;
-    queue_send(*on.cluster, got(on.cluster->catalog().vm(on.vm)), snapshot, full, base);
+    queue_send(*on.cluster, world_.any_other(*on.cluster), got(on.cluster->catalog().vm(on.vm)),
+               snapshot, full, base);
 }
 
 void Actions::cancel_or_retry() {
@@ -315,7 +316,7 @@ void Actions::move() {
     if (known && known->ownership.phase != model::Phase::owned) return;
     if (world_.unplugged.contains(on.vm)) return;
     on.cluster->queue("move", on.vm, "move " + on.name,
-                      {{"peer", world_.other(*on.cluster).id().text()},
+                      {{"peer", world_.any_other(*on.cluster).id().text()},
                        {"start", !world_.chance().one_in(4)},
                        {"limit_ms", 1000},
                        {"force_off", true}});
@@ -336,18 +337,22 @@ void Actions::resolve() {
 
 // Keeping what is here supersedes the other side in turn, which is then the last one.
 void Actions::resolve_all() {
-    for (unsigned round = 0; round < 2; ++round)
+    for (unsigned round = 0; round < world_.clusters().size(); ++round) {
         for (const auto& on : known(model::Phase::superseded)) {
             // A released VM is nobody's business any more: it may run there.
             if (world_.unplugged.contains(on.vm)) continue;
             const bool here = round == 0 && world_.chance().one_in(3) &&
                               !world_.released.contains(on.vm) &&
                               !on.cluster->hypervisor().disks(on.vm).empty();
-            auto& owner = world_.other(*on.cluster);
-            if (here && owner.hypervisor().runs(on.vm)) owner.stop_vm(on.vm);
+            const auto record = got(on.cluster->catalog().vm(on.vm)).ownership;
+            if (record.phase != model::Phase::superseded) continue;  // settled by another's
+            auto* owner = world_.find(record.owner);
+            if (here && owner->hypervisor().runs(on.vm)) owner->stop_vm(on.vm);
             succeeds(*on.cluster, queue_resolve(on, here));
             for (auto& cluster : world_.clusters()) cluster->run_all();
         }
+        world_.exchange_news();
+    }
     for (const auto& on : known(model::Phase::superseded))
         if (!world_.unplugged.contains(on.vm))
             world_.broken(
@@ -387,11 +392,20 @@ void Actions::start_or_stop() {
 
 void Actions::exchange() {
     auto& cluster = any_cluster();
-    auto done = cluster.contact(world_.other(cluster));
+    auto done = cluster.contact(world_.any_other(cluster));
     world_.say(cluster, done ? "asks its peer" : "asks its peer: " + done.error().text());
 }
 
 void Actions::line_changes() {
+    if (world_.clusters().size() > 2 && world_.chance().one_in(2)) {
+        const auto& one = any_cluster();
+        const auto& another = world_.any_other(one);
+        const auto pair = std::minmax(one.id(), another.id());
+        if (world_.cut.erase(pair) == 0) world_.cut.insert(pair);
+        world_.say(fmt::format("the line between {} and {} {}", one.name(), another.name(),
+                               world_.cut.contains(pair) ? "is cut" : "stands"));
+        return;
+    }
     world_.connected = !world_.connected;
     world_.say(world_.connected ? "the line stands" : "the line is cut");
 }
@@ -439,14 +453,20 @@ void Actions::send_everything() {
         if (world_.released.contains(on.vm)) continue;
         const auto vm = got(on.cluster->catalog().vm(on.vm));
         const auto newest = got(on.cluster->catalog().snapshots(on.vm)).back();
-        const auto sent = queue_send(*on.cluster, vm, newest, false, {});
-        on.cluster->run_all();
-        // Nothing in common any more: the operator is told to send it whole.
-        if (on.cluster->task(*sent).error_kind == "unsupported")
-            succeeds(*on.cluster, queue_send(*on.cluster, vm, newest, true, {}));
-        else
-            succeeds(*on.cluster, sent);
+        for (auto& to : world_.clusters())
+            if (to.get() != on.cluster) send_newest(*on.cluster, *to, vm, newest);
     }
+}
+
+void Actions::send_newest(Cluster& from, Cluster& to, const model::Vm& vm,
+                          const model::Snapshot& newest) {
+    const auto sent = queue_send(from, to, vm, newest, false, {});
+    from.run_all();
+    // Nothing in common any more: the operator is told to send it whole.
+    if (from.task(*sent).error_kind == "unsupported")
+        succeeds(from, queue_send(from, to, vm, newest, true, {}));
+    else
+        succeeds(from, sent);
 }
 
 bool Actions::succeeds(Cluster& cluster, const std::optional<TaskId>& id) {

@@ -13,7 +13,7 @@ public:
     void set_stage();        // VMs that run
     void some_action();      // one of all
     void small_action();     // one that may happen between two calls of a daemon
-    void send_everything();  // a new snapshot of each VM, from its owner to the other cluster
+    void send_everything();  // a new snapshot of each VM, from its owner to the others
     void resolve_all();      // each VM of which two lines came to be has one owner and a replica
 
 private:
@@ -51,7 +51,9 @@ private:
     void time_passes();
 
     std::optional<TaskId> queue_snapshot(const Seen& on);
-    std::optional<TaskId> queue_send(Cluster& from, const model::Vm& vm,
+    void send_newest(Cluster& from, Cluster& to, const model::Vm& vm,
+                     const model::Snapshot& newest);
+    std::optional<TaskId> queue_send(Cluster& from, Cluster& to, const model::Vm& vm,
                                      const model::Snapshot& snapshot, bool full,
                                      const SnapshotId& base);
     bool succeeds(Cluster& cluster, const std::optional<TaskId>& id);  // else a promise is broken

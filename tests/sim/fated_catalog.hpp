@@ -111,6 +111,12 @@ public:
     Result<std::vector<model::Replication>> replications(std::optional<VmId> a) override {
         return fated(fate_, "catalog.replications", [&] { return real_.replications(a); });
     }
+    Result<> note_holders(const VmId& a, const std::vector<ClusterId>& b) override {
+        return fated(fate_, "catalog.note_holders", [&] { return real_.note_holders(a, b); });
+    }
+    Result<std::vector<ClusterId>> holders(const VmId& a) override {
+        return fated(fate_, "catalog.holders", [&] { return real_.holders(a); });
+    }
     Result<> note_sent(const ClusterId& a, const SnapshotId& b) override {
         return fated(fate_, "catalog.note_sent", [&] { return real_.note_sent(a, b); });
     }

@@ -169,7 +169,7 @@ private:
     auto ask(std::string_view name, Call call) -> decltype(call(std::declval<Daemon&>())) {
         return fated(from_, fmt::format("link.{}", name), [&]() -> decltype(to_.serve(call)) {
             auto& chance = world_.chance();
-            if (!world_.connected) return no_line();
+            if (!world_.connects(from_, to_)) return no_line();
             const bool lost = chance.one_in(world_.weather.message_lost);
             if (lost && chance.one_in(2)) {
                 world_.say(from_, fmt::format("its request '{}' is lost", name));
@@ -258,7 +258,7 @@ template <class Call>
 auto StageChannel::carry(std::string_view name, Call call)
     -> decltype(call(std::declval<mover::MemoryChannel&>())) {
     UNDERSTUDY_TRY(from_.before(name));
-    if (!world_.connected) hang_up();
+    if (!world_.connects(from_, to_)) hang_up();
     if (!memory_) return no_line();
     return to_.serve([&](Daemon&) { return call(*memory_); });
 }

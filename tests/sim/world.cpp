@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <stdexcept>
 
 namespace understudy::sim {
@@ -12,10 +13,11 @@ int& calls_being_served(World& world) {
     return world.serving;
 }
 
-World::World(std::uint64_t seed, Trace::Loud loud, Heads heads_of_a, Heads heads_of_b)
+World::World(std::uint64_t seed, Trace::Loud loud, const std::vector<Heads>& heads)
     : chance_(seed), trace_(loud) {
-    clusters_.push_back(std::make_unique<Cluster>(*this, "a", heads_of_a));
-    clusters_.push_back(std::make_unique<Cluster>(*this, "b", heads_of_b));
+    char name = 'a';
+    for (const auto of_one : heads)
+        clusters_.push_back(std::make_unique<Cluster>(*this, std::string(1, name++), of_one));
     pair();
     for (auto& cluster : clusters_) cluster->start();
 }
@@ -40,6 +42,26 @@ Cluster* World::find(const ClusterId& id) {
     for (auto& cluster : clusters_)
         if (cluster->id() == id) return cluster.get();
     return nullptr;
+}
+
+Cluster& World::any_other(const Cluster& cluster) {
+    if (clusters_.size() == 2) return other(cluster);
+    while (true)
+        if (auto& one = chance_.pick(clusters_); one.get() != &cluster) return *one;
+}
+
+bool World::connects(const Cluster& one, const Cluster& another) const {
+    return connected && !cut.contains(std::minmax(one.id(), another.id()));
+}
+
+void World::exchange_news() {
+    for (int round = 0; round < 2; ++round)
+        for (auto& cluster : clusters_)
+            for (auto& another : clusters_) {
+                if (cluster == another) continue;
+                if (auto told = cluster->contact(*another); !told)
+                    broken("promise 5: the peers do not talk: " + told.error().text());
+            }
 }
 
 void World::say(const Cluster& who, const std::string& what) {

@@ -8,6 +8,7 @@
 #include <memory>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace understudy::sim {
@@ -31,22 +32,27 @@ class World {
 public:
     using Heads = memory::MemoryPool::Heads;
 
+    // One cluster for each of `heads`, all of them peers.
     explicit World(std::uint64_t seed, Trace::Loud loud = Trace::Loud::silent,
-                   Heads heads_of_a = Heads::move_on, Heads heads_of_b = Heads::move_on);
+                   const std::vector<Heads>& heads = {Heads::move_on, Heads::move_on});
     ~World();
 
     Cluster& a() { return *clusters_[0]; }
     Cluster& b() { return *clusters_[1]; }
     std::vector<std::unique_ptr<Cluster>>& clusters() { return clusters_; }
     Cluster& other(const Cluster& cluster) { return &cluster == &a() ? b() : a(); }
+    Cluster& any_other(const Cluster& cluster);
     Cluster* find(const ClusterId& id);
+    void exchange_news();  // each hears of what the others did while it was away
 
     Chance& chance() { return chance_; }
     StageClock& clock() { return clock_; }
     Trace& trace() { return trace_; }
     Recorded& recorded() { return recorded_; }
     Weather weather;
-    bool connected = true;  // the clusters
+    bool connected = true;  // the clusters, but for the pairs in `cut`
+    std::set<std::pair<ClusterId, ClusterId>> cut;
+    bool connects(const Cluster& one, const Cluster& another) const;
     // VMs that Understudy was taken out of, or is about to be: what peers have of them is no
     // replica any more, and both clusters may go their own way.
     std::set<VmId> released;
