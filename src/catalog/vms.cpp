@@ -28,6 +28,10 @@ model::Vm read_vm(Row& row) {
     return vm;
 }
 
+ClusterId read_holder(Row& row) {
+    return row.id<ClusterId>();
+}
+
 std::unexpected<Error> no_vm(const VmId& id) {
     return fail(ErrorKind::not_found, fmt::format("there is no VM {}", id.text()));
 }
@@ -112,8 +116,9 @@ Result<> SqlCatalog::note_holders(const VmId& id, const std::vector<ClusterId>& 
 
 Result<std::vector<ClusterId>> SqlCatalog::holders(const VmId& id) {
     return db_->read([&]() -> Result<std::vector<ClusterId>> {
-        return db_->all({"SELECT cluster FROM holders WHERE vm = :vm ORDER BY cluster", "t"}, {id},
-                        [](Row& row) { return row.id<ClusterId>(); });
+        return db_->all<ClusterId>(
+            {"SELECT cluster FROM holders WHERE vm = :vm ORDER BY cluster", "t"}, {id},
+            read_holder);
     });
 }
 

@@ -7,6 +7,7 @@
 #include <optional>
 #include <stdexcept>
 #include <type_traits>
+#include <vector>
 
 // How single fields are read and written; for the json_*.cpp files of this folder only.
 
@@ -31,6 +32,11 @@ T value_or_throw(Result<T> result) {
 
 template <class T>
 inline constexpr bool kAsText = AnyId<T> || std::is_same_v<T, TimePoint> || std::is_enum_v<T>;
+
+template <class T>
+struct IsTextList : std::false_type {};
+template <class T>
+struct IsTextList<std::vector<T>> : std::bool_constant<kAsText<T>> {};
 
 template <class T>
 std::string to_text(const T& value) {
@@ -63,6 +69,9 @@ void read(const nlohmann::json& j, const char* name, T& value) {
             value = from_text<typename T::value_type>(*found);
     } else if constexpr (kAsText<T>) {
         value = from_text<T>(*found);
+    } else if constexpr (IsTextList<T>::value) {
+        value.clear();
+        for (const auto& entry : *found) value.push_back(from_text<typename T::value_type>(entry));
     } else {
         found->get_to(value);
     }
@@ -75,6 +84,9 @@ void write(nlohmann::json& j, const char* name, const T& value) {
         j[name] = value ? nlohmann::json(to_text(*value)) : nlohmann::json(nullptr);
     } else if constexpr (kAsText<T>) {
         j[name] = to_text(value);
+    } else if constexpr (IsTextList<T>::value) {
+        j[name] = nlohmann::json::array();
+        for (const auto& entry : value) j[name].push_back(to_text(entry));
     } else {
         j[name] = value;
     }

@@ -103,7 +103,7 @@ constexpr auto kTransferRequest = [](auto& v, auto field) {
 void to_json(json& j, const TransferRequest& v) {
     write_fields(j, v, kTransferRequest);
     if (!v.resync.empty()) j["resync"] = v.resync;
-    if (!v.holders.empty()) j["holders"] = v.holders;
+    if (!v.holders.empty()) detail::write(j, "holders", v.holders);
 }
 void from_json(const json& j, TransferRequest& v) {
     read_fields(j, v, kTransferRequest);

@@ -70,9 +70,15 @@ void check_capabilities(const model::Capabilities& v) {
 
 std::vector<ClusterId> holders_field(const nlohmann::json& j) {
     if (!j.contains("holders")) return {};
-    auto holders = list_field<ClusterId>(j, "holders");
-    if (holders.size() > kMaxHolders) throw Malformed("holders: too many");
-    for (const auto& holder : holders) check_id("holders", holder);
+    const auto texts = list_field<std::string>(j, "holders");
+    if (texts.size() > kMaxHolders) throw Malformed("holders: too many");
+    std::vector<ClusterId> holders;
+    for (const auto& text : texts) {
+        auto id = ClusterId::parse(text);
+        if (!id) throw Malformed("holders: " + id.error().what());
+        check_id("holders", *id);
+        holders.push_back(*id);
+    }
     return holders;
 }
 

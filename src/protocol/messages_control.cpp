@@ -63,7 +63,7 @@ std::string encode_ownership(const std::vector<ports::OwnershipNote>& notes) {
     auto list = json::array();
     for (const auto& note : notes) {
         json entry{{"vm", note.vm.text()}, {"ownership", note.ownership}};
-        if (!note.holders.empty()) entry["holders"] = note.holders;
+        for (const auto& holder : note.holders) entry["holders"].push_back(holder.text());
         list.push_back(std::move(entry));
     }
     return dump({{"vms", std::move(list)}});

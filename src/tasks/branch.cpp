@@ -123,11 +123,13 @@ Result<> keep(Work& work) {
     if (!vm) return std::unexpected(std::move(vm.error()));
     auto presence = presence_of(site, vm->id);
     if (!presence) return std::unexpected(std::move(presence.error()));
-    if (vm->ownership.phase != model::Phase::superseded || *presence == Presence::undefined)
-        return {};  // resolved meanwhile
-    auto clean = holds_nothing_beyond(site, vm->id, vm->disks, vm->head_parent);
-    if (!clean) return std::unexpected(std::move(clean.error()));
-    if (*clean) return {};
+    if (!has_part(work, kBranchPart)) {  // else it is half done, and others wait for its end
+        if (vm->ownership.phase != model::Phase::superseded || *presence == Presence::undefined)
+            return {};  // resolved meanwhile
+        auto clean = holds_nothing_beyond(site, vm->id, vm->disks, vm->head_parent);
+        if (!clean) return std::unexpected(std::move(clean.error()));
+        if (*clean) return {};
+    }
     auto kept = keep_writes(work, vm->id);
     if (!kept) return std::unexpected(std::move(kept.error()));
     work.result()["snapshot"] = kept->text();

@@ -124,8 +124,35 @@ Result<std::optional<model::Vm>> note(Site& site, const ClusterId& peer,
 
 }  // namespace
 
+namespace {
+
+// Who says itself that a VM is another's will not send the rest of what it began to send of it.
+Result<> end_outdated(Site& site, const ClusterId& peer,
+                      const std::vector<ports::OwnershipNote>& notes) {
+    auto transfers = site.catalog.transfers();
+    if (!transfers) return std::unexpected(std::move(transfers.error()));
+    for (const auto& transfer : *transfers) {
+        if (transfer.source != peer) continue;
+        const bool outdated = std::ranges::any_of(notes, [&](const auto& said) {
+            return said.vm == transfer.request.vm && said.ownership.owner != peer &&
+                   said.ownership.epoch > transfer.request.ownership.epoch;
+        });
+        if (outdated)
+            UNDERSTUDY_TRY(site.end_receiving(transfer.request.vm, [] { return Result<>{}; }));
+    }
+    return {};
+}
+
+}  // namespace
+
 Result<> hear_ownership(Site& site, const ClusterId& peer,
                         const std::vector<ports::OwnershipNote>& notes) {
+    UNDERSTUDY_TRY(end_outdated(site, peer, notes));
+    return hear_claims(site, peer, notes);
+}
+
+Result<> hear_claims(Site& site, const ClusterId& peer,
+                     const std::vector<ports::OwnershipNote>& notes) {
     for (const auto& said : notes) {
         auto vm = note(site, peer, said);
         if (!vm) return std::unexpected(std::move(vm.error()));

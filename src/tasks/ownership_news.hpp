@@ -27,6 +27,9 @@ Result<> note_holders(Site& site, const VmId& vm, const std::vector<ClusterId>& 
 // writes are kept, and it does not run twice.
 Result<> hear_ownership(Site& site, const ClusterId& peer,
                         const std::vector<ports::OwnershipNote>& notes);
+// The same for who is in the middle of an offer: what is being received stays.
+Result<> hear_claims(Site& site, const ClusterId& peer,
+                     const std::vector<ports::OwnershipNote>& notes);
 
 // Exchanges both with one peer, and capabilities: what the daemon does now and then, and before it
 // starts a VM that has a replica.

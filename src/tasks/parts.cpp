@@ -83,6 +83,10 @@ Result<> undo_parts(Work& whole, const std::vector<Kind>& kinds) {
     return {};
 }
 
+bool has_part(Work& whole, const std::string& name) {
+    return whole.memo().contains(kParts) && whole.memo()[kParts].contains(name);
+}
+
 void forget_part(Work& whole, const std::string& name) {
     if (whole.memo().contains(kParts)) whole.memo()[kParts].erase(name);
 }

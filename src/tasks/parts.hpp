@@ -22,6 +22,8 @@ Result<nlohmann::json> run_part(Work& whole, const std::string& name, const Kind
 // Undoes what parts of these kinds have left half-done, and forgets all parts.
 Result<> undo_parts(Work& whole, const std::vector<Kind>& kinds);
 
+// Whether a part was begun, and not forgotten since.
+bool has_part(Work& whole, const std::string& name);
 // Forgets a part that has ended: it can be run anew.
 void forget_part(Work& whole, const std::string& name);
 

@@ -74,7 +74,8 @@ Result<> ask_other_holders(Work& work, const model::Vm& vm) {
 // time at least one hears of the other here.
 Result<> tell_other_holders(Work& work, const model::Vm& vm) {
     auto& site = work.site();
-    auto holders = holders_beside(site, vm, work.memo().at("before").at("owner").get<ClusterId>());
+    const auto former = work.memo().at("before").get<model::Ownership>().owner;
+    auto holders = holders_beside(site, vm, former);
     if (!holders) return std::unexpected(std::move(holders.error()));
     for (const auto& holder : *holders) {
         auto link = site.peers.to(holder);

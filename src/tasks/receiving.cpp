@@ -75,7 +75,7 @@ Result<model::TransferOffer> Receiving::offer(const ClusterId& from,
                                               const model::TransferRequest& request) {
     const std::lock_guard lock(offers_);
     // Who offers claims to own it, and may have become the owner since the last exchange.
-    UNDERSTUDY_TRY(hear_ownership(site_, from, {{request.vm, request.ownership, request.holders}}));
+    UNDERSTUDY_TRY(hear_claims(site_, from, {{request.vm, request.ownership, request.holders}}));
     auto vm = site_.catalog.find_vm(request.vm);
     if (!vm) return std::unexpected(std::move(vm.error()));
     std::optional<model::Ownership> here;

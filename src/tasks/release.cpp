@@ -1,6 +1,7 @@
 #include "engine/ownership.hpp"
 #include "tasks/arguments.hpp"
 #include "tasks/kinds.hpp"
+#include "tasks/parts.hpp"
 #include "tasks/volumes.hpp"
 
 #include <fmt/format.h>
@@ -28,6 +29,25 @@ Result<> let_go_of_peers(Work& work) {
                             .advising("Let it end or cancel it: `understudy task list`."));
     for (const auto& hold : *holds) UNDERSTUDY_TRY(catalog.remove_hold(hold));
     work.memo()["vm"] = *vm;
+    return {};
+}
+
+// One that merged a layer away under a stopped VM, and could not say so to libvirt yet: another one
+// would leave the VM defined with a disk that is gone.
+Result<> check_no_other_release(Work& work) {
+    auto tasks = work.site().catalog.tasks({id_in<VmId>(work.arguments(), "vm")});
+    if (!tasks) return std::unexpected(std::move(tasks.error()));
+    for (const auto& task : *tasks) {
+        if (task.id == work.task().id || task.kind != work.task().kind) continue;
+        if (task.state == model::TaskState::succeeded || task.state == model::TaskState::cancelled)
+            continue;
+        for (const auto& part : parts_of(task))
+            if (part.memo.contains("merging"))
+                return fail(
+                    Error(ErrorKind::conflict, fmt::format("'{}' is not finished", task.title))
+                        .advising(fmt::format("`understudy task retry {}` completes it.",
+                                              task.id.text().substr(0, 8))));
+    }
     return {};
 }
 
@@ -67,6 +87,7 @@ Result<> merge_all(Work& work) {
     if (!*vm) return {};  // an earlier attempt got as far as the last line of `forget`
     // Between two attempts other tasks of this VM may have run.
     UNDERSTUDY_TRY(check_no_snapshot_is_half_done(work.site(), id));
+    UNDERSTUDY_TRY(check_no_other_release(work));
     UNDERSTUDY_TRY(let_go_of_peers(work));
     UNDERSTUDY_TRY(check_heads(work));
     auto snapshots = catalog.snapshots(id);

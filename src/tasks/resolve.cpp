@@ -41,6 +41,14 @@ Result<> check_owner_is_down(Work& work, const model::Vm& vm) {
                           "--even-if-owner-runs goes on; should it run there all the "
                           "same, the VM runs twice."));
     if (there->state == "stopped" || there->state == "undefined") return {};
+    if (there->known && there->ownership.owner != vm.ownership.owner)
+        return fail(
+            Error(ErrorKind::refused,
+                  fmt::format("'{}' does not own VM '{}' any more: '{}' does, at epoch {}", owner,
+                              vm.name, cluster_name(site, there->ownership.owner),
+                              there->ownership.epoch))
+                .advising(
+                    "Resolve when that cluster has been heard from: `understudy peer list`."));
     return fail(Error(ErrorKind::refused,
                       fmt::format("the VM is '{}' on '{}', which owns it",
                                   there->state.empty() ? "perhaps running" : there->state, owner))
@@ -104,12 +112,13 @@ Result<> go_on_here(Work& work, const model::Vm& vm) {
     auto& site = work.site();
     UNDERSTUDY_TRY(let_go_of_branches(work, vm.id));
     // Told at once where that is possible; the periodic contact does it otherwise.
-    const auto former = work.memo().at("before").get<model::Ownership>().owner;
-    if (auto link = site.peers.to(former); link) {
-        auto notes = ownership_notes_for(site, former);
-        if (notes && !(*link)->exchange_ownership(*notes))
-            work.log(
-                fmt::format("'{}' will hear of it when it answers", cluster_name(site, former)));
+    auto sharers = sharers_of(site, vm);
+    if (!sharers) return std::unexpected(std::move(sharers.error()));
+    sharers->insert(work.memo().at("before").get<model::Ownership>().owner);
+    for (const auto& peer : *sharers) {
+        auto link = site.peers.to(peer);
+        if (link && !(*link)->exchange_ownership({{vm.id, vm.ownership}}))
+            work.log(fmt::format("'{}' will hear of it when it answers", cluster_name(site, peer)));
     }
     if (!flag_in(work.arguments(), "start", true)) return {};
     auto described = site.hypervisor.describe(vm.id);

@@ -86,8 +86,10 @@ Result<std::vector<model::VolumeBase>> contents_at(const AskedPeer& at,
     auto contents = at.link->contents(snapshot.vm, volumes);
     if (!contents)
         return fail(std::move(contents.error()).during("ask what the peer has of its disks"));
+    // The very snapshot, which is in its storage and no more on its list, is nothing to build on.
     std::erase_if(*contents, [&](const model::VolumeBase& base) {
-        return std::ranges::find(volumes, base.volume) == volumes.end();
+        return base.snapshot == snapshot.id ||
+               std::ranges::find(volumes, base.volume) == volumes.end();
     });
     return contents;
 }

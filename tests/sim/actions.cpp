@@ -18,20 +18,26 @@ T got(Result<T> result) {
 
 }  // namespace
 
-void Actions::set_stage() {
+void Actions::set_weather() {
     auto& chance = world_.chance();
     auto& weather = world_.weather;
     const auto rough = [&](std::uint64_t low, std::uint64_t high) {
         return chance.one_in(3) ? 0 : static_cast<unsigned>(chance.between(low, high));
     };
-    weather.dies = rough(100, 1500);
-    weather.call_fails = rough(100, 2000);
-    weather.message_lost = rough(4, 40);
+    const bool bad = days_ == Days::bad;
+    weather.dies = rough(100, bad ? 800 : 1500);
+    weather.call_fails = rough(100, bad ? 1000 : 2000);
+    weather.message_lost = rough(bad ? 3 : 4, bad ? 12 : 40);
     weather.message_repeated = rough(4, 30);
+    weather.message_late = rough(2, 10);
     weather.frame_lost = rough(20, 200);
     weather.frame_damaged = rough(30, 300);
     weather.frame_repeated = rough(20, 200);
     weather.meanwhile = rough(30, 300);
+}
+
+void Actions::set_stage() {
+    auto& chance = world_.chance();
     const auto vms = chance.between(1, 2);
     for (std::uint64_t i = 1; i <= vms; ++i) {
         std::vector<ByteSize> disks;
@@ -51,37 +57,64 @@ void Actions::set_stage() {
     }
 }
 
+namespace {
+
+struct Choice {
+    unsigned weight;
+    void (Actions::*act)();
+};
+
+}  // namespace
+
 void Actions::some_action() {
-    struct Choice {
-        unsigned weight;
-        void (Actions::*act)();
-    };
-    static const Choice kChoices[] = {{30, &Actions::run_tasks},
-                                      {14, &Actions::guest_writes},
-                                      {5, &Actions::guest_trims},
-                                      {2, &Actions::disk_grows},
-                                      {2, &Actions::disk_comes_or_goes},
-                                      {9, &Actions::take_snapshot},
-                                      {4, &Actions::remove_snapshots},
-                                      {2, &Actions::roll_back},
-                                      {10, &Actions::send},
-                                      {3, &Actions::cancel_or_retry},
-                                      {2, &Actions::promote},
-                                      {3, &Actions::move},
-                                      {2, &Actions::resolve},
-                                      {1, &Actions::remove_replica},
-                                      {1, &Actions::release},
-                                      {2, &Actions::start_or_stop},
-                                      {2, &Actions::exchange},
-                                      {2, &Actions::line_changes},
-                                      {2, &Actions::room_changes},
-                                      {2, &Actions::daemon_ends},
-                                      {6, &Actions::daemon_starts},
-                                      {4, &Actions::time_passes}};
+    static const std::vector<Choice> kGoodDays{{30, &Actions::run_tasks},
+                                               {14, &Actions::guest_writes},
+                                               {5, &Actions::guest_trims},
+                                               {2, &Actions::disk_grows},
+                                               {2, &Actions::disk_comes_or_goes},
+                                               {9, &Actions::take_snapshot},
+                                               {4, &Actions::remove_snapshots},
+                                               {2, &Actions::roll_back},
+                                               {10, &Actions::send},
+                                               {3, &Actions::cancel_or_retry},
+                                               {2, &Actions::promote},
+                                               {3, &Actions::move},
+                                               {2, &Actions::resolve},
+                                               {1, &Actions::remove_replica},
+                                               {1, &Actions::release},
+                                               {2, &Actions::start_or_stop},
+                                               {2, &Actions::exchange},
+                                               {2, &Actions::line_changes},
+                                               {2, &Actions::room_changes},
+                                               {2, &Actions::daemon_ends},
+                                               {6, &Actions::daemon_starts},
+                                               {4, &Actions::time_passes}};
+    // Of moves, promotes and what comes of them.
+    static const std::vector<Choice> kBadDays{{44, &Actions::run_tasks},
+                                              {10, &Actions::guest_writes},
+                                              {1, &Actions::disk_grows},
+                                              {2, &Actions::take_snapshot},
+                                              {1, &Actions::remove_snapshots},
+                                              {4, &Actions::send},
+                                              {3, &Actions::cancel_or_retry},
+                                              {4, &Actions::promote},
+                                              {6, &Actions::move},
+                                              {4, &Actions::resolve},
+                                              {1, &Actions::remove_replica},
+                                              {3, &Actions::start_or_stop},
+                                              {3, &Actions::start_elsewhere},
+                                              {5, &Actions::exchange},
+                                              {4, &Actions::late_message},
+                                              {5, &Actions::line_changes},
+                                              {1, &Actions::room_changes},
+                                              {2, &Actions::daemon_ends},
+                                              {8, &Actions::daemon_starts},
+                                              {5, &Actions::time_passes}};
+    const auto& choices = days_ == Days::bad ? kBadDays : kGoodDays;
     unsigned all = 0;
-    for (const auto& choice : kChoices) all += choice.weight;
+    for (const auto& choice : choices) all += choice.weight;
     auto at = world_.chance().below(all);
-    for (const auto& choice : kChoices) {
+    for (const auto& choice : choices) {
         if (at < choice.weight) return (this->*choice.act)();
         at -= choice.weight;
     }
@@ -390,6 +423,21 @@ void Actions::start_or_stop() {
                fmt::format("start {}: {}", on.name, started ? "done" : started.error().text()));
 }
 
+// An operator tries it where the VM is not to run.
+void Actions::start_elsewhere() {
+    for (const auto& on : machines()) {
+        const auto record = got(on.cluster->catalog().find_vm(on.vm));
+        if (!record || record->ownership.phase == model::Phase::owned) continue;
+        auto started = on.cluster->start_vm(on.vm);
+        world_.say(*on.cluster, fmt::format("start {} all the same: {}", on.name,
+                                            started ? "done" : started.error().text()));
+    }
+}
+
+void Actions::late_message() {
+    world_.deliver_late();
+}
+
 void Actions::exchange() {
     auto& cluster = any_cluster();
     auto done = cluster.contact(world_.any_other(cluster));
@@ -440,6 +488,18 @@ void Actions::time_passes() {
     for (auto& cluster : world_.clusters())
         if (cluster->busy()) return;
     world_.clock().sleep(Duration(world_.chance().between(1, 300'000)));
+}
+
+void Actions::replicate() {
+    for (const auto& on : machines()) queue_snapshot(on);
+    for (auto& cluster : world_.clusters()) cluster->run_all();
+    for (const auto& on : known(model::Phase::owned)) {
+        const auto vm = got(on.cluster->catalog().vm(on.vm));
+        const auto newest = got(on.cluster->catalog().snapshots(on.vm)).back();
+        for (auto& to : world_.clusters())
+            if (to.get() != on.cluster) queue_send(*on.cluster, *to, vm, newest, false, {});
+        on.cluster->run_all();
+    }
 }
 
 void Actions::send_everything() {

@@ -8,9 +8,13 @@ namespace understudy::sim {
 // refuse at once is not done.
 class Actions {
 public:
-    explicit Actions(World& world) : world_(world) {}
+    enum class Days { good, bad };
 
-    void set_stage();        // VMs that run
+    Actions(World& world, Days days) : world_(world), days_(days) {}
+
+    void set_stage();  // VMs that run
+    void replicate();  // each VM has a replica on every other cluster
+    void set_weather();
     void some_action();      // one of all
     void small_action();     // one that may happen between two calls of a daemon
     void send_everything();  // a new snapshot of each VM, from its owner to the others
@@ -43,7 +47,9 @@ private:
     void remove_replica();
     void release();
     void start_or_stop();
+    void start_elsewhere();
     void exchange();
+    void late_message();
     void line_changes();
     void room_changes();
     void daemon_ends();
@@ -59,6 +65,7 @@ private:
     bool succeeds(Cluster& cluster, const std::optional<TaskId>& id);  // else a promise is broken
 
     World& world_;
+    Days days_;
     unsigned snapshots_ = 0;
 };
 

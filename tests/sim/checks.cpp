@@ -120,7 +120,9 @@ void check_base(World& world, Cluster& cluster, const model::Vm& vm) {
     for (const auto& sent : got(cluster.catalog().replications(vm.id))) {
         auto* peer = world.find(sent.peer);
         const auto there = got(peer->catalog().find_vm(vm.id));
-        if (!there || there->ownership.phase != model::Phase::replica) continue;
+        if (!there || there->ownership.phase != model::Phase::replica ||
+            there->ownership.owner != cluster.id())
+            continue;
         const auto theirs = got(peer->catalog().snapshots(vm.id));
         const auto ours = got(cluster.catalog().snapshots(vm.id));
         const bool common = std::ranges::any_of(theirs, [&](const auto& snapshot) {
@@ -208,6 +210,18 @@ void check_promises(World& world) {
         }
         for (const auto& vm : cluster->machines()) check_guest(world, *cluster, vm, false);
     }
+}
+
+void check_superseded_stand_still(World& world) {
+    for (auto& cluster : world.clusters())
+        for (const auto& vm : cluster->machines()) {
+            const auto known = got(cluster->catalog().find_vm(vm.id));
+            if (known && known->ownership.phase != model::Phase::owned &&
+                vm.state == ports::VmState::running)
+                world.broken(
+                    fmt::format("promise 3: {} runs on {}, which is not its owner and knows it",
+                                vm.name, cluster->name()));
+        }
 }
 
 void check_settled(World& world) {

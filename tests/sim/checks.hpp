@@ -13,4 +13,7 @@ void check_promises(World& world);
 // clusters): nothing half-done, nothing left over, one owner at most.
 void check_settled(World& world);
 
+// With the news exchanged: a VM that another cluster owns does not run.
+void check_superseded_stand_still(World& world);
+
 }  // namespace understudy::sim

@@ -44,12 +44,17 @@ public:
         const auto read = [&](Result<std::vector<ports::OwnershipNote>> said) {
             return carried(std::move(said), protocol::encode_ownership, protocol::decode_ownership);
         };
-        return ask("ownership", [&](Daemon& there) -> Result<std::vector<ports::OwnershipNote>> {
-            auto heard = read(ours);
-            if (!heard) return heard;
-            UNDERSTUDY_TRY(tasks::hear_ownership(there.site, from_.id(), *heard));
-            return read(tasks::ownership_notes_for(there.site, from_.id()));
-        });
+        return ask(
+            "ownership",
+            [&](Daemon& there) -> Result<std::vector<ports::OwnershipNote>> {
+                auto heard = read(ours);
+                if (!heard) return heard;
+                UNDERSTUDY_TRY(tasks::hear_ownership(there.site, from_.id(), *heard));
+                return read(tasks::ownership_notes_for(there.site, from_.id()));
+            },
+            [from = from_.id(), ours](Daemon& there) {
+                (void)tasks::hear_ownership(there.site, from, ours);
+            });
     }
     Result<ports::PeerVm> look_up(const VmId& vm) override {
         return ask("look_up", [&](Daemon& there) {
@@ -91,20 +96,31 @@ public:
         });
     }
     Result<model::Ownership> hand_over(const ports::Handover& handover) override {
-        return ask("hand_over", [&](Daemon& there) -> Result<model::Ownership> {
-            auto heard = carried(handover, protocol::encode_handover, protocol::decode_handover);
-            if (!heard) return std::unexpected(std::move(heard.error()));
-            return carried(tasks::take_over(there.site, from_.id(), *heard),
-                           protocol::encode_record, protocol::decode_record);
-        });
+        return ask(
+            "hand_over",
+            [&](Daemon& there) -> Result<model::Ownership> {
+                auto heard =
+                    carried(handover, protocol::encode_handover, protocol::decode_handover);
+                if (!heard) return std::unexpected(std::move(heard.error()));
+                return carried(tasks::take_over(there.site, from_.id(), *heard),
+                               protocol::encode_record, protocol::decode_record);
+            },
+            [from = from_.id(), handover](Daemon& there) {
+                (void)tasks::take_over(there.site, from, handover);
+            });
     }
     Result<model::Ownership> take_back(const VmId& vm, const model::Ownership& offered) override {
-        return ask("take_back", [&](Daemon& there) -> Result<model::Ownership> {
-            auto heard = carried(offered, protocol::encode_record, protocol::decode_record);
-            if (!heard) return std::unexpected(std::move(heard.error()));
-            return carried(tasks::decline(there.site, from_.id(), vm, *heard),
-                           protocol::encode_record, protocol::decode_record);
-        });
+        return ask(
+            "take_back",
+            [&](Daemon& there) -> Result<model::Ownership> {
+                auto heard = carried(offered, protocol::encode_record, protocol::decode_record);
+                if (!heard) return std::unexpected(std::move(heard.error()));
+                return carried(tasks::decline(there.site, from_.id(), vm, *heard),
+                               protocol::encode_record, protocol::decode_record);
+            },
+            [from = from_.id(), vm, offered](Daemon& there) {
+                (void)tasks::decline(there.site, from, vm, offered);
+            });
     }
     Result<> abandon(const TransferId& id) override {
         return ask("abandon",
@@ -165,11 +181,14 @@ private:
         return read;
     }
 
+    // `late`: the same request, by itself, when it comes (again) long after it was sent.
     template <class Call>
-    auto ask(std::string_view name, Call call) -> decltype(call(std::declval<Daemon&>())) {
+    auto ask(std::string_view name, Call call, const std::function<void(Daemon&)>& late = nullptr)
+        -> decltype(call(std::declval<Daemon&>())) {
         return fated(from_, fmt::format("link.{}", name), [&]() -> decltype(to_.serve(call)) {
             auto& chance = world_.chance();
             if (!world_.connects(from_, to_)) return no_line();
+            if (late && chance.one_in(world_.weather.message_late)) world_.comes_later(to_, late);
             const bool lost = chance.one_in(world_.weather.message_lost);
             if (lost && chance.one_in(2)) {
                 world_.say(from_, fmt::format("its request '{}' is lost", name));

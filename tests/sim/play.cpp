@@ -80,15 +80,20 @@ void settle(World& world) {
         cluster->pool().set_capacity(base::GiB(1));
         cluster->start();
     }
+    while (world.has_late()) world.deliver_late();
     world.exchange_news();
     run_until_idle(world);
     world.exchange_news();
+    if (world.broken_promises().empty()) check_superseded_stand_still(world);
 }
 
 Outcome play(std::uint64_t seed, Trace::Loud loud) {
     World world(seed, loud, heads_of(seed));
-    Actions actions(world);
+    const auto days = seed % 2 == 1 ? Actions::Days::bad : Actions::Days::good;
+    Actions actions(world, days);
     actions.set_stage();
+    if (days == Actions::Days::bad) actions.replicate();
+    actions.set_weather();
     world.meanwhile = [&] { actions.small_action(); };
     const auto& broken = world.broken_promises();
     for (unsigned i = 0; i < kActions && broken.empty(); ++i) {

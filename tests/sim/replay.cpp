@@ -1,5 +1,6 @@
 // sim_replay SEED [--calls]: one run of the simulation, told line by line.
 // sim_replay FIRST LAST: many, of which only the failed ones are named.
+// sim_replay --first-broken FIRST LAST: the same, up to the first of them.
 #include "play.hpp"
 
 #include <fmt/format.h>
@@ -35,7 +36,7 @@ int replay(std::uint64_t seed, bool calls) {
     return outcome.broken.empty() ? 0 : 1;
 }
 
-int replay_all(std::uint64_t first, std::uint64_t last) {
+int replay_all(std::uint64_t first, std::uint64_t last, bool first_broken) {
     spdlog::set_level(spdlog::level::off);
     std::uint64_t failed = 0;
     for (auto seed = first; seed <= last; ++seed) {
@@ -43,6 +44,7 @@ int replay_all(std::uint64_t first, std::uint64_t last) {
         if (!outcome.broken.empty()) ++failed;
         for (const auto& broken : outcome.broken) fmt::print("seed {}: {}\n", seed, broken);
         std::fflush(stdout);
+        if (failed > 0 && first_broken) return 1;
     }
     fmt::print("{} of {} seeds broke a promise\n", failed, last - first + 1);
     return failed == 0 ? 0 : 1;
@@ -52,12 +54,16 @@ int replay_all(std::uint64_t first, std::uint64_t last) {
 }  // namespace understudy::sim
 
 int main(int count, char** values) {
-    const std::vector<std::string> words(values + 1, values + count);
+    std::vector<std::string> words(values + 1, values + count);
+    const bool first_broken = words.size() == 3 && words[0] == "--first-broken";
+    if (first_broken) words.erase(words.begin());
     const auto first = words.empty() ? std::nullopt : understudy::sim::number(words[0]);
     const bool calls = words.size() == 2 && words[1] == "--calls";
     const auto last = words.size() == 2 ? understudy::sim::number(words[1]) : std::nullopt;
     if (first && (words.size() == 1 || calls)) return understudy::sim::replay(*first, calls);
-    if (first && last) return understudy::sim::replay_all(*first, *last);
-    fmt::print(stderr, "usage: sim_replay SEED [--calls]\n       sim_replay FIRST LAST\n");
+    if (first && last) return understudy::sim::replay_all(*first, *last, first_broken);
+    fmt::print(stderr,
+               "usage: sim_replay SEED [--calls]\n"
+               "       sim_replay [--first-broken] FIRST LAST\n");
     return 2;
 }

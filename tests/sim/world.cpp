@@ -89,6 +89,23 @@ void World::let_time_pass(const Cluster& who, std::string_view call) {
     meanwhile();
 }
 
+void World::comes_later(Cluster& to, std::function<void(Daemon&)> message) {
+    late_.emplace_back(&to, std::move(message));
+}
+
+void World::deliver_late() {
+    if (late_.empty()) return;
+    const auto at = late_.begin() + static_cast<std::ptrdiff_t>(chance_.below(late_.size()));
+    const auto [to, message] = std::move(*at);
+    late_.erase(at);
+    say(*to, "a late message arrives");
+    auto served = to->serve([&](Daemon& there) -> Result<> {
+        message(there);
+        return {};
+    });
+    if (!served) say(*to, served.error().text());
+}
+
 void World::cut_channels_to(const Cluster& cluster) {
     for (auto* channel : channels_)
         if (&channel->to() == &cluster) channel->hang_up();

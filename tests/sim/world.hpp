@@ -21,7 +21,8 @@ struct Weather {
     unsigned call_fails = 0;    // a call of a daemon, before it was done or after
     unsigned message_lost = 0;  // a call of a peer: request or reply
     unsigned message_repeated = 0;
-    unsigned frame_lost = 0;  // with its channel
+    unsigned message_late = 0;  // one about an owner comes (again) long after it was sent
+    unsigned frame_lost = 0;    // with its channel
     unsigned frame_damaged = 0;
     unsigned frame_repeated = 0;
     unsigned meanwhile = 0;  // something else happens between two calls of a daemon
@@ -76,6 +77,9 @@ public:
     void channel_opened(StageChannel& channel) { channels_.push_back(&channel); }
     void channel_closed(StageChannel& channel) { std::erase(channels_, &channel); }
     void cut_channels_to(const Cluster& cluster);
+    void comes_later(Cluster& to, std::function<void(Daemon&)> message);
+    void deliver_late();  // one of them, if there is any
+    bool has_late() const { return !late_.empty(); }
     int serving = 0;  // peers' calls on the stack
 
 private:
@@ -87,6 +91,7 @@ private:
     Recorded recorded_;
     std::vector<std::string> broken_;
     std::vector<StageChannel*> channels_;
+    std::vector<std::pair<Cluster*, std::function<void(Daemon&)>>> late_;
     std::uint64_t stamps_ = 0;
     bool in_meanwhile_ = false;
     std::vector<std::unique_ptr<Cluster>> clusters_;

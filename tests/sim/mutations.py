@@ -1,0 +1,130 @@
+#!/usr/bin/env python3
+"""Proof that the simulation's checkers see: each rule below is broken in a program of its own, and
+some seed of it has to break a promise. A text that is no longer in its file is an error.
+
+  mutations.py names                     one line for each: NAME FILE
+  mutations.py write NAME TO             the file of src/ with that rule broken
+  mutations.py caught PROGRAM FIRST LAST runs the program's seeds; fails when all promises are kept
+"""
+import pathlib
+import re
+import subprocess
+import sys
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+OWNERSHIP = "src/engine/ownership.cpp"
+
+# name: (file, text that is there once, what stands there instead)
+MUTATIONS = {
+    # A superseded VM may be started again.
+    "superseded_starts": (
+        OWNERSHIP,
+        "    if (here.phase == Phase::owned && here.owner == self) return {};\n    switch",
+        "    if (here.phase != Phase::replica) return {};\n    switch",
+    ),
+    # Whoever speaks last is believed.
+    "lower_epoch_wins": (
+        OWNERSHIP,
+        "    if (there.epoch < here.epoch) return std::nullopt;\n    if (there.epoch == here.epoch &&",
+        "    if (there.owner == here.owner) return std::nullopt;\n    if (there.epoch == here.epoch &&",
+    ),
+    # Of two owners under one epoch neither gives way.
+    "no_tie_break": (
+        OWNERSHIP,
+        "    if (there.epoch == here.epoch && there.owner < here.owner) return std::nullopt;",
+        "    if (there.epoch == here.epoch) return std::nullopt;",
+    ),
+    # A lost reply is taken for a no.
+    "source_guesses": (
+        "src/tasks/move.cpp",
+        "    if (!answer) return fail(waiting(work, std::move(answer.error())));",
+        "    if (!answer)\n"
+        "        answer = model::Ownership{vm->ownership.epoch + 1, site.cluster.id, Phase::replica};",
+    ),
+    # What was declined looks like what was offered.
+    "decline_keeps_the_epoch": (
+        OWNERSHIP,
+        "    return Ownership{offered.epoch + 1, source, here.phase};",
+        "    return Ownership{offered.epoch, source, here.phase};",
+    ),
+    # A replica is taken over whatever it has heard since.
+    "outdated_offer_counts": (
+        OWNERSHIP,
+        "here.owner == source && here.epoch < offered.epoch)",
+        "here.owner == source)",
+    ),
+    # A superseded VM that runs is left running.
+    "superseded_runs_on": (
+        "src/tasks/ownership_news.cpp",
+        "    return site.hypervisor.pause(vm.id);",
+        "    return {};",
+    ),
+    # Two replicas of one owner never hear of each other.
+    "holders_stay_strangers": (
+        "src/tasks/ownership_news.cpp",
+        "    return site.catalog.note_holders(vm, known);",
+        "    return {};",
+    ),
+    # The VM is started before it is owned.
+    "starts_before_it_owns": (
+        "src/tasks/promote.cpp",
+        '{{"check", check}, {"own", own, true}, {"define", define, true}, {"start", start, true}}',
+        '{{"check", check}, {"define", define, true}, {"start", start, true}, {"own", own, true}}',
+    ),
+    # The target is asked before the source has recorded it.
+    "asks_before_it_records": (
+        "src/tasks/move.cpp",
+        "    UNDERSTUDY_TRY(change_role(site, *vm, *next, work.task().actor));\n"
+        '    work.log(fmt::format("given away',
+        "    if (auto link = site.peers.to(peer_id(work)); link)\n"
+        "        (void)(*link)->hand_over({vm->id, *next, last, true, false, {}});\n"
+        "    UNDERSTUDY_TRY(change_role(site, *vm, *next, work.task().actor));\n"
+        '    work.log(fmt::format("given away',
+    ),
+    # After the record the VM is started here when the move fails.
+    "failed_move_restarts": (
+        "src/tasks/move.cpp",
+        "    if (owned) UNDERSTUDY_TRY(restart(work));",
+        "    UNDERSTUDY_TRY(restart(work));",
+    ),
+    # What a superseded VM wrote is thrown away.
+    "branch_is_lost": (
+        "src/tasks/branch.cpp",
+        "        auto kept = *clean ? Result<SnapshotId>(*on) : keep_writes(work, id);",
+        "        auto kept = on ? Result<SnapshotId>(*on) : keep_writes(work, id);",
+    ),
+}
+
+
+def mutated(name: str) -> str:
+    file, before, after = MUTATIONS[name]
+    text = (ROOT / file).read_text()
+    if text.count(before) != 1:
+        sys.exit(f"mutations.py: {name}: its text is {text.count(before)} times in {file}")
+    return text.replace(before, after)
+
+
+def caught(program: str, first: str, last: str) -> None:
+    run = subprocess.run([program, "--first-broken", first, last], capture_output=True, text=True)
+    said = re.findall(r"^seed .*", run.stdout, re.MULTILINE)
+    if run.returncode == 0:
+        sys.exit(f"all promises were kept in seeds {first} to {last}: this rule is not watched")
+    if not said and run.returncode > 0:
+        sys.exit(f"it could not be run: {run.stdout}{run.stderr}")
+    print(said[-1] if said else f"ended by signal {-run.returncode}: a broken invariant")
+
+
+def main() -> None:
+    match sys.argv[1:]:
+        case ["names"]:
+            for name, (file, _, _) in MUTATIONS.items():
+                print(name, file)
+        case ["write", name, to]:
+            pathlib.Path(to).write_text(mutated(name))
+        case ["caught", program, first, last]:
+            caught(program, first, last)
+        case _:
+            sys.exit(__doc__)
+
+
+main()
