@@ -50,6 +50,9 @@ Result<bool> holds_nothing_beyond(Site& site, const VmId& vm,
                                   const std::vector<model::VmDisk>& disks,
                                   const std::optional<SnapshotId>& on) {
     if (!on) return false;
+    auto snapshot = site.catalog.find_snapshot(*on);
+    if (!snapshot) return std::unexpected(std::move(snapshot.error()));
+    if (!*snapshot) return false;
     auto described = site.hypervisor.describe(vm);
     if (!described) return std::unexpected(std::move(described.error()));
     for (const auto& defined : described->disks) {
@@ -58,6 +61,12 @@ Result<bool> holds_nothing_beyond(Site& site, const VmId& vm,
         if (!*volume) return false;
         auto pool = site.pool((*volume)->pool);
         if (!pool) return std::unexpected(std::move(pool.error()));
+        auto size = (*pool)->disk_size(defined.source);
+        if (!size && size.error().kind() == ErrorKind::not_found) return false;
+        if (!size) return std::unexpected(std::move(size.error()));
+        const auto& then = (*snapshot)->disks;
+        const auto disk = std::ranges::find(then, (*volume)->volume, &model::SnapshotDisk::volume);
+        if (disk == then.end() || disk->size != *size) return false;  // new, or grown
         auto equal = (*pool)->head_equals((*volume)->volume, *on);
         if (!equal && equal.error().kind() == ErrorKind::not_found) return false;
         if (!equal || !*equal) return equal;
@@ -86,6 +95,7 @@ Result<> see_branch_kept(Site& site, const model::Vm& vm, const model::Ownership
 Result<> depart(Work& work, const std::vector<model::VmDisk>& disks,
                 const std::optional<SnapshotId>& on) {
     auto& site = work.site();
+    work.ignore_cancel();  // it is another cluster's already
     const auto id = id_in<VmId>(work.arguments(), "vm");
     auto presence = presence_of(site, id);
     if (!presence) return std::unexpected(std::move(presence.error()));

@@ -218,7 +218,7 @@ void Runner::put_back(Work& work, model::Task& task, Duration pause) {
 
 bool Runner::clean_up(Work& work, model::Task& task, const Kind& kind) {
     if (kind.on_failure == nullptr) return true;
-    work.clean_up_begins();
+    work.ignore_cancel();
     auto cleaned = kind.on_failure(work);
     if (cleaned) return true;
     work.log("clean-up: " + cleaned.error().text());

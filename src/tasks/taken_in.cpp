@@ -10,7 +10,8 @@
 namespace understudy::tasks {
 
 // Names are for people, and each side keeps and removes its own snapshots: one here may have the
-// name that the source has given anew.
+// name that the source has given anew. Its parent is what it is built on here: another ancestor may
+// be here, too, but increments from that one could not be read from this storage.
 Result<model::Snapshot> as_listed_here(Site& site, model::Snapshot snapshot,
                                        const std::optional<SnapshotId>& base) {
     auto here = site.catalog.snapshots(snapshot.vm);
@@ -19,10 +20,7 @@ Result<model::Snapshot> as_listed_here(Site& site, model::Snapshot snapshot,
         return other.name == snapshot.name && other.id != snapshot.id;
     });
     if (taken) snapshot.name = fmt::format("{}~{}", snapshot.name, snapshot.id.text().substr(0, 8));
-    if (!snapshot.parent) return snapshot;
-    auto parent = site.catalog.find_snapshot(*snapshot.parent);
-    if (!parent) return std::unexpected(std::move(parent.error()));
-    if (!*parent) snapshot.parent = base;
+    snapshot.parent = base;
     return snapshot;
 }
 

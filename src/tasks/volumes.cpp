@@ -349,8 +349,7 @@ Result<> check_nothing_is_half_done(Work& work) {
             const bool departs = (part.kind == kMove && part.memo.contains("next") &&
                                   !part.memo.contains("departed")) ||
                                  (part.kind == kResolve && part.step == "settle");
-            const bool arrives =
-                part.kind == kPromote && (part.step == "define" || part.step == "start");
+            const bool arrives = part.kind == kPromote && part.memo.contains("next");
             if (taken || departs || arrives ||
                 (part.kind == "snapshot_rollback" && part.step == "settle"))
                 return fail(ErrorKind::conflict, fmt::format("'{}' is not finished", task.title));

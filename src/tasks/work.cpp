@@ -62,7 +62,7 @@ void Work::progress(const model::Progress& progress) {
 bool Work::interrupted() {
     if (whole_ != nullptr) return whole_->interrupted();
     if (cancelled_ || stopping_()) return true;
-    if (cleaning_up_) return false;
+    if (ignores_cancel_) return false;
     const auto now = site_.clock.monotonic();
     if (now - last_cancel_look_ < kCancelLookEvery) return false;
     last_cancel_look_ = now;
@@ -77,8 +77,9 @@ Result<> Work::checkpoint() {
                 stopping_() ? "the daemon is stopping" : "cancelled by the operator");
 }
 
-void Work::clean_up_begins() {
-    cleaning_up_ = true;
+void Work::ignore_cancel() {
+    if (whole_ != nullptr) return whole_->ignore_cancel();
+    ignores_cancel_ = true;
     cancelled_ = false;
 }
 

@@ -41,8 +41,9 @@ public:
     Result<> save_memo();
     // The earlier attempts achieved something: attempts in vain are counted from here.
     void moved_on();
-    // From now on only a stop interrupts: the cancel that led to a clean-up must not end it too.
-    void clean_up_begins();
+    // From now on only a stop interrupts: a cancel must not end the clean-up that it leads to, nor
+    // what has to be completed.
+    void ignore_cancel();
     // For a Kind's on_failure: what the steps made is undone, `task retry` begins with the first.
     void begin_again();
 
@@ -61,7 +62,7 @@ private:
     Duration last_cancel_look_{-1000};
     std::string part_step_;  // of a part: the step to run next, or running
     bool cancelled_ = false;
-    bool cleaning_up_ = false;
+    bool ignores_cancel_ = false;
 };
 
 // A step may be cut off anywhere and is then run again: it is idempotent.

@@ -102,6 +102,7 @@ public:
                 auto heard =
                     carried(handover, protocol::encode_handover, protocol::decode_handover);
                 if (!heard) return std::unexpected(std::move(heard.error()));
+                heard->vm = handover.vm;  // it stands in the path
                 return carried(tasks::take_over(there.site, from_.id(), *heard),
                                protocol::encode_record, protocol::decode_record);
             },

@@ -8,22 +8,31 @@
 namespace understudy::sim {
 namespace {
 
-// As many as fit into about 50 s on one core for each half.
-constexpr std::uint64_t kSeeds = 4000;
+constexpr std::uint64_t kSeeds = 10'000;
+constexpr unsigned kEnough = 5;  // broken ones tell no more
+
+std::uint64_t seeds() {
+    const char* few = std::getenv("UNDERSTUDY_SEEDS");
+    return few == nullptr ? kSeeds : std::strtoull(few, nullptr, 10);
+}
 
 void play_seeds(std::uint64_t first) {
     spdlog::set_level(spdlog::level::off);
-    for (auto seed = first; seed < kSeeds; seed += 2) {
+    unsigned failed = 0;
+    for (auto seed = first; seed < seeds() && failed < kEnough; seed += 2) {
         const auto outcome = play(seed);
+        if (!outcome.broken.empty()) ++failed;
         for (const auto& broken : outcome.broken)
             ADD_FAILURE() << "seed " << seed << ": " << broken << "\n  ./dev sim " << seed;
     }
 }
 
+// Good days: snapshots, sends, disks that come, go and grow.
 TEST(Seeds, even_ones_keep_all_promises) {
     play_seeds(0);
 }
 
+// Bad days: moves, promotes, and what comes of them.
 TEST(Seeds, odd_ones_keep_all_promises) {
     play_seeds(1);
 }
