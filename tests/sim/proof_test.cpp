@@ -80,7 +80,7 @@ protected:
     // The peer's catalog loses all that it knew of the VM; what its pool holds stays.
     void lose_rows() { ASSERT_TRUE(b.catalog().remove_vm(vm)); }
 
-    World world{1, Trace::Loud::silent, GetParam(), GetParam()};
+    World world{1, Trace::Loud::silent, {GetParam(), GetParam()}};
     Cluster& a = world.a();
     Cluster& b = world.b();
     VmId vm = a.create_vm("web1", {kDisk, kDisk});

@@ -2,6 +2,7 @@
 #include "checks.hpp"
 #include "model/json.hpp"
 #include "play.hpp"
+#include "tasks/take_over.hpp"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -172,6 +173,13 @@ TEST_F(Recovery, a_handover_that_was_not_taken_comes_back_when_it_is_cancelled) 
     EXPECT_EQ(phase(b), Phase::replica);
     EXPECT_TRUE(runs(a));
     EXPECT_FALSE(runs(b));
+    // The offer that was taken back comes once more.
+    const ports::Handover late{
+        vm, {2, b.id(), Phase::handing_over}, a.catalog().snapshots(vm)->back().id};
+    const auto taken =
+        b.serve([&](Daemon& there) { return tasks::take_over(there.site, a.id(), late); });
+    EXPECT_FALSE(taken);
+    EXPECT_EQ(phase(b), Phase::replica);
 }
 
 TEST_F(Recovery, a_handover_that_was_taken_does_not_come_back) {
