@@ -109,8 +109,18 @@ constexpr const char* kProof[] = {
     " WHERE state = 'running' AND reads_only = 0",
 };
 
+constexpr const char* kDrills[] = {
+    // The latest of each VM.
+    "CREATE TABLE drills ("
+    " vm TEXT PRIMARY KEY REFERENCES vms (id) ON DELETE CASCADE, snapshot TEXT NOT NULL,"
+    " snapshot_name TEXT NOT NULL, ended BIGINT NOT NULL, passed BIGINT NOT NULL,"
+    " boot_ms BIGINT NOT NULL, ready_ms BIGINT NOT NULL, checked TEXT NOT NULL,"
+    " outcome TEXT NOT NULL, node TEXT NOT NULL, evidence TEXT NOT NULL)",
+};
+
 // Version n is what the first n of them make.
-constexpr std::array<std::span<const char* const>, 3> kMigrations{kFoundation, kEvents, kProof};
+constexpr std::array<std::span<const char* const>, 4> kMigrations{kFoundation, kEvents, kProof,
+                                                                  kDrills};
 constexpr std::int64_t kNewest = kMigrations.size();
 
 std::int64_t stored_version(Database& database) {

@@ -348,6 +348,7 @@ std::vector<Kind> all_kinds() {
             snapshot_import(),
             replica_verify(),
             replica_repair(),
+            replica_drill(),
             replica_tidy(),
             move(),
             keep_branch(),

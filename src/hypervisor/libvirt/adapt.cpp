@@ -121,6 +121,8 @@ Result<ports::Adapted> adapt_definition(const ports::AdaptRequest& request,
     adapt_untravelled_devices(work);
     adapt_qemu_arguments(work);
     drop_labels(work);
+    if (request.cut_off) adapt_rehearsal(work);
+    note_facts(work);
     adapted.domain_xml = print(*document);
     return adapted;
 }

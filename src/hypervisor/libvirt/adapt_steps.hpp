@@ -38,5 +38,8 @@ void adapt_character_devices(const Adapting& work);
 void adapt_graphics(const Adapting& work);
 void adapt_untravelled_devices(const Adapting& work);  // TPM, host devices, shared folders, …
 void adapt_qemu_arguments(const Adapting& work);
+// After all others: what makes a copy for a rehearsal that nobody but its watcher notices.
+void adapt_rehearsal(const Adapting& work);
+void note_facts(const Adapting& work);  // has_agent, has_console, memory
 
 }  // namespace understudy::libvirt
