@@ -167,8 +167,7 @@ Result<std::optional<model::Task>> SqlCatalog::claim_task(const std::string& nod
     std::string kinds = ",";
     for (const auto& kind : except.kinds) kinds += kind + ",";
     return db_->write([&]() -> Result<std::optional<model::Task>> {
-        auto task =
-            db_->one(kClaimable, {now, now, kinds, !except.reading, now}, read_task);
+        auto task = db_->one(kClaimable, {now, now, kinds, !except.reading, now}, read_task);
         if (!task) return std::nullopt;
         // Another task of this VM may be `running` under a lapsed lease. Nobody runs it: it goes
         // back to the queue, because the schema allows one running task per VM.

@@ -97,8 +97,8 @@ public:
     const json& tasks() const { return tasks_; }
     Result<Exit> conclusion(std::size_t all) const {
         if (failures_ == 0) return Exit::done;
-        return fail(ErrorKind::internal, fmt::format("{} of {} replicas did not come up: {}",
-                                                     failures_, all, failed_));
+        return fail(ErrorKind::internal,
+                    fmt::format("{} of {} replicas did not come up: {}", failures_, all, failed_));
     }
 
 private:

@@ -61,22 +61,22 @@ std::string newest_age(const json& replica) {
 }
 
 Result<Exit> replica_list(Context& context, const Arguments&) {
-    return context.show(request("GET", path_of({"v1", "replicas"})), [](const Context& c,
-                                                                        const json& answer) {
-        Table table;
-        for (const char* head : {"NAME", "OWNER", "NEWEST", "AGE"}) table.column(head);
-        for (const char* head : {"SNAPSHOTS", "SIZE"}) table.column(head, Table::Align::right);
-        for (const char* head : {"READY", "VERIFIED", "RTO"}) table.column(head);
-        for (const json& replica : list_at(answer, "replicas"))
-            table.row({text_at(replica, "name"), text_at(replica, "owner_name"),
-                       newest_name(replica), newest_age(replica), number_at(replica, "snapshots"),
-                       size_at(replica, "size"), ready_text(replica), verified_text(replica),
-                       rto_text(replica)});
-        if (list_at(answer, "replicas").empty())
-            c.note("No replicas here.");
-        else
-            c.world().out << table.text() << std::flush;
-    });
+    return context.show(
+        request("GET", path_of({"v1", "replicas"})), [](const Context& c, const json& answer) {
+            Table table;
+            for (const char* head : {"NAME", "OWNER", "NEWEST", "AGE"}) table.column(head);
+            for (const char* head : {"SNAPSHOTS", "SIZE"}) table.column(head, Table::Align::right);
+            for (const char* head : {"READY", "VERIFIED", "RTO"}) table.column(head);
+            for (const json& replica : list_at(answer, "replicas"))
+                table.row({text_at(replica, "name"), text_at(replica, "owner_name"),
+                           newest_name(replica), newest_age(replica),
+                           number_at(replica, "snapshots"), size_at(replica, "size"),
+                           ready_text(replica), verified_text(replica), rto_text(replica)});
+            if (list_at(answer, "replicas").empty())
+                c.note("No replicas here.");
+            else
+                c.world().out << table.text() << std::flush;
+        });
 }
 
 // What was found wrong, for as long as nothing newer was found; nothing of one that was equal.

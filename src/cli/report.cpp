@@ -92,14 +92,15 @@ void drilled(const Context& context, const json& task, const json& result) {
     const bool passed = true_at(done, "passed");
     std::string line = fmt::format("{}: {}: {}", escape(text_at(task, "title")),
                                    passed ? "passed" : "FAILED", escape(text_at(done, "outcome")));
-    if (passed) line += fmt::format("; up {} after it was asked for", duration_at(done, "ready_ms"));
+    if (passed)
+        line += fmt::format("; up {} after it was asked for", duration_at(done, "ready_ms"));
     context.say(line + ".");
     const auto& issues = list_at(result, "issues");
     if (!issues.empty()) context.say("In the way of a promote, or other than it was:");
     if (!issues.empty()) context.world().out << issue_lines(issues) << std::flush;
     if (const auto evidence = find_text(done, "evidence"); evidence && !evidence->empty())
-        context.say(fmt::format("  evidence: {} on {}", escape(*evidence),
-                                escape(text_at(done, "node"))));
+        context.say(
+            fmt::format("  evidence: {} on {}", escape(*evidence), escape(text_at(done, "node"))));
 }
 
 void snapshot_taken(const Context& context, const json& snapshot) {

@@ -90,8 +90,8 @@ Result<BootCheck> parse_boot_check(std::string_view word) {
         check.port = *port;
         return check;
     }
-    return fail(Error(ErrorKind::invalid, fmt::format("'{}' cannot be waited for",
-                                                      word.substr(0, kMostPattern)))
+    return fail(Error(ErrorKind::invalid,
+                      fmt::format("'{}' cannot be waited for", word.substr(0, kMostPattern)))
                     .advising("Wait for agent, console=REGEX, tcp=PORT, tcp=ADDRESS:PORT or none; "
                               "auto chooses the agent when the VM has a channel for one."));
 }
@@ -196,9 +196,9 @@ private:
         const auto took = now() - began_;
         if (matched_) return BootOutcome{true, took, answer(took)};
         if (state == ports::VmState::stopped)
-            return BootOutcome{false, took,
-                               fmt::format("the guest ended by itself after {}",
-                                           base::format_duration(took))};
+            return BootOutcome{
+                false, took,
+                fmt::format("the guest ended by itself after {}", base::format_duration(took))};
         return BootOutcome{false, took,
                            fmt::format("QEMU halted the guest after {}: it could not read or write "
                                        "a disk, or somebody paused it",

@@ -13,7 +13,7 @@ namespace understudy::tasks {
 // What tells that a guest has booted.
 struct BootCheck {
     enum class Kind {
-        automatic,  // its agent when it has a channel for one, else the configured pattern, else none
+        automatic,  // its agent if it has a channel for one, else a configured pattern, else none
         agent,      // the guest agent answers
         console,    // a line of its console matches
         tcp,        // a connection can be made
@@ -36,9 +36,9 @@ BootCheck definite(const BootCheck& check, bool has_agent, bool has_console,
 // One guest that was started just now, and what is to be seen of it. Borrowed parts outlive it.
 struct BootWatch {
     VmId vm;
-    BootCheck check;   // definite
-    Duration limit;    // no longer than that
-    Duration settle;   // none: it runs for so long
+    BootCheck check;                       // definite
+    Duration limit;                        // no longer than that
+    Duration settle;                       // none: it runs for so long
     ports::ConsoleLog* console = nullptr;  // none: it has no console that is heard
     std::function<void()> look;            // called now and then, for what else there is to see
 };

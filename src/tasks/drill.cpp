@@ -51,8 +51,8 @@ Result<> take_away_disks(Work& work) {
         } else {
             // Of an attempt that was cut off before it knew: one that nobody has used is given
             // once more.
-            auto made = (*pool)->activate(disk.volume, snapshot_id(work),
-                                          ports::ActivationKind::drill);
+            auto made =
+                (*pool)->activate(disk.volume, snapshot_id(work), ports::ActivationKind::drill);
             if (!made && made.error().kind() == ErrorKind::not_found) continue;
             if (!made) return std::unexpected(std::move(made.error()));
             source = std::move(*made);
@@ -61,9 +61,9 @@ Result<> take_away_disks(Work& work) {
         if (gone || gone.error().kind() == ErrorKind::not_found) continue;
         // refused: QEMU has not let go of it yet.
         const bool later = gone.error().kind() == ErrorKind::refused;
-        return fail(Error(later ? ErrorKind::unavailable : gone.error().kind(),
-                          gone.error().step_text())
-                        .during("take away the copy of " + disk.target));
+        return fail(
+            Error(later ? ErrorKind::unavailable : gone.error().kind(), gone.error().step_text())
+                .during("take away the copy of " + disk.target));
     }
     return {};
 }
@@ -187,8 +187,7 @@ Result<> define(Work& work, Stage& stage) {
     for (const auto& change : stage.adapted.changes) work.log(change);
     for (const auto& issue : stage.adapted.issues) work.log(issue.key + ": " + issue.text);
     if (!stage.adapted.nvram_path.empty() && !definition->nvram.empty())
-        UNDERSTUDY_TRY(
-            site.hypervisor.write_nvram(stage.adapted.nvram_path, definition->nvram));
+        UNDERSTUDY_TRY(site.hypervisor.write_nvram(stage.adapted.nvram_path, definition->nvram));
     UNDERSTUDY_TRY(site.hypervisor.define(stage.adapted.domain_xml));
     if (!site.evidence || !stage.adapted.has_console) return {};
     auto console = site.evidence->open_console(work.task().id);
@@ -213,8 +212,8 @@ BootWatch watch_for(Work& work, const Stage& stage, const BootCheck& asked) {
     const auto& settings = work.site().settings.drill;
     BootWatch watch;
     watch.vm = rehearsal_of(work.task().id);
-    watch.check = definite(asked, stage.adapted.has_agent, stage.console != nullptr,
-                           settings.console);
+    watch.check =
+        definite(asked, stage.adapted.has_agent, stage.console != nullptr, settings.console);
     const auto limit = number_in(work.arguments(), "limit_ms");
     watch.limit = limit == 0 ? settings.limit : Duration(static_cast<Duration::rep>(limit));
     watch.settle = settings.settle;
@@ -315,10 +314,10 @@ Result<> rehearse(Work& work) {
     UNDERSTUDY_TRY(take_away(work));
     const auto begins = number_in(work.memo(), "begins") + 1;
     if (begins > kMostBegins)
-        return fail(Error(ErrorKind::internal,
-                          fmt::format("it was cut off {} times, with understudyd or its host",
-                                      kMostBegins))
-                        .keeping("the replica as it was"));
+        return fail(
+            Error(ErrorKind::internal,
+                  fmt::format("it was cut off {} times, with understudyd or its host", kMostBegins))
+                .keeping("the replica as it was"));
     work.memo()["begins"] = begins;
     UNDERSTUDY_TRY(work.save_memo());
     auto done = perform(work);
@@ -339,8 +338,8 @@ Result<> record(Work& work) {
     if (!saved && saved.error().kind() != ErrorKind::not_found) return saved;
     UNDERSTUDY_TRY(site.catalog.remove_hold(hold_of(work)));
     record_event(site, {}, "drill", drill.vm,
-                 fmt::format("{}: {}: {}", work.task().title,
-                             drill.passed ? "passed" : "FAILED", drill.outcome));
+                 fmt::format("{}: {}: {}", work.task().title, drill.passed ? "passed" : "FAILED",
+                             drill.outcome));
     work.memo().erase(kBegun);
     work.result()["drill"] = drill;
     work.result()["issues"] = work.memo().value("issues", json::array());

@@ -22,10 +22,10 @@
 namespace understudy::tasks {
 
 struct DrillSettings {
-    Duration limit{300'000};   // for a guest to boot in
-    Duration settle{60'000};   // for so long one runs that can be asked nothing
-    std::string console;       // a pattern on the console that means booted; empty: none
-    std::size_t at_once = 2;   // copies that run on this node
+    Duration limit{300'000};  // for a guest to boot in
+    Duration settle{60'000};  // for so long one runs that can be asked nothing
+    std::string console;      // a pattern on the console that means booted; empty: none
+    std::size_t at_once = 2;  // copies that run on this node
 };
 
 struct SiteSettings {
@@ -67,7 +67,7 @@ struct Site {
     // Where exports go and come from, and the kinds of file in them, by name ("qcow2", "rbd").
     std::shared_ptr<ports::Directories> directories = nullptr;
     std::map<std::string, std::shared_ptr<ports::DiskFormat>> formats = {};
-    std::shared_ptr<ports::StartGuard> guard = nullptr;  // none in a simulation
+    std::shared_ptr<ports::StartGuard> guard = nullptr;   // none in a simulation
     std::shared_ptr<ports::Evidence> evidence = nullptr;  // none: nothing is kept
 
     // not_found names the pools that there are.

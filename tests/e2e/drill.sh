@@ -41,7 +41,7 @@ stored() { # those that there are
 copies() { # QEMU processes of drills
     local file
     for file in /proc/[0-9]*/cmdline; do
-        tr '\0' ' ' <"$file" 2>/dev/null | grep -a "guest=web1-drill-" | grep -a "$work" || true
+        (tr "\0" " " <"$file") 2>/dev/null | grep -a "guest=web1-drill-" | grep -a "$work" || true
     done
 }
 copy_runs() { [ -n "$(copies)" ]; }

@@ -66,6 +66,7 @@ void Actions::some_action() {
                                       {2, &Actions::roll_back},
                                       {10, &Actions::send},
                                       {3, &Actions::cancel_or_retry},
+                                      {6, &Actions::drill},
                                       {2, &Actions::promote},
                                       {3, &Actions::move},
                                       {2, &Actions::resolve},
@@ -97,10 +98,16 @@ void Actions::small_action() {
     (this->*world_.chance().pick(kActs))();
 }
 
-std::vector<Actions::Seen> Actions::machines() {
+std::vector<Actions::Seen> Actions::guests() {
     std::vector<Seen> all;
     for (auto& cluster : world_.clusters())
         for (const auto& vm : cluster->machines()) all.push_back({cluster.get(), vm.id, vm.name});
+    return all;
+}
+
+std::vector<Actions::Seen> Actions::machines() {
+    auto all = guests();
+    std::erase_if(all, [](const Seen& seen) { return seen.cluster->is_copy(seen.vm); });
     return all;
 }
 
@@ -122,7 +129,7 @@ void Actions::run_tasks() {
 
 void Actions::guest_writes() {
     auto& chance = world_.chance();
-    const auto all = machines();
+    const auto all = guests();
     if (all.empty()) return;
     const auto& on = chance.pick(all);
     const auto disks = on.cluster->hypervisor().disks(on.vm);
@@ -140,7 +147,7 @@ void Actions::guest_writes() {
 
 void Actions::guest_trims() {
     auto& chance = world_.chance();
-    const auto all = machines();
+    const auto all = guests();
     if (all.empty()) return;
     const auto& on = chance.pick(all);
     const auto disks = on.cluster->hypervisor().disks(on.vm);
@@ -288,6 +295,23 @@ void Actions::cancel_or_retry() {
     }
 }
 
+// Also a second one beside the first: two operators may have asked at the same moment.
+void Actions::drill() {
+    const auto replicas = known(model::Phase::replica);
+    if (replicas.empty()) return;
+    auto& chance = world_.chance();
+    const auto& on = chance.pick(replicas);
+    const auto snapshots = got(on.cluster->catalog().snapshots(on.vm));
+    if (snapshots.empty()) return;
+    const auto& snapshot = chance.one_in(2) ? chance.pick(snapshots) : snapshots.back();
+    on.cluster->hypervisor().set_boots(!chance.one_in(4));
+    on.cluster->queue("replica_drill", on.vm, fmt::format("drill {}@{}", on.name, snapshot.name),
+                      {{"snapshot", snapshot.id.text()},
+                       {"wait", chance.one_in(3) ? "none" : ""},
+                       {"network", ""},
+                       {"limit_ms", 0}});
+}
+
 void Actions::promote() {
     const auto replicas = known(model::Phase::replica);
     if (replicas.empty()) return;
@@ -370,7 +394,7 @@ void Actions::release() {
 }
 
 void Actions::start_or_stop() {
-    const auto all = machines();
+    const auto all = guests();
     if (all.empty()) return;
     const auto& on = world_.chance().pick(all);
     if (on.cluster->hypervisor().runs(on.vm)) {
@@ -378,6 +402,7 @@ void Actions::start_or_stop() {
         on.cluster->stop_vm(on.vm);
         return;
     }
+    if (on.cluster->is_copy(on.vm)) return;
     for (const auto& task : got(on.cluster->catalog().tasks({on.vm, true, 10})))
         if (task.state == model::TaskState::running && task.kind != "send") return;
     auto started = on.cluster->start_vm(on.vm);

@@ -53,9 +53,9 @@ void isolate(const Adapting& work, pugi::xml_node interface) {
     const auto& name = work.request.isolated_network;
     const bool network = work.facts.networks.contains(name);
     if (!network && !work.facts.bridges.contains(name))
-        work.block(fmt::format("network:{}", name),
-                   fmt::format("there is no network or bridge {} here; see `virsh net-list --all`",
-                               name));
+        work.block(
+            fmt::format("network:{}", name),
+            fmt::format("there is no network or bridge {} here; see `virsh net-list --all`", name));
     unplug(interface);
     remove_children(interface, "link");
     plug_into(interface, network ? "network" : "bridge", name);
@@ -92,7 +92,7 @@ void connect(const Adapting& work, pugi::xml_node interface, const std::string& 
 void adapt_interfaces(const Adapting& work) {
     for (auto interface : children_of(work.devices(), "interface")) {
         const auto type = attribute_of(interface, "type");
-        if (type == "hostdev" || type == "vdpa") continue;           // with the host devices
+        if (type == "hostdev" || type == "vdpa") continue;  // with the host devices
         if (work.request.cut_off && !work.request.isolated_network.empty()) {
             work.change(fmt::format("network card on {} {} → {}, on its own", type,
                                     name_there(interface), work.request.isolated_network));

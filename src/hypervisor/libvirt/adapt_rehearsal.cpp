@@ -78,9 +78,9 @@ void cut_other_lines(const Adapting& work) {
 // 0: not stated in a way that is understood here. Units of libvirt's "scaled integers".
 ByteSize memory_of(pugi::xml_node domain) {
     static const std::map<std::string, std::uint64_t> units{
-        {"b", 1},           {"bytes", 1},       {"", 1 << 10},      {"k", 1 << 10},
-        {"KiB", 1 << 10},   {"M", 1 << 20},     {"MiB", 1 << 20},   {"G", 1 << 30},
-        {"GiB", 1 << 30},   {"KB", 1'000},      {"MB", 1'000'000},  {"GB", 1'000'000'000}};
+        {"b", 1},         {"bytes", 1},   {"", 1 << 10},     {"k", 1 << 10},
+        {"KiB", 1 << 10}, {"M", 1 << 20}, {"MiB", 1 << 20},  {"G", 1 << 30},
+        {"GiB", 1 << 30}, {"KB", 1'000},  {"MB", 1'000'000}, {"GB", 1'000'000'000}};
     const auto memory = domain.child("memory");
     const auto text = text_of(memory);
     std::uint64_t count = 0;

@@ -165,8 +165,7 @@ Result<bool> answers_on(virDomainPtr domain, const std::string& address, std::ui
         for (const auto& text : addresses) {
             Address to;
             if (!parse_address(text, port, bridge, to))
-                return fail(ErrorKind::invalid,
-                            fmt::format("'{}' is no numeric IP address", text));
+                return fail(ErrorKind::invalid, fmt::format("'{}' is no numeric IP address", text));
             auto connected = connects(to, bridge);
             if (!connected || *connected) return connected;
         }

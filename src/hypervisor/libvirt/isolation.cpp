@@ -62,8 +62,7 @@ Result<> check_isolated(virConnectPtr connection, const std::string& name) {
     auto out = way_out(connection, name);
     if (!out) return fail(std::move(out.error()));
     if (out->empty()) return {};
-    return fail(Error(ErrorKind::refused,
-                      fmt::format("network {} is not isolated: {}", name, *out))
+    return fail(Error(ErrorKind::refused, fmt::format("network {} is not isolated: {}", name, *out))
                     .advising("Give a libvirt network without <forward>, or a bridge that nothing "
                               "but guests is plugged into."));
 }

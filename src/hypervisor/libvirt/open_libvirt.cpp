@@ -98,7 +98,9 @@ public:
     }
     Result<> remove_nvram(const std::string& path) override { return remove_nvram_file(path); }
 
-    Result<std::string> screenshot(const VmId& vm) override { return with(vm, libvirt::screenshot); }
+    Result<std::string> screenshot(const VmId& vm) override {
+        return with(vm, libvirt::screenshot);
+    }
     Result<bool> agent_answers(const VmId& vm) override { return with(vm, libvirt::agent_answers); }
     Result<bool> answers_on(const VmId& vm, const std::string& address,
                             std::uint16_t port) override {

@@ -57,6 +57,7 @@ public:
     void set_adapt_issues(std::vector<model::ReadinessIssue> issues);
     // Whether a guest that runs is up, as far as its agent, its network and its console tell.
     void set_boots(bool yes) { boots_ = yes; }
+    void set_free_memory(ByteSize size) { free_memory_ = size; }
     void power_loss();                                  // of the host: every VM stops at once
     void set_reachable(bool yes) { reachable_ = yes; }  // else every call is `unavailable`
 
@@ -120,6 +121,7 @@ private:
     model::Consistency consistency_ = model::Consistency::crash;
     bool reachable_ = true;
     bool boots_ = true;
+    ByteSize free_memory_ = base::GiB(64);
 };
 
 }  // namespace understudy::memory

@@ -140,7 +140,7 @@ Result<bool> MemoryHypervisor::answers_on(const VmId& vm, const std::string&, st
 
 Result<ByteSize> MemoryHypervisor::free_memory() {
     UNDERSTUDY_TRY(begin("free_memory"));
-    return base::GiB(64);
+    return free_memory_;
 }
 
 Result<model::Capabilities> MemoryHypervisor::capabilities() {
@@ -194,6 +194,7 @@ Result<ports::Adapted> MemoryHypervisor::adapt(const ports::AdaptRequest& reques
     if (request.cut_off && !request.isolated_network.empty())
         definition->networks.push_back(request.isolated_network);
     adapted.has_agent = true;
+    adapted.has_console = !request.console_log.empty();
     adapted.memory = base::MiB(128);
     if (!request.new_name.empty()) definition->name = request.new_name;
     if (request.new_id) definition->id = *request.new_id;
