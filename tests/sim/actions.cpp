@@ -183,10 +183,10 @@ void Actions::disk_comes_or_goes() {
     if (all.empty()) return;
     const auto& on = chance.pick(all);
     if (on.cluster->busy()) return;
+    for (const auto& task : got(on.cluster->catalog().tasks({on.vm, true, 100})))
+        if (task.kind == "move" || task.kind == "resolve") return;  // about to depart, perhaps
     const auto disks = on.cluster->hypervisor().disks(on.vm);
     if (disks.size() > 1 && chance.one_in(2)) {
-        for (const auto& task : got(on.cluster->catalog().tasks({on.vm, true, 100})))
-            if (task.kind == "move" || task.kind == "resolve") return;
         world_.unplugged.insert(on.vm);
         const auto target = chance.pick(disks).target;
         world_.say(*on.cluster, fmt::format("{} of {} is unplugged", target, on.name));
