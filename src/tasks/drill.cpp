@@ -172,6 +172,9 @@ Result<> define(Work& work, Stage& stage) {
     request.new_name = rehearsal_name(work, stage.vm.name);
     request.new_id = rehearsal_of(work.task().id);
     request.isolated_network = text_in(work.arguments(), "network");
+    auto networks = networks_from(site, stage.vm.ownership.owner);
+    if (!networks) return std::unexpected(std::move(networks.error()));
+    request.networks = std::move(*networks);
     UNDERSTUDY_TRY(make_disks(work, stage, request));
     if (site.evidence) {
         auto path = site.evidence->begin_console(work.task().id);
@@ -196,9 +199,10 @@ Result<> define(Work& work, Stage& stage) {
     return {};
 }
 
-// What is not the guest's doing: another attempt may find it otherwise.
-bool may_pass(const Error& error) {
-    return error.kind() == ErrorKind::unavailable || error.kind() == ErrorKind::conflict ||
+// What is not the guest's doing: another attempt may find it otherwise, or nobody may want it.
+bool is_no_finding(const Error& error) {
+    return error.kind() == ErrorKind::refused || error.kind() == ErrorKind::not_found ||
+           error.kind() == ErrorKind::unavailable || error.kind() == ErrorKind::conflict ||
            error.kind() == ErrorKind::cancelled || error.kind() == ErrorKind::no_space;
 }
 
@@ -234,7 +238,7 @@ Result<> boot(Work& work, const Stage& stage, Seen& seen) {
     };
     watch.look = look;
     auto started = site.hypervisor.start(watch.vm);
-    if (!started && may_pass(started.error())) return started;
+    if (!started && is_no_finding(started.error())) return started;
     if (!started) {
         seen.drill.outcome = "it could not be started: " + started.error().step_text();
         return {};
@@ -293,7 +297,7 @@ Result<> perform(Work& work) {
     seen.drill.snapshot_name = stage.snapshot.name;
     seen.drill.node = site.settings.node;
     auto defined = define(work, stage);
-    if (!defined && may_pass(defined.error())) return defined;
+    if (!defined && is_no_finding(defined.error())) return defined;
     if (defined)
         UNDERSTUDY_TRY(boot(work, stage, seen));
     else

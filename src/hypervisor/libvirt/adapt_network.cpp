@@ -89,6 +89,21 @@ void connect(const Adapting& work, pugi::xml_node interface, const std::string& 
 
 }  // namespace
 
+Result<> check_apart(const Adapting& work) {
+    const auto& apart = work.request.isolated_network;
+    for (const auto interface : work.devices().children("interface")) {
+        const auto there = name_there(interface);
+        const auto mapped = work.request.networks.find(there);
+        if (apart.empty() ||
+            apart != (mapped == work.request.networks.end() ? there : mapped->second))
+            continue;
+        return fail(
+            Error(ErrorKind::refused, fmt::format("{} is a network of the VM itself", apart))
+                .advising("A copy goes into one that nothing else is in."));
+    }
+    return {};
+}
+
 void adapt_interfaces(const Adapting& work) {
     for (auto interface : children_of(work.devices(), "interface")) {
         const auto type = attribute_of(interface, "type");

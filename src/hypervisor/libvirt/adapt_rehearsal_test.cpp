@@ -138,6 +138,20 @@ TEST(AdaptRehearsal, an_isolated_network_takes_the_place_of_each_of_its_cards) {
     EXPECT_EQ(missing.issues[0].key, "network:attic");
 }
 
+TEST(AdaptRehearsal, a_network_of_the_vm_itself_is_no_isolated_one) {
+    ports::AdaptRequest request;
+    request.cut_off = true;
+    request.new_id = VmId::random();
+    request.domain_xml =
+        domain("<interface type='bridge'><source bridge='br-cellar'/></interface>");
+    request.isolated_network = "br-cellar";
+    EXPECT_EQ(adapt_definition(request, host()).error().kind(), ErrorKind::refused);
+    request.networks = {{"br-cellar", "cellar"}};
+    EXPECT_TRUE(adapt_definition(request, host()));
+    request.isolated_network = "cellar";
+    EXPECT_EQ(adapt_definition(request, host()).error().kind(), ErrorKind::refused);
+}
+
 TEST(AdaptRehearsal, tells_its_memory_and_whether_an_agent_can_be_asked) {
     const auto adapted =
         rehearse(domain("<channel type='unix'><target type='virtio' name='org.qemu.guest_agent.0'/>"

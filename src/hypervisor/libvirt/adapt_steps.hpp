@@ -33,6 +33,8 @@ void adapt_firmware(const Adapting& work);
 void keep_firmware(const Adapting& work);  // only tells where its variables are
 void adapt_kernel(const Adapting& work);
 void adapt_placement(const Adapting& work);
+// refused: the isolated network of a rehearsal is one that the VM itself belongs to.
+Result<> check_apart(const Adapting& work);
 void adapt_interfaces(const Adapting& work);
 void adapt_character_devices(const Adapting& work);
 void adapt_graphics(const Adapting& work);
