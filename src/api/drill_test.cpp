@@ -13,10 +13,8 @@
 namespace understudy::api {
 namespace {
 
-using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
-using ::testing::UnorderedElementsAre;
 
 // Consoles that say what the test lets them say.
 class FakeEvidence : public ports::Evidence {
