@@ -204,7 +204,9 @@ TEST_P(Drill, two_drills_of_one_vm_never_share_a_disk) {
     const auto other = drill();
     meanwhile([&] {
         b.run_one();  // the other one, beside it
-        EXPECT_EQ(b.machines().size(), 1u);
+        EXPECT_EQ(b.task(other).state, TaskState::queued);
+        EXPECT_THAT(b.task(other).error, HasSubstr("'drill' is not finished"));
+        check_promises(world);
     });
     work();
     EXPECT_TRUE(result(one).passed);
