@@ -153,6 +153,8 @@ us dr replica list | grep -q 'FAILED' || fail "not listed: $(us dr replica list)
 us dr --format json task list --all | jq -e '[.tasks[] | select(.kind == "replica_drill") |
     .state] | all(. == "succeeded")' >/dev/null || fail "a drill as such has failed"
 nothing_left "after a failed drill"
+us dr replica drill --all --peer prod --wait console=HALTED --timeout 1m
+[ -z "$(us dr replica drill --all --peer other 2>/dev/null)" ] || fail "a drill of another's"
 
 echo "--- the daemon is killed while the copy runs"
 task=$(us dr --no-wait replica drill web1@first --wait 'console=VERIFY moment' --timeout 2m)
