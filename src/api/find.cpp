@@ -1,6 +1,7 @@
 #include "api/views.hpp"
 
 #include "engine/lineage.hpp"
+#include "tasks/drilling.hpp"
 
 #include <fmt/format.h>
 
@@ -48,6 +49,9 @@ Result<VmId> find_vm(tasks::Site& site, const std::string& word) {
     if (!known) return std::unexpected(std::move(known.error()));
     auto listed = site.hypervisor.list();
     if (!listed) return std::unexpected(std::move(listed.error()));
+    auto copies = tasks::rehearsals(site);  // no VMs that anything may be done to
+    if (!copies) return std::unexpected(std::move(copies.error()));
+    std::erase_if(*listed, [&](const auto& vm) { return copies->contains(vm.id); });
     std::set<VmId> named;
     for (const auto& vm : *known) {
         if (vm.id.text() == word) return vm.id;

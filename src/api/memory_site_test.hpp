@@ -62,6 +62,15 @@ protected:
         return {ClusterId(base::uuid_from_random(number, number)), std::move(name)};
     }
 
+    memory::WorldHooks hooks() {
+        memory::WorldHooks hooks;
+        hooks.fault = [this](const std::string& call) -> Result<> {
+            if (call != "start" || start_error_.empty()) return {};
+            return fail(ErrorKind::unsupported, start_error_);
+        };
+        return hooks;
+    }
+
     MemorySite() {
         must(catalog_->save_cluster(here_));
         site_.pools.emplace("vms", pool_);
@@ -123,7 +132,8 @@ protected:
     model::Cluster dr_ = cluster("dr", 2);
     model::Cluster third_ = cluster("third", 3);
     std::unique_ptr<ports::Catalog> catalog_ = must(catalog::open_catalog({"sqlite", ":memory:"}));
-    memory::MemoryHypervisor hypervisor_;
+    std::string start_error_;  // what the hypervisor says to every start; empty: nothing
+    memory::MemoryHypervisor hypervisor_{hooks()};
     std::shared_ptr<memory::MemoryPool> pool_ = std::make_shared<memory::MemoryPool>("vms");
     SilentLinks links_;
     StandingClock clock_;

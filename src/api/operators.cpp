@@ -40,7 +40,7 @@ Result<Reply> answer(OperatorsContext& context, const net::HttpRequest& request)
     if (!asked) return std::unexpected(std::move(asked.error()));
     for (const auto call :
          {answer_cluster, answer_peers, answer_vms, answer_snapshots, answer_files, answer_replicas,
-          answer_recovery, answer_tasks, answer_events})
+          answer_recovery, answer_drills, answer_tasks, answer_events})
         if (auto replied = call(*asked)) return std::move(*replied);
     return fail(ErrorKind::not_found,
                 fmt::format("no call {} {}", request.method, request.path.substr(0, 200)));

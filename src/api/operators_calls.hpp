@@ -40,6 +40,7 @@ Answer answer_snapshots(const Asked& asked);
 Answer answer_files(const Asked& asked);
 Answer answer_replicas(const Asked& asked);
 Answer answer_recovery(const Asked& asked);
+Answer answer_drills(const Asked& asked);
 Answer answer_tasks(const Asked& asked);
 Answer answer_events(const Asked& asked);
 

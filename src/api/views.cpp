@@ -1,6 +1,7 @@
 #include "api/views.hpp"
 
 #include "model/json.hpp"
+#include "tasks/drilling.hpp"
 #include "tasks/volumes.hpp"
 
 #include <fmt/format.h>
@@ -58,6 +59,7 @@ std::string hold_text(tasks::Site& site, const model::Hold& hold) {
         return "base for peer " + (id ? tasks::cluster_name(site, *id) : hold.detail);
     }
     if (hold.kind == model::HoldKind::transfer) return "transfer " + hold.detail.substr(0, 8);
+    if (hold.kind == model::HoldKind::drill) return "drill " + hold.detail.substr(0, 8);
     if (hold.kind == model::HoldKind::branch) return "branch until epoch " + hold.detail;
     return "user " + hold.detail;
 }
@@ -82,6 +84,9 @@ Result<json> vm_views(tasks::Site& site) {
     if (!listed) return std::unexpected(std::move(listed.error()));
     auto known = site.catalog.vms();
     if (!known) return std::unexpected(std::move(known.error()));
+    auto copies = tasks::rehearsals(site);
+    if (!copies) return std::unexpected(std::move(copies.error()));
+    std::erase_if(*listed, [&](const auto& vm) { return copies->contains(vm.id); });
     std::ranges::sort(*listed, {}, &ports::VmSummary::name);
     auto views = json::array();
     for (const auto& vm : *listed) {
@@ -236,6 +241,19 @@ json verification_view(tasks::Site& site, const model::Verification& done,
 
 }  // namespace
 
+namespace {
+
+Result<json> drill_view(tasks::Site& site, const VmId& vm) {
+    auto done = site.catalog.drills(vm);
+    if (!done) return std::unexpected(std::move(done.error()));
+    if (done->empty()) return json(nullptr);
+    json view = done->front();
+    view["age_ms"] = age_ms(site, done->front().ended);
+    return view;
+}
+
+}  // namespace
+
 Result<json> replica_view(tasks::Site& site, const model::Vm& vm) {
     auto snapshots = site.catalog.snapshots(vm.id);
     if (!snapshots) return std::unexpected(std::move(snapshots.error()));
@@ -249,11 +267,15 @@ Result<json> replica_view(tasks::Site& site, const model::Vm& vm) {
               {"size", 0},
               {"readiness", json::array()},
               {"ready", false},
-              {"verified", nullptr}};
+              {"verified", nullptr},
+              {"drilled", nullptr}};
     auto verified = site.catalog.verifications(vm.id);
     if (!verified) return std::unexpected(std::move(verified.error()));
     if (!verified->empty())
         view["verified"] = verification_view(site, verified->front(), *snapshots);
+    auto drilled = drill_view(site, vm.id);
+    if (!drilled) return drilled;
+    view["drilled"] = std::move(*drilled);
     if (snapshots->empty()) return view;
     const auto& newest = snapshots->back();
     ByteSize size;
@@ -326,9 +348,11 @@ Result<json> promotion_view(tasks::Site& site, const model::Vm& vm,
     auto adapted =
         tasks::rehearse(site, vm.ownership.owner, definition->domain_xml, snapshot.disks);
     // One definition that this host cannot make sense of hides no other replica.
-    if (!adapted)
-        adapted = ports::Adapted{
-            {}, {}, {}, {{model::Severity::blocks, "definition", adapted.error().text()}}};
+    if (!adapted) {
+        ports::Adapted unknown;
+        unknown.issues = {{model::Severity::blocks, "definition", adapted.error().text()}};
+        adapted = std::move(unknown);
+    }
     auto changes = json::array();
     for (const auto& change : adapted->changes)
         if (!change.starts_with("disk ")) changes.push_back(change);  // their places come later

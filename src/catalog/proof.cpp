@@ -31,6 +31,30 @@ model::Verification read_verification(Row& row) {
     return found;
 }
 
+#define UNDERSTUDY_DRILLS                                                            \
+    "SELECT vm, snapshot, snapshot_name, ended, passed, boot_ms, ready_ms, checked," \
+    " outcome, node, evidence FROM drills "
+constexpr const char* kDrillColumns = "tttnnnntttt";
+constexpr Query kAllDrills(UNDERSTUDY_DRILLS "ORDER BY ended DESC, vm", kDrillColumns);
+constexpr Query kDrillOfVm(UNDERSTUDY_DRILLS "WHERE vm = :vm", kDrillColumns);
+#undef UNDERSTUDY_DRILLS
+
+model::Drill read_drill(Row& row) {
+    model::Drill found;
+    found.vm = row.id<VmId>();
+    found.snapshot = row.id<SnapshotId>();
+    found.snapshot_name = row.text();
+    found.ended = row.time();
+    found.passed = row.flag();
+    found.boot_ms = row.count();
+    found.ready_ms = row.count();
+    found.check = row.text();
+    found.outcome = row.text();
+    found.node = row.text();
+    found.evidence = row.text();
+    return found;
+}
+
 bool is_listed(Database& db, const SnapshotId& id) {
     return db.exists({"SELECT 1 FROM snapshots WHERE id = :id", "n"}, {id});
 }
@@ -80,6 +104,32 @@ Result<std::vector<model::Verification>> SqlCatalog::verifications(std::optional
     return db_->read([&]() -> Result<std::vector<model::Verification>> {
         if (vm) return db_->all(kOfVm, {*vm}, read_verification);
         return db_->all(kAll, {}, read_verification);
+    });
+}
+
+Result<> SqlCatalog::save_drill(const model::Drill& done) {
+    return db_->write([&]() -> Result<> {
+        if (!db_->exists({"SELECT 1 FROM vms WHERE id = :id", "n"}, {done.vm}))
+            return fail(ErrorKind::not_found, fmt::format("there is no VM {}", done.vm.text()));
+        db_->run(
+            "INSERT INTO drills (vm, snapshot, snapshot_name, ended, passed, boot_ms, ready_ms,"
+            " checked, outcome, node, evidence) VALUES (:vm, :snapshot, :snapshot_name, :ended,"
+            " :passed, :boot_ms, :ready_ms, :checked, :outcome, :node, :evidence)"
+            " ON CONFLICT (vm) DO UPDATE SET snapshot = excluded.snapshot,"
+            " snapshot_name = excluded.snapshot_name, ended = excluded.ended,"
+            " passed = excluded.passed, boot_ms = excluded.boot_ms, ready_ms = excluded.ready_ms,"
+            " checked = excluded.checked, outcome = excluded.outcome, node = excluded.node,"
+            " evidence = excluded.evidence",
+            {done.vm, done.snapshot, done.snapshot_name, done.ended, done.passed, done.boot_ms,
+             done.ready_ms, done.check, done.outcome, done.node, done.evidence});
+        return {};
+    });
+}
+
+Result<std::vector<model::Drill>> SqlCatalog::drills(std::optional<VmId> vm) {
+    return db_->read([&]() -> Result<std::vector<model::Drill>> {
+        if (vm) return db_->all(kDrillOfVm, {*vm}, read_drill);
+        return db_->all(kAllDrills, {}, read_drill);
     });
 }
 

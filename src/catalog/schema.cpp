@@ -109,6 +109,15 @@ constexpr const char* kProof[] = {
     " WHERE state = 'running' AND reads_only = 0",
 };
 
+constexpr const char* kDrills[] = {
+    // The latest of each VM.
+    "CREATE TABLE drills ("
+    " vm TEXT PRIMARY KEY REFERENCES vms (id) ON DELETE CASCADE, snapshot TEXT NOT NULL,"
+    " snapshot_name TEXT NOT NULL, ended BIGINT NOT NULL, passed BIGINT NOT NULL,"
+    " boot_ms BIGINT NOT NULL, ready_ms BIGINT NOT NULL, checked TEXT NOT NULL,"
+    " outcome TEXT NOT NULL, node TEXT NOT NULL, evidence TEXT NOT NULL)",
+};
+
 constexpr const char* kHolders[] = {
     "CREATE TABLE holders ("
     " vm TEXT NOT NULL REFERENCES vms (id) ON DELETE CASCADE, cluster TEXT NOT NULL,"
@@ -116,8 +125,8 @@ constexpr const char* kHolders[] = {
 };
 
 // Version n is what the first n of them make.
-constexpr std::array<std::span<const char* const>, 4> kMigrations{kFoundation, kEvents, kProof,
-                                                                  kHolders};
+constexpr std::array<std::span<const char* const>, 5> kMigrations{kFoundation, kEvents, kProof,
+                                                                  kDrills, kHolders};
 constexpr std::int64_t kNewest = kMigrations.size();
 
 std::int64_t stored_version(Database& database) {

@@ -70,6 +70,9 @@ Reason read_reason(Row& row) {
         case model::HoldKind::transfer:
             return {fmt::format("is in use by transfer {}", detail),
                     "Wait for the transfer to end, or cancel its task."};
+        case model::HoldKind::drill:
+            return {fmt::format("is rehearsed by task {}", detail),
+                    "Wait for the drill to end, or cancel its task."};
         case model::HoldKind::user:
             return {detail.empty() ? std::string("is held by an operator")
                                    : fmt::format("is held by an operator: {}", detail),

@@ -57,6 +57,8 @@ public:
     Result<bool> was_sent(const ClusterId& peer, const SnapshotId&) override;
     Result<> save_verification(const model::Verification&) override;
     Result<std::vector<model::Verification>> verifications(std::optional<VmId>) override;
+    Result<> save_drill(const model::Drill&) override;
+    Result<std::vector<model::Drill>> drills(std::optional<VmId>) override;
 
     // transfers.cpp
     Result<> add_transfer(const model::Transfer&) override;
@@ -73,7 +75,7 @@ public:
     Result<std::vector<model::Task>> tasks(const ports::TaskFilter&) override;
     Result<std::optional<model::Task>> claim_task(const std::string& node, TimePoint now,
                                                   Duration lease,
-                                                  const std::string& except_kind) override;
+                                                  const ports::ClaimExcept& except) override;
     Result<> release_task(const model::Task& outcome, const std::string& node) override;
     Result<> request_cancel(const TaskId&, TimePoint now) override;
     Result<> retry_task(const TaskId&, TimePoint now) override;

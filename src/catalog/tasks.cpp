@@ -31,7 +31,8 @@ constexpr Query kClaimable(UNDERSTUDY_TASKS
                            "WHERE " UNDERSTUDY_ACTIVE
                            "AND ((state = 'queued' AND not_before <= :due)"
                            " OR (state = 'running' AND COALESCE(lease_until, 0) <= :lapsed))"
-                           " AND kind <> :except AND (:all = 1 OR reads_only = 0)"
+                           " AND :except NOT LIKE '%,' || kind || ',%'"
+                           " AND (:all = 1 OR reads_only = 0)"
                            " AND (vm IS NULL OR reads_only = 1 OR NOT EXISTS (SELECT 1 FROM"
                            " tasks other WHERE other.vm = tasks.vm AND other.state = 'running'"
                            " AND other.reads_only = 0"
@@ -162,10 +163,11 @@ Result<std::vector<model::Task>> SqlCatalog::tasks(const ports::TaskFilter& filt
 
 Result<std::optional<model::Task>> SqlCatalog::claim_task(const std::string& node, TimePoint now,
                                                           Duration lease,
-                                                          const std::string& except_kind) {
+                                                          const ports::ClaimExcept& except) {
+    std::string kinds = ",";
+    for (const auto& kind : except.kinds) kinds += kind + ",";
     return db_->write([&]() -> Result<std::optional<model::Task>> {
-        auto task =
-            db_->one(kClaimable, {now, now, except_kind, except_kind.empty(), now}, read_task);
+        auto task = db_->one(kClaimable, {now, now, kinds, !except.reading, now}, read_task);
         if (!task) return std::nullopt;
         // Another task of this VM may be `running` under a lapsed lease. Nobody runs it: it goes
         // back to the queue, because the schema allows one running task per VM.

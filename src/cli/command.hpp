@@ -95,6 +95,7 @@ std::vector<CommandSpec> replica_commands();
 std::vector<CommandSpec> recovery_commands();
 std::vector<CommandSpec> event_commands();
 std::vector<CommandSpec> verify_commands();  // replica verify
+std::vector<CommandSpec> drill_commands();   // replica drill
 std::vector<CommandSpec> task_commands();
 std::vector<CommandSpec> program_commands();  // completion, version
 

@@ -165,12 +165,13 @@ TEST(Replica, list_and_info) {
     empty["readiness"] = json::array();
     const json answer{{"replicas", {replica_view(), empty}}};
     program.api.answer("GET /v1/replicas", answer);
-    EXPECT_EQ(
-        program.run({"replica", "list"}).out,
-        "NAME  OWNER  NEWEST   AGE           SNAPSHOTS      SIZE  READY              VERIFIED\n"
-        "web1  home   nightly  4 m 12 s ago          3  41.2 GiB  no (1 in the way)  equal 1 m "
-        "0 s ago\n"
-        "web1  home   none     -                     3   unknown  yes                never\n");
+    EXPECT_EQ(program.run({"replica", "list"}).out,
+              "NAME  OWNER  NEWEST   AGE           SNAPSHOTS      SIZE  READY              "
+              "VERIFIED           RTO\n"
+              "web1  home   nightly  4 m 12 s ago          3  41.2 GiB  no (1 in the way)  "
+              "equal 1 m 0 s ago  unknown\n"
+              "web1  home   none     -                     3   unknown  yes                "
+              "never              unknown\n");
     EXPECT_EQ(program.run({"replica", "list", "--format=json"}).json(), answer);
     program.api.answer(
         "GET /v1/replicas/web1",

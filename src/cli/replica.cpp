@@ -31,6 +31,27 @@ std::string verified_text(const json& replica) {
                        ago_at(done, "age_ms"));
 }
 
+// How long it took to come up when that was last tried, in so few words that a table has room.
+std::string rto_text(const json& replica) {
+    const json& done = at(replica, "drilled");
+    if (!done.is_object()) return "unknown";
+    if (!true_at(done, "passed")) return fmt::format("FAILED {}", ago_at(done, "age_ms"));
+    return fmt::format("{} ({})", duration_at(done, "ready_ms"), ago_at(done, "age_ms"));
+}
+
+void add_drill(Facts& facts, const json& replica) {
+    const json& done = at(replica, "drilled");
+    if (!done.is_object()) return facts.add("Drilled", "never");
+    facts.add("Drilled",
+              fmt::format("{} {}, from {}: {}", true_at(done, "passed") ? "passed" : "FAILED",
+                          ago_at(done, "age_ms"), text_at(done, "snapshot_name"),
+                          text_at(done, "outcome")));
+    if (true_at(done, "passed"))
+        facts.add("RTO", fmt::format("{}, as the drill measured", duration_at(done, "ready_ms")));
+    if (const auto evidence = find_text(done, "evidence"); evidence && !evidence->empty())
+        facts.add("Evidence", fmt::format("{} on {}", *evidence, text_at(done, "node")));
+}
+
 std::string newest_name(const json& replica) {
     return at(replica, "newest").is_object() ? text_at(at(replica, "newest"), "name") : "none";
 }
@@ -40,22 +61,22 @@ std::string newest_age(const json& replica) {
 }
 
 Result<Exit> replica_list(Context& context, const Arguments&) {
-    return context.show(request("GET", path_of({"v1", "replicas"})), [](const Context& c,
-                                                                        const json& answer) {
-        Table table;
-        for (const char* head : {"NAME", "OWNER", "NEWEST", "AGE"}) table.column(head);
-        for (const char* head : {"SNAPSHOTS", "SIZE"}) table.column(head, Table::Align::right);
-        table.column("READY");
-        table.column("VERIFIED");
-        for (const json& replica : list_at(answer, "replicas"))
-            table.row({text_at(replica, "name"), text_at(replica, "owner_name"),
-                       newest_name(replica), newest_age(replica), number_at(replica, "snapshots"),
-                       size_at(replica, "size"), ready_text(replica), verified_text(replica)});
-        if (list_at(answer, "replicas").empty())
-            c.note("No replicas here.");
-        else
-            c.world().out << table.text() << std::flush;
-    });
+    return context.show(
+        request("GET", path_of({"v1", "replicas"})), [](const Context& c, const json& answer) {
+            Table table;
+            for (const char* head : {"NAME", "OWNER", "NEWEST", "AGE"}) table.column(head);
+            for (const char* head : {"SNAPSHOTS", "SIZE"}) table.column(head, Table::Align::right);
+            for (const char* head : {"READY", "VERIFIED", "RTO"}) table.column(head);
+            for (const json& replica : list_at(answer, "replicas"))
+                table.row({text_at(replica, "name"), text_at(replica, "owner_name"),
+                           newest_name(replica), newest_age(replica),
+                           number_at(replica, "snapshots"), size_at(replica, "size"),
+                           ready_text(replica), verified_text(replica), rto_text(replica)});
+            if (list_at(answer, "replicas").empty())
+                c.note("No replicas here.");
+            else
+                c.world().out << table.text() << std::flush;
+        });
 }
 
 // What was found wrong, for as long as nothing newer was found; nothing of one that was equal.
@@ -85,6 +106,7 @@ void render_replica(const Context& context, const json& answer) {
     facts.add("Size", size_at(replica, "size"));
     facts.add("Ready", ready_text(replica));
     facts.add("Verified", verified_text(replica));
+    add_drill(facts, replica);
     auto& out = context.world().out;
     out << facts.text() << issue_lines(list_at(replica, "readiness"));
     Table table;
@@ -211,7 +233,7 @@ std::vector<CommandSpec> replica_commands() {
          "List the copies of other clusters' VMs that are kept here",
          "AGE is the age of the newest complete, verified snapshot: what a promote would lose. "
          "READY says whether it would start here, VERIFIED when it was last proven to be what its "
-         "source has.",
+         "source has, RTO how long the last drill took to bring it up.",
          "understudy replica list",
          {},
          {},

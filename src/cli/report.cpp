@@ -87,6 +87,22 @@ void verified(const Context& context, const json& task, const json& result) {
                                     : ": " + escape(text_at(range, "why"))));
 }
 
+void drilled(const Context& context, const json& task, const json& result) {
+    const json& done = at(result, "drill");
+    const bool passed = true_at(done, "passed");
+    std::string line = fmt::format("{}: {}: {}", escape(text_at(task, "title")),
+                                   passed ? "passed" : "FAILED", escape(text_at(done, "outcome")));
+    if (passed)
+        line += fmt::format("; up {} after it was asked for", duration_at(done, "ready_ms"));
+    context.say(line + ".");
+    const auto& issues = list_at(result, "issues");
+    if (!issues.empty()) context.say("In the way of a promote, or other than it was:");
+    if (!issues.empty()) context.world().out << issue_lines(issues) << std::flush;
+    if (const auto evidence = find_text(done, "evidence"); evidence && !evidence->empty())
+        context.say(
+            fmt::format("  evidence: {} on {}", escape(*evidence), escape(text_at(done, "node"))));
+}
+
 void snapshot_taken(const Context& context, const json& snapshot) {
     context.say(fmt::format("Took snapshot {} ({} disks, {}-consistent).",
                             escape(text_at(snapshot, "name")), list_at(snapshot, "disks").size(),
@@ -130,6 +146,7 @@ void report_result(const Context& context, const json& task) {
                         "verified.",
                         escape(text_at(task, "title"))));
     if (find_text(result, "directory")) return exported(context, result);
+    if (at(result, "drill").is_object()) return drilled(context, task, result);
     if (at(result, "verification").is_object()) return verified(context, task, result);
     if (find_number(result, "repaired_bytes"))
         return context.say(fmt::format("Done: {}: {} put right.", escape(text_at(task, "title")),

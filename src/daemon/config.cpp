@@ -2,6 +2,7 @@
 
 #include "base/ids.hpp"
 #include "net/socket.hpp"
+#include "tasks/boot_check.hpp"
 
 #include <fmt/ranges.h>
 #include <unistd.h>
@@ -246,6 +247,32 @@ Setter verify(Config& config) {
     };
 }
 
+Setter pattern(std::string& into) {
+    return [&into](const toml::node& node) -> Result<> {
+        const auto value = node.value<std::string>();
+        if (!value) return fail(ErrorKind::invalid, "must be a text such as \"login:\"");
+        auto parsed = tasks::parse_boot_check("console=" + *value);
+        if (!parsed) return std::unexpected(std::move(parsed.error()));
+        into = *value;
+        return {};
+    };
+}
+
+Setter drill(tasks::DrillSettings& into) {
+    return [&into](const toml::node& node) -> Result<> {
+        const auto* table = node.as_table();
+        if (table == nullptr) return fail(ErrorKind::invalid, "must be a table [drill]");
+        const Duration least(1000);
+        const Duration most = std::chrono::hours(24);
+        return apply(*table,
+                     {{"timeout", duration(into.limit, least, most)},
+                      {"settle", duration(into.settle, least, most)},
+                      {"console", pattern(into.console)},
+                      {"at_once", whole(into.at_once, 1, 64)}},
+                     "drill.");
+    };
+}
+
 Setter mode(unsigned& into) {
     return [&into](const toml::node& node) -> Result<> {
         const auto value = node.value<std::string>();
@@ -306,6 +333,7 @@ Result<Config> load_config(const std::string& path) {
             {"link_patience", duration(config.link_patience, Duration(1000), Duration(600'000))},
             {"checkpoint_bytes", size(config.checkpoint_bytes, base::MiB(1), base::MiB(1 << 20))},
             {"verify", verify(config)},
+            {"drill", drill(config.drill)},
             {"pools", pools(config.pools)}};
         UNDERSTUDY_TRY(check_readable(path));
         try {

@@ -2,6 +2,7 @@
 
 #include "base/error.hpp"
 #include "base/units.hpp"
+#include "tasks/site.hpp"
 
 #include <string>
 #include <variant>
@@ -50,7 +51,8 @@ struct Config {
     Duration link_patience{60'000};
     bool accept_handovers = true;  // of VMs that a peer moves here
     ByteSize checkpoint_bytes = base::MiB(256);
-    Duration verify_every{0};       // how often each replica is compared; 0: only when asked for
+    Duration verify_every{0};  // how often each replica is compared; 0: only when asked for
+    tasks::DrillSettings drill;
     std::vector<PoolConfig> pools;  // default: one, "default", in STATE_DIR/pool
 };
 

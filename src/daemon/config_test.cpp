@@ -30,6 +30,20 @@ protected:
     std::string path_;
 };
 
+TEST_F(ConfigFile, says_how_drills_are_to_go) {
+    EXPECT_EQ(load("")->drill.limit, std::chrono::minutes(5));
+    const auto config =
+        load("[drill]\ntimeout = \"10m\"\nsettle = \"90s\"\nconsole = \"login:\"\nat_once = 4\n");
+    ASSERT_TRUE(config);
+    EXPECT_EQ(config->drill.limit, std::chrono::minutes(10));
+    EXPECT_EQ(config->drill.settle, std::chrono::seconds(90));
+    EXPECT_EQ(config->drill.console, "login:");
+    EXPECT_EQ(config->drill.at_once, 4u);
+    EXPECT_THAT(load("[drill]\nconsole = \"(\"\n").error().text(), HasSubstr("drill.console"));
+    EXPECT_THAT(load("[drill]\nat_once = 0\n").error().text(), HasSubstr("drill.at_once"));
+    EXPECT_THAT(load("[drill]\nwait = \"x\"\n").error().text(), HasSubstr("drill.wait"));
+}
+
 TEST_F(ConfigFile, says_how_often_replicas_are_verified_or_that_they_are_not) {
     EXPECT_EQ(load("")->verify_every, Duration(0));
     EXPECT_EQ(load("[verify]\nevery = \"7d\"\n")->verify_every, std::chrono::hours(7 * 24));

@@ -2,6 +2,7 @@
 
 #include "base/version.hpp"
 #include "daemon/autostart.hpp"
+#include "daemon/drill_files.hpp"
 #include "daemon/guard_files.hpp"
 #include "hypervisor/libvirt/open_libvirt.hpp"
 #include "protocol/features.hpp"
@@ -34,6 +35,7 @@ tasks::SiteSettings settings_of(const Config& config) {
     settings.checkpoint_bytes = config.checkpoint_bytes;
     settings.link_patience = config.link_patience;
     settings.takes_handovers = config.accept_handovers;
+    settings.drill = config.drill;
     return settings;
 }
 
@@ -67,6 +69,7 @@ Result<std::unique_ptr<House>> House::open(const Config& config, const model::Cl
     house->site_.guard = std::move(*guard);
     UNDERSTUDY_TRY(tasks::refresh_guard(house->site_));
     house->site_.directories = directories::posix_directories();
+    house->site_.evidence = open_drill_files(config.state_dir + "/drills");
     house->site_.formats.emplace("qcow2", qcow2::qcow2_format());
     house->site_.formats.emplace("rbd", rbd_stream::rbd_format());
     house->operators_ = std::make_unique<api::Operators>(api::OperatorsContext{
@@ -111,11 +114,12 @@ House::~House() {
 // However many sends there are, one worker is free for what does not wait for a peer: a promote
 // must not queue behind them.
 void House::work(std::size_t worker) {
-    const std::string except_kind(worker == 0 && config_.workers > 1 ? tasks::kSend : "");
+    ports::ClaimExcept except;
+    if (worker == 0 && config_.workers > 1) except = {{std::string(tasks::kSend)}, true};
     auto& queued = site_.bells->queued;
     while (!runner_.stopping()) {
         const auto rung = queued.rung();
-        auto ran = runner_.run_one(except_kind);
+        auto ran = runner_.run_one(except);
         if (!ran) spdlog::error("tasks: {}", ran.error().text());
         if (!ran)
             clock_.sleep(kIdle);

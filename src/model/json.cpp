@@ -32,9 +32,10 @@ using Words = std::array<std::pair<Enum, std::string_view>, N>;
 
 constexpr Words<Consistency, 2> kConsistencies{
     {{Consistency::crash, "crash"}, {Consistency::filesystem, "filesystem"}}};
-constexpr Words<HoldKind, 4> kHoldKinds{{{HoldKind::base, "base"},
+constexpr Words<HoldKind, 5> kHoldKinds{{{HoldKind::base, "base"},
                                          {HoldKind::transfer, "transfer"},
                                          {HoldKind::user, "user"},
+                                         {HoldKind::drill, "drill"},
                                          {HoldKind::branch, "branch"}}};
 constexpr Words<Phase, 4> kPhases{{{Phase::owned, "owned"},
                                    {Phase::handing_over, "handing_over"},

@@ -2,6 +2,7 @@
 
 #include "base/error.hpp"
 #include "model/cluster.hpp"
+#include "model/drill.hpp"
 #include "model/event.hpp"
 #include "model/proof.hpp"
 #include "model/snapshot.hpp"
@@ -92,6 +93,8 @@ void to_json(nlohmann::json&, const DiskRange&);
 void from_json(const nlohmann::json&, DiskRange&);
 void to_json(nlohmann::json&, const Verification&);
 void from_json(const nlohmann::json&, Verification&);
+void to_json(nlohmann::json&, const Drill&);
+void from_json(const nlohmann::json&, Drill&);
 void to_json(nlohmann::json&, const TaskLogLine&);
 void from_json(const nlohmann::json&, TaskLogLine&);
 

@@ -63,4 +63,24 @@ void from_json(const json& j, Verification& v) {
     read_fields(j, v, kVerification);
 }
 
+constexpr auto kDrill = [](auto& v, auto field) {
+    field("vm", v.vm);
+    field("snapshot", v.snapshot);
+    field("snapshot_name", v.snapshot_name);
+    field("ended", v.ended);
+    field("passed", v.passed);
+    field("boot_ms", v.boot_ms);
+    field("ready_ms", v.ready_ms);
+    field("check", v.check);
+    field("outcome", v.outcome);
+    field("node", v.node);
+    field("evidence", v.evidence);
+};
+void to_json(json& j, const Drill& v) {
+    write_fields(j, v, kDrill);
+}
+void from_json(const json& j, Drill& v) {
+    read_fields(j, v, kDrill);
+}
+
 }  // namespace understudy::model

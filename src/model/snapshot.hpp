@@ -53,6 +53,7 @@ enum class HoldKind {
     base,      // the newest snapshot common with a peer; `detail` is the peer's cluster id
     transfer,  // a send or receive in progress; `detail` is the transfer's or task's id
     user,      // an operator asked for it
+    drill,     // a rehearsal runs on it; `detail` is the task's id
     branch,    // writes of a superseded line that exist here only; `detail` is the owner's epoch
 };
 

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "model/cluster.hpp"
+#include "model/drill.hpp"
 #include "model/event.hpp"
 #include "model/proof.hpp"
 #include "model/snapshot.hpp"
@@ -18,6 +19,12 @@ struct TaskFilter {
     std::optional<VmId> vm;
     bool active_only = false;  // queued or running
     std::size_t limit = 200;   // newest first
+};
+
+// Tasks that a worker leaves to others.
+struct ClaimExcept {
+    std::vector<std::string> kinds = {};
+    bool reading = false;  // also those that only read
 };
 
 // A cluster's durable memory, shared by its nodes. Thread-safe. Every method is one transaction:
@@ -88,6 +95,9 @@ public:
     virtual Result<> save_verification(const model::Verification&) = 0;
     // Of a VM, or of all; the latest first.
     virtual Result<std::vector<model::Verification>> verifications(std::optional<VmId>) = 0;
+    // The latest rehearsal of a VM; gone with the VM. not_found: there is no such VM (any more).
+    virtual Result<> save_drill(const model::Drill&) = 0;
+    virtual Result<std::vector<model::Drill>> drills(std::optional<VmId>) = 0;  // or of all
 
     // Also holds the transfer's bases, those that are here, until the transfer ends.
     virtual Result<> add_transfer(const model::Transfer&) = 0;
@@ -104,11 +114,10 @@ public:
     virtual Result<std::vector<model::Task>> tasks(const TaskFilter&) = 0;
     // Claims the oldest runnable task (queued and due, or running with a lapsed lease) whose VM has
     // no other running task with a valid lease; it becomes running, attempts + 1. Tasks that only
-    // read neither wait for the VM's others nor keep them waiting. Tasks of `except_kind` are left
-    // alone, and with them those that only read; empty: none are.
+    // read neither wait for the VM's others nor keep them waiting.
     virtual Result<std::optional<model::Task>> claim_task(const std::string& node, TimePoint now,
                                                           Duration lease,
-                                                          const std::string& except_kind) = 0;
+                                                          const ClaimExcept& except) = 0;
     // The four below give conflict when `node` no longer holds the lease.
     virtual Result<> renew_lease(const TaskId&, const std::string& node, TimePoint until) = 0;
     virtual Result<> save_step(const TaskId&, const std::string& node, const std::string& step,

@@ -5,6 +5,7 @@
 #include "model/vm.hpp"
 #include "ports/storage.hpp"
 
+#include <cstdint>
 #include <functional>
 #include <map>
 #include <optional>
@@ -54,6 +55,9 @@ struct AdaptRequest {
     std::string new_name;                         // empty: keep
     std::optional<VmId> new_id;
     bool from_here = false;  // a rollback: only the disks change, all else is here as it was
+    // With cut_off: cards are plugged into this network or bridge instead, which reaches nothing.
+    std::string isolated_network = {};
+    std::string console_log = {};  // a drill: what the guest's console says goes there, too
 };
 
 struct Adapted {
@@ -61,6 +65,9 @@ struct Adapted {
     std::string nvram_path;                     // empty for a BIOS guest
     std::vector<std::string> changes;           // each change in words
     std::vector<model::ReadinessIssue> issues;  // why it would not start, or differently
+    bool has_agent = false;    // a channel for a guest agent; whether one is in the guest is open
+    bool has_console = false;  // one whose output console_log gets
+    ByteSize memory;           // that the guest has at its start
 };
 
 // libvirt, seen from the core. Thread-safe. Unknown VM: not_found. Daemon gone: unavailable.
@@ -101,6 +108,16 @@ public:
 
     virtual Result<std::string> read_nvram(const VmId&) = 0;  // raw bytes; empty: none
     virtual Result<> write_nvram(const std::string& path, const std::string& bytes) = 0;
+    virtual Result<> remove_nvram(const std::string& path) = 0;  // fine if it is not there
+
+    // Looks at a running guest. Each answers within seconds, whatever the guest does.
+    virtual Result<std::string> screenshot(const VmId&) = 0;  // PNG; unsupported: no screen
+    virtual Result<bool> agent_answers(const VmId&) = 0;
+    // Whether a connection can be made, over nothing but the guest's own network. Without an
+    // address: to those that libvirt knows of it. invalid: no address.
+    virtual Result<bool> answers_on(const VmId&, const std::string& address,
+                                    std::uint16_t port) = 0;
+    virtual Result<ByteSize> free_memory() = 0;  // of the host, as far as a guest could have it
 
     // Everything in model::Capabilities that a hypervisor knows (pools and features stay empty).
     virtual Result<model::Capabilities> capabilities() = 0;

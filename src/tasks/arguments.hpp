@@ -12,6 +12,9 @@ namespace understudy::tasks {
 // In every memo, the runner's: attempts in a row that failed without having achieved anything.
 inline constexpr const char* kInVain = "attempts_in_vain";
 
+// In the memo of a drill that stands on its VM's disks, or is about to.
+inline constexpr const char* kBegun = "begun";
+
 template <class AnyId>
 AnyId id_in(const nlohmann::json& object, const char* name) {
     const auto found = object.find(name);

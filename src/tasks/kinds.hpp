@@ -9,11 +9,12 @@ namespace understudy::tasks {
 inline constexpr std::string_view kKeepBranch = "keep_branch";
 inline constexpr std::string_view kMove = "move";
 inline constexpr std::string_view kPromote = "promote";
+inline constexpr std::string_view kReplicaDrill = "replica_drill";  // only reads, too
 inline constexpr std::string_view kReplicaRemove = "replica_remove";
 inline constexpr std::string_view kResolve = "resolve";
 inline constexpr std::string_view kReplicaRepair = "replica_repair";
 inline constexpr std::string_view kReplicaTidy = "replica_tidy";
-inline constexpr std::string_view kReplicaVerify = "replica_verify";  // the one that only reads
+inline constexpr std::string_view kReplicaVerify = "replica_verify";  // only reads
 inline constexpr std::string_view kSend = "send";
 inline constexpr std::string_view kSnapshotCreate = "snapshot_create";
 inline constexpr std::string_view kSnapshotExport = "snapshot_export";
@@ -29,6 +30,7 @@ Kind move();               // vm, peer, start, limit_ms, force_off, accept []
 Kind keep_branch();        // vm, snapshot (id to be), name, epoch
 Kind resolve();            // vm, keep ("here", "there"), start, even_if_owner_runs
 Kind release();            // vm
+Kind replica_drill();      // vm, snapshot, wait, limit_ms, network
 Kind replica_remove();     // vm
 Kind replica_verify();     // vm, snapshot, repair, rate_bytes
 Kind replica_repair();     // vm, snapshot, ranges [{target, offset, length}], rest, rate_bytes

@@ -348,9 +348,26 @@ Result<> restart(Work& work) {
     return {};
 }
 
+// Cancelled between the record and the first question: nobody else would ever ask. What the target
+// has taken it keeps.
+Result<> ask_for_it_back(Work& work) {
+    if (!work.memo().contains("refusal")) work.memo()["refusal"] = "cancelled by the operator";
+    auto asked = ask(work);
+    if (!asked && asked.error().kind() == ErrorKind::unavailable) return asked;
+    auto vm = work.site().catalog.vm(vm_id(work));
+    if (!vm) return std::unexpected(std::move(vm.error()));
+    if (vm->ownership.phase == Phase::owned) return {};
+    return asked ? let_go(work) : asked;
+}
+
 Result<> clean_up(Work& work) {
     auto vm = work.site().catalog.find_vm(vm_id(work));
     if (!vm) return std::unexpected(std::move(vm.error()));
+    if (is_past_record(work) && *vm && (*vm)->ownership.phase == Phase::handing_over) {
+        UNDERSTUDY_TRY(ask_for_it_back(work));
+        vm = work.site().catalog.find_vm(vm_id(work));
+        if (!vm) return std::unexpected(std::move(vm.error()));
+    }
     const bool owned = *vm && (*vm)->ownership.phase == Phase::owned;
     if (is_past_record(work) && *vm && !owned) return {};  // `task retry` goes on
     UNDERSTUDY_TRY(undo_parts(work, {snapshot_create(), send()}));

@@ -2,6 +2,7 @@
 #include "engine/ownership.hpp"
 #include "engine/send_plan.hpp"
 #include "tasks/arguments.hpp"
+#include "tasks/drilling.hpp"
 #include "tasks/kinds.hpp"
 #include "tasks/ownership_news.hpp"
 #include "tasks/roles.hpp"
@@ -110,6 +111,7 @@ Result<> check(Work& work) {
     auto vm = vm_of(work);
     if (!vm) return std::unexpected(std::move(vm.error()));
     UNDERSTUDY_TRY(check_nothing_is_half_done(work));
+    UNDERSTUDY_TRY(cancel_drills(site, vm->id));  // they only take memory from it
     if (is_handover(work)) return check_handover(work, *vm);
     if (work.memo().contains("next") &&
         work.memo().at("next").get<model::Ownership>() == vm->ownership)

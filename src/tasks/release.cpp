@@ -22,11 +22,14 @@ Result<> let_go_of_peers(Work& work) {
     auto holds = catalog.holds(vm->id);
     if (!holds) return std::unexpected(std::move(holds.error()));
     for (const auto& hold : *holds)
-        if (hold.kind == model::HoldKind::transfer)
-            return fail(Error(ErrorKind::refused,
-                              fmt::format("a transfer of VM '{}' is not finished", vm->name))
-                            .keeping("the VM and its snapshots as they were")
-                            .advising("Let it end or cancel it: `understudy task list`."));
+        if (hold.kind == model::HoldKind::transfer || hold.kind == model::HoldKind::drill)
+            return fail(
+                Error(ErrorKind::refused,
+                      fmt::format("a {} of VM '{}' is not finished",
+                                  hold.kind == model::HoldKind::drill ? "drill" : "transfer",
+                                  vm->name))
+                    .keeping("the VM and its snapshots as they were")
+                    .advising("Let it end or cancel it: `understudy task list`."));
     for (const auto& hold : *holds) UNDERSTUDY_TRY(catalog.remove_hold(hold));
     work.memo()["vm"] = *vm;
     return {};

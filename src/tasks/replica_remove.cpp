@@ -1,4 +1,5 @@
 #include "tasks/arguments.hpp"
+#include "tasks/drilling.hpp"
 #include "tasks/kinds.hpp"
 #include "tasks/volumes.hpp"
 
@@ -37,6 +38,7 @@ Result<> unlist(Work& work) {
     for (const auto& task : *active)
         if (task.reads_only)
             UNDERSTUDY_TRY(catalog.request_cancel(task.id, work.site().clock.now()));
+    UNDERSTUDY_TRY(check_no_drill(work.site(), id));  // asked to end just now
     work.memo()["volumes"] = volumes;
     UNDERSTUDY_TRY(work.save_memo());
     return work.site().end_receiving(id, [&] { return catalog.remove_vm(id); });
@@ -57,6 +59,8 @@ Result<> remove_data(Work& work) {
         if (!gone && gone.error().kind() != ErrorKind::not_found)
             return std::unexpected(std::move(gone.error()));
     }
+    if (work.site().evidence)
+        return work.site().evidence->forget(id_in<VmId>(work.arguments(), "vm"));
     return {};
 }
 

@@ -1,6 +1,7 @@
 #include "mover/digest.hpp"
 #include "protocol/limits.hpp"
 #include "tasks/arguments.hpp"
+#include "tasks/drilling.hpp"
 #include "tasks/kinds.hpp"
 #include "tasks/pass.hpp"
 #include "tasks/runner.hpp"
@@ -73,6 +74,8 @@ private:
 Result<> mend(Work& work) {
     auto asked = verify_case(work);
     if (!asked) return std::unexpected(std::move(asked.error()));
+    // One that begins from now on sees this task first.
+    UNDERSTUDY_TRY(check_no_drill(work.site(), asked->vm.id));
     const auto ranges = ranges_in(work);
     std::uint64_t total = 0;
     for (const auto& range : ranges) total += range.length.count();

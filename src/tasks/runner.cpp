@@ -10,6 +10,7 @@
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
+#include <utility>
 
 namespace understudy::tasks {
 namespace {
@@ -34,6 +35,26 @@ std::string new_holder(Site& site) {
 bool held_by_node(const model::Task& task, const std::string& node) {
     return task.lease_node.substr(0, task.lease_node.rfind('/')) == node;
 }
+
+// One of a bounded number of places, taken before it is known whether it is needed.
+class Place {
+public:
+    Place(std::atomic<std::size_t>& used, std::size_t all) : used_(used) {
+        taken_ = used_.fetch_add(1) < all;
+        if (!taken_) used_.fetch_sub(1);
+    }
+    ~Place() { leave(); }
+    Place(const Place&) = delete;
+    Place& operator=(const Place&) = delete;
+    bool taken() const { return taken_; }
+    void leave() {
+        if (std::exchange(taken_, false)) used_.fetch_sub(1);
+    }
+
+private:
+    std::atomic<std::size_t>& used_;
+    bool taken_ = false;
+};
 
 // In the memo of a task that has ended for good and has still to clean up: how it ended.
 constexpr const char* kOutcome = "outcome";
@@ -65,7 +86,7 @@ model::Task new_task(Site& site, std::string_view kind, std::optional<VmId> vm, 
     task.id = site.random.id<TaskId>();
     task.kind = kind;
     task.vm = vm;
-    task.reads_only = kind == kReplicaVerify;
+    task.reads_only = kind == kReplicaVerify || kind == kReplicaDrill;
     task.title = std::move(title);
     task.arguments = arguments.dump();
     task.memo = "{}";
@@ -96,12 +117,14 @@ Result<> Runner::recover() {
     return {};
 }
 
-Result<bool> Runner::run_one(const std::string& except_kind) {
+Result<bool> Runner::run_one(ports::ClaimExcept except) {
     if (stopping_) return false;
-    auto claimed =
-        site_.catalog.claim_task(new_holder(site_), site_.clock.now(), kLease, except_kind);
+    Place place(drills_, site_.settings.drill.at_once);
+    if (!place.taken()) except.kinds.emplace_back(kReplicaDrill);
+    auto claimed = site_.catalog.claim_task(new_holder(site_), site_.clock.now(), kLease, except);
     if (!claimed) return std::unexpected(std::move(claimed.error()));
     if (!*claimed) return false;
+    if ((*claimed)->kind != kReplicaDrill) place.leave();
     run(**claimed);
     return true;
 }
@@ -174,7 +197,7 @@ void Runner::fall_short(Work& work, model::Task& task, const Kind& kind, Error e
     const nlohmann::json ended{{"kind", task.error_kind}, {"text", task.error}};
     const bool is_clean = !(cancelled || kind.clean_on_failed) || clean_up(work, task, kind);
     const auto tries = ended_before ? in_vain : 0;  // to clean up
-    if (!is_clean && tries < kMaxAttempts) {
+    if (!is_clean && (kind.cleans_until_done || tries < kMaxAttempts)) {
         work.memo()[kOutcome] = ended;
         work.memo()[kInVain] = tries;
         task.progress.note = "clean-up: waiting for what stopped it";
@@ -197,7 +220,8 @@ void Runner::end(Work& work, model::Task& task) {
 void Runner::tell_end(const model::Task& task) {
     if (task.state == model::TaskState::failed)
         record_event(site_, {}, "failed", task.vm, task.error);
-    else if (task.state == model::TaskState::succeeded && task.attempts > 1)
+    else if (task.state == model::TaskState::succeeded && task.attempts > 1 &&
+             task.kind != kReplicaDrill)  // whose own event says what came of it
         record_event(site_, {}, "recovered", task.vm,
                      fmt::format("{}: done, at attempt {}", task.title, task.attempts));
 }

@@ -21,8 +21,8 @@ public:
 
     // Claims and runs one task to its end, its next pause or a stop. False: nothing to do.
     // An error is of the catalog; the task's own errors are recorded in it.
-    // `except_kind` and what only reads is left to others; empty: nothing is.
-    Result<bool> run_one(const std::string& except_kind = {});
+    // `except` is left to others; so are drills while as many run here as may.
+    Result<bool> run_one(ports::ClaimExcept except = {});
 
     // Running steps end at their next durable point, their tasks go back to the queue.
     void stop() { stopping_ = true; }
@@ -43,6 +43,7 @@ private:
     Site& site_;
     std::map<std::string, Kind, std::less<>> kinds_;
     std::atomic<bool> stopping_ = false;
+    std::atomic<std::size_t> drills_ = 0;  // that run here, or are about to be looked for
 };
 
 // How long a claimed task belongs to its node without being renewed.

@@ -341,21 +341,14 @@ Kind send() {
 }
 
 std::vector<Kind> all_kinds() {
-    return {snapshot_create(),
-            snapshot_remove(),
-            snapshot_rollback(),
-            send(),
-            promote(),
-            release(),
-            replica_remove(),
-            snapshot_export(),
-            snapshot_import(),
-            replica_verify(),
-            replica_repair(),
-            replica_tidy(),
-            move(),
-            keep_branch(),
-            resolve()};
+    return {snapshot_create(),   snapshot_remove(),
+            snapshot_rollback(), send(),
+            promote(),           release(),
+            replica_remove(),    snapshot_export(),
+            snapshot_import(),   replica_verify(),
+            replica_repair(),    replica_drill(),
+            replica_tidy(),      move(),
+            keep_branch(),       resolve()};
 }
 
 }  // namespace understudy::tasks

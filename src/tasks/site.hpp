@@ -4,6 +4,7 @@
 #include "ports/catalog.hpp"
 #include "ports/directories.hpp"
 #include "ports/disk_file.hpp"
+#include "ports/evidence.hpp"
 #include "ports/hypervisor.hpp"
 #include "ports/peer_link.hpp"
 #include "ports/start_guard.hpp"
@@ -20,6 +21,13 @@
 
 namespace understudy::tasks {
 
+struct DrillSettings {
+    Duration limit{300'000};  // for a guest to boot in
+    Duration settle{60'000};  // for so long one runs that can be asked nothing
+    std::string console;      // a pattern on the console that means booted; empty: none
+    std::size_t at_once = 2;  // copies that run on this node
+};
+
 struct SiteSettings {
     std::string node = "node";    // this daemon's name in leases
     std::string default_pool;     // for replicas whose pool is not mapped, and for new disks
@@ -30,6 +38,7 @@ struct SiteSettings {
     bool threads = true;              // false: a simulation drives everything from one thread
     Duration checkpoint_every{2000};  // how often a receiver makes what came durable
     ByteSize checkpoint_bytes = base::MiB(256);
+    DrillSettings drill{};
     Duration link_patience{60'000};  // a channel that moves nothing for so long is broken
 };
 
@@ -58,7 +67,8 @@ struct Site {
     // Where exports go and come from, and the kinds of file in them, by name ("qcow2", "rbd").
     std::shared_ptr<ports::Directories> directories = nullptr;
     std::map<std::string, std::shared_ptr<ports::DiskFormat>> formats = {};
-    std::shared_ptr<ports::StartGuard> guard = nullptr;  // none in a simulation
+    std::shared_ptr<ports::StartGuard> guard = nullptr;   // none in a simulation
+    std::shared_ptr<ports::Evidence> evidence = nullptr;  // none: nothing is kept
 
     // not_found names the pools that there are.
     Result<ports::StoragePool*> pool(const std::string& name) const;

@@ -81,7 +81,8 @@ struct Kind {
     std::string_view name;
     std::vector<Step> steps;
     Result<> (*on_failure)(Work&) = nullptr;
-    bool clean_on_failed = true;  // false: a failed task keeps its work for `task retry`
+    bool clean_on_failed = true;     // false: a failed task keeps its work for `task retry`
+    bool cleans_until_done = false;  // however long what stops the clean-up lasts
 };
 
 }  // namespace understudy::tasks

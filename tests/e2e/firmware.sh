@@ -39,6 +39,15 @@ guest_says FROZEN "$work/prod/console" || fail "the agent was not asked to freez
 await 5 guest_says THAWED "$work/prod/console"
 us prod vm snapshot send web1 one --to dr
 same_bytes one
+
+# A drill asks the agent, and has variables of its own.
+drill() {
+    us dr replica drill web1 --timeout 2m >"$work/drill" || fail "$(cat "$work/drill")"
+    grep -q 'passed: the guest agent answered' "$work/drill" || fail "$(cat "$work/drill")"
+    [ -z "$(ls -A "$work/dr/state/nvram")" ] || fail "the copy left $(ls "$work/dr/state/nvram")"
+    cat "$work/drill"
+}
+drill
 us prod vm shutdown web1
 await 30 is_off
 
@@ -58,6 +67,10 @@ refused us prod vm snapshot send web1 two --to dr --accept tpm
 [ "$(at_dr)" = "$there" ] || fail "a refused send left something: $(at_dr)"
 us prod vm snapshot send web1 two --to dr --accept tpm --accept "$hostdev"
 same_bytes two
+drill
+for key in tpm "$hostdev"; do
+    grep -q "$key" "$work/drill" || fail "the drill does not name $key"
+done
 us dr replica info web1 >"$work/info"
 for key in tpm "$hostdev"; do
     grep -q "$key" "$work/info" || fail "readiness does not name $key: $(cat "$work/info")"

@@ -62,6 +62,14 @@ tell_virsh dominfo web1 >"$work/dominfo"
 grep -q 'Autostart: *enable' "$work/dominfo" || fail "the autostart was not set"
 begin prod
 is_off || fail "understudyd started it"
+
+# A copy of what must not run is no such VM: the hook lets it start, and nothing else.
+us prod -y replica resolve web1 --keep-there
+us prod replica drill web1 --wait console=READY --timeout 2m
+[ -z "$(tell_virsh list --all --name | tr -d '\n')" ] || fail "left: $(tell_virsh list --all)"
+tell_virsh define "$work/guest.xml" >/dev/null
+if tell_virsh start web1 2>"$work/virsh.said"; then fail "virsh started a replica"; fi
+tell_virsh undefine web1 >/dev/null
 us prod event list
 us prod event list --verify
 us prod --format json event list >"$work/events"

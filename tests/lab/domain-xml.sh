@@ -19,7 +19,7 @@
 #     --agent SOCKET    a channel for the guest agent (add us.agent=1 to the command line)
 #     --uefi FILE       boots by UEFI (package ovmf); its variables are in FILE
 #     --device XML      one more device, as it stands; may be given again
-#     --network NAME    a network card on the host's bridge of that name; the guest does not use it
+#     --network NAME    a network card on the host's bridge of that name (see us.net)
 set -euo pipefail
 
 usage() {

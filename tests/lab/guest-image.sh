@@ -4,16 +4,17 @@
 #
 #   guest-image.sh [CACHE]        CACHE: $UNDERSTUDY_LAB_CACHE, else build/lab of this repository
 #
-# The kernel comes out of Debian's package without installing it. Kept by package version and by
-# the content of what goes in; made under another name and renamed, so a killed run leaves nothing
-# half, and two runs at once do no harm. Without a network the newest kernel kept is used.
+# The kernel comes out of Debian's package without installing it. Kept by package version, modules
+# and the content of what goes in; made under another name and renamed, so a killed run leaves
+# nothing half, and two runs at once do no harm. Without a network the newest kernel kept is used.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 cache=${1:-${UNDERSTUDY_LAB_CACHE:-$here/../../build/lab}}
 mkdir -p "$cache"
 cache=$(cd "$cache" && pwd)
 modules=(virtio_ring virtio virtio_pci_legacy_dev virtio_pci_modern_dev virtio_pci virtio_blk
-    virtio_console button evdev)
+    virtio_console button evdev failover net_failover virtio_net)
+chosen=$(sha256sum <<<"${modules[*]}" | cut -c1-8)
 
 fail() {
     echo "guest-image: $*" >&2
@@ -46,16 +47,16 @@ find_kernel() {
     local package version
     package=$(kernel_package)
     version=$(apt-cache show "$package" 2>/dev/null | awk '/^Version:/ { print $2; exit }')
-    kernel=$cache/kernel-$version
+    kernel=$cache/kernel-$version-$chosen
     [ -n "$version" ] && [ -d "$kernel" ] && return
     if [ -z "$version" ] || ! unpack_kernel "$package"; then
         # The lists are missing or older than the archive: fetch them once and look again.
         if [ "$(id -u)" = 0 ]; then apt-get -q update >"$work/update.log" 2>&1 || true; fi
         package=$(kernel_package)
         version=$(apt-cache show "$package" 2>/dev/null | awk '/^Version:/ { print $2; exit }')
-        kernel=$cache/kernel-$version
+        kernel=$cache/kernel-$version-$chosen
         if [ -z "$version" ] || ! unpack_kernel "$package"; then
-            kernel=$(find "$cache" -maxdepth 1 -name 'kernel-*' | sort -V | tail -n 1)
+            kernel=$(find "$cache" -maxdepth 1 -name "kernel-*-$chosen" | sort -V | tail -n 1)
             [ -n "$kernel" ] || fail "cannot download linux-image-cloud-amd64 and no kernel is" \
                 "kept in $cache: give this machine access to a Debian 12 archive" \
                 "$(tail -n 1 "$work/apt.log" 2>/dev/null)"

@@ -77,6 +77,7 @@ void Actions::some_action() {
                                                {2, &Actions::roll_back},
                                                {10, &Actions::send},
                                                {3, &Actions::cancel_or_retry},
+                                               {6, &Actions::drill},
                                                {2, &Actions::promote},
                                                {3, &Actions::move},
                                                {2, &Actions::resolve},
@@ -90,26 +91,18 @@ void Actions::some_action() {
                                                {6, &Actions::daemon_starts},
                                                {4, &Actions::time_passes}};
     // Of moves, promotes and what comes of them.
-    static const std::vector<Choice> kBadDays{{44, &Actions::run_tasks},
-                                              {10, &Actions::guest_writes},
-                                              {1, &Actions::disk_grows},
-                                              {2, &Actions::take_snapshot},
-                                              {1, &Actions::remove_snapshots},
-                                              {4, &Actions::send},
-                                              {3, &Actions::cancel_or_retry},
-                                              {4, &Actions::promote},
-                                              {6, &Actions::move},
-                                              {4, &Actions::resolve},
-                                              {1, &Actions::remove_replica},
-                                              {3, &Actions::start_or_stop},
-                                              {3, &Actions::start_elsewhere},
-                                              {5, &Actions::exchange},
-                                              {4, &Actions::late_message},
-                                              {5, &Actions::line_changes},
-                                              {1, &Actions::room_changes},
-                                              {2, &Actions::daemon_ends},
-                                              {8, &Actions::daemon_starts},
-                                              {5, &Actions::time_passes}};
+    static const std::vector<Choice> kBadDays{
+        {44, &Actions::run_tasks},       {10, &Actions::guest_writes},
+        {1, &Actions::disk_grows},       {2, &Actions::take_snapshot},
+        {1, &Actions::remove_snapshots}, {4, &Actions::send},
+        {3, &Actions::cancel_or_retry},  {2, &Actions::drill},
+        {4, &Actions::promote},          {6, &Actions::move},
+        {4, &Actions::resolve},          {1, &Actions::remove_replica},
+        {3, &Actions::start_or_stop},    {3, &Actions::start_elsewhere},
+        {5, &Actions::exchange},         {4, &Actions::late_message},
+        {5, &Actions::line_changes},     {1, &Actions::room_changes},
+        {2, &Actions::daemon_ends},      {8, &Actions::daemon_starts},
+        {5, &Actions::time_passes}};
     const auto& choices = days_ == Days::bad ? kBadDays : kGoodDays;
     unsigned all = 0;
     for (const auto& choice : choices) all += choice.weight;
@@ -130,10 +123,16 @@ void Actions::small_action() {
     (this->*world_.chance().pick(kActs))();
 }
 
-std::vector<Actions::Seen> Actions::machines() {
+std::vector<Actions::Seen> Actions::guests() {
     std::vector<Seen> all;
     for (auto& cluster : world_.clusters())
         for (const auto& vm : cluster->machines()) all.push_back({cluster.get(), vm.id, vm.name});
+    return all;
+}
+
+std::vector<Actions::Seen> Actions::machines() {
+    auto all = guests();
+    std::erase_if(all, [](const Seen& seen) { return seen.cluster->is_copy(seen.vm); });
     return all;
 }
 
@@ -155,7 +154,7 @@ void Actions::run_tasks() {
 
 void Actions::guest_writes() {
     auto& chance = world_.chance();
-    const auto all = machines();
+    const auto all = guests();
     if (all.empty()) return;
     const auto& on = chance.pick(all);
     const auto disks = on.cluster->hypervisor().disks(on.vm);
@@ -173,7 +172,7 @@ void Actions::guest_writes() {
 
 void Actions::guest_trims() {
     auto& chance = world_.chance();
-    const auto all = machines();
+    const auto all = guests();
     if (all.empty()) return;
     const auto& on = chance.pick(all);
     const auto disks = on.cluster->hypervisor().disks(on.vm);
@@ -209,10 +208,10 @@ void Actions::disk_comes_or_goes() {
     if (all.empty()) return;
     const auto& on = chance.pick(all);
     if (on.cluster->busy()) return;
+    for (const auto& task : got(on.cluster->catalog().tasks({on.vm, true, 100})))
+        if (task.kind == "move" || task.kind == "resolve") return;  // about to depart, perhaps
     const auto disks = on.cluster->hypervisor().disks(on.vm);
     if (disks.size() > 1 && chance.one_in(2)) {
-        for (const auto& task : got(on.cluster->catalog().tasks({on.vm, true, 100})))
-            if (task.kind == "move" || task.kind == "resolve") return;
         world_.unplugged.insert(on.vm);
         const auto target = chance.pick(disks).target;
         world_.say(*on.cluster, fmt::format("{} of {} is unplugged", target, on.name));
@@ -322,6 +321,23 @@ void Actions::cancel_or_retry() {
     }
 }
 
+// Also a second one beside the first: two operators may have asked at the same moment.
+void Actions::drill() {
+    const auto replicas = known(model::Phase::replica);
+    if (replicas.empty()) return;
+    auto& chance = world_.chance();
+    const auto& on = chance.pick(replicas);
+    const auto snapshots = got(on.cluster->catalog().snapshots(on.vm));
+    if (snapshots.empty()) return;
+    const auto& snapshot = chance.one_in(2) ? chance.pick(snapshots) : snapshots.back();
+    on.cluster->hypervisor().set_boots(!chance.one_in(4));
+    on.cluster->queue("replica_drill", on.vm, fmt::format("drill {}@{}", on.name, snapshot.name),
+                      {{"snapshot", snapshot.id.text()},
+                       {"wait", chance.one_in(3) ? "none" : ""},
+                       {"network", ""},
+                       {"limit_ms", 0}});
+}
+
 void Actions::promote() {
     const auto replicas = known(model::Phase::replica);
     if (replicas.empty()) return;
@@ -408,7 +424,7 @@ void Actions::release() {
 }
 
 void Actions::start_or_stop() {
-    const auto all = machines();
+    const auto all = guests();
     if (all.empty()) return;
     const auto& on = world_.chance().pick(all);
     if (on.cluster->hypervisor().runs(on.vm)) {
@@ -416,6 +432,7 @@ void Actions::start_or_stop() {
         on.cluster->stop_vm(on.vm);
         return;
     }
+    if (on.cluster->is_copy(on.vm)) return;
     for (const auto& task : got(on.cluster->catalog().tasks({on.vm, true, 10})))
         if (task.state == model::TaskState::running && task.kind != "send") return;
     auto started = on.cluster->start_vm(on.vm);

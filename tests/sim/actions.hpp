@@ -26,7 +26,8 @@ private:
         VmId vm;
         std::string name;
     };
-    std::vector<Seen> machines();                 // that some hypervisor knows
+    std::vector<Seen> guests();                   // that some hypervisor knows
+    std::vector<Seen> machines();                 // the same without copies for a rehearsal
     std::vector<Seen> known(model::Phase phase);  // that some catalog has in that phase
     Cluster& any_cluster();
 
@@ -40,6 +41,7 @@ private:
     void roll_back();
     void send();
     void cancel_or_retry();
+    void drill();
     void promote();
     void move();
     void resolve();

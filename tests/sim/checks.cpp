@@ -139,12 +139,15 @@ void check_no_work_left(World& world, Cluster& cluster) {
     for (const auto& task : got(cluster.catalog().tasks({std::nullopt, true, 1000})))
         world.broken(fmt::format("promise 5: {}: '{}' is still {}, at {}: {}", cluster.name(),
                                  task.title, model::to_string(task.state), task.step, task.error));
+    for (const auto& vm : cluster.machines())
+        if (cluster.is_copy(vm.id))
+            world.broken(fmt::format("promise 5: {} is left on {}", vm.name, cluster.name()));
     for (const auto& transfer : got(cluster.catalog().transfers()))
         world.broken(fmt::format("promise 5: {} still receives {}@{}", cluster.name(),
                                  transfer.request.vm_name, transfer.request.snapshot.name));
     for (const auto& vm : got(cluster.catalog().vms()))
         for (const auto& hold : got(cluster.catalog().holds(vm.id)))
-            if (hold.kind == model::HoldKind::transfer)
+            if (hold.kind == model::HoldKind::transfer || hold.kind == model::HoldKind::drill)
                 world.broken(fmt::format("promise 5: {} still holds a snapshot of {} for {}",
                                          cluster.name(), vm.name, hold.detail));
 }

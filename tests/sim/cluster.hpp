@@ -78,7 +78,8 @@ public:
 
     // Hosts and guests.
     std::vector<ports::VmSummary> machines();
-    void stop_vm(const VmId& vm);  // its plug is pulled
+    bool is_copy(const VmId& vm) const;  // a rehearsal's, no VM of its own
+    void stop_vm(const VmId& vm);        // its plug is pulled
     VmId create_vm(const std::string& name, const std::vector<ByteSize>& disks);  // running
     void plug(const VmId& vm, const std::string& target, ByteSize size);
     void unplug(const VmId& vm, const std::string& target);

@@ -130,6 +130,12 @@ public:
     Result<std::vector<model::Verification>> verifications(std::optional<VmId> a) override {
         return fated(fate_, "catalog.verifications", [&] { return real_.verifications(a); });
     }
+    Result<> save_drill(const model::Drill& a) override {
+        return fated(fate_, "catalog.save_drill", [&] { return real_.save_drill(a); });
+    }
+    Result<std::vector<model::Drill>> drills(std::optional<VmId> a) override {
+        return fated(fate_, "catalog.drills", [&] { return real_.drills(a); });
+    }
     Result<> add_transfer(const model::Transfer& a) override {
         return fated(fate_, "catalog.add_transfer", [&] { return real_.add_transfer(a); });
     }
@@ -160,7 +166,7 @@ public:
         return fated(fate_, "catalog.tasks", [&] { return real_.tasks(a); });
     }
     Result<std::optional<model::Task>> claim_task(const std::string& a, TimePoint b, Duration c,
-                                                  const std::string& d) override {
+                                                  const ports::ClaimExcept& d) override {
         return fated(fate_, "catalog.claim_task", [&] { return real_.claim_task(a, b, c, d); });
     }
     Result<> renew_lease(const TaskId& a, const std::string& b, TimePoint c) override {

@@ -161,6 +161,25 @@ TEST_F(Recovery, a_handover_whose_reply_is_lost_is_asked_about_and_never_started
     EXPECT_TRUE(runs(b));
 }
 
+TEST_F(Recovery, a_move_cancelled_between_its_record_and_its_first_question_comes_back) {
+    const auto task = move(a);
+    a.die_at("catalog.set_ownership", true);
+    a.run_all();
+    ASSERT_FALSE(a.alive());
+    ASSERT_EQ(phase(a), Phase::handing_over);
+    a.start();
+    world.connected = false;
+    ASSERT_TRUE(a.catalog().request_cancel(task, world.clock().now()));
+    a.run_all();
+    EXPECT_EQ(phase(a), Phase::handing_over) << "nobody was asked";
+    world.connected = true;
+    work();
+    EXPECT_THAT(outcome(a, task), HasSubstr("cancelled"));
+    EXPECT_EQ(phase(a), Phase::owned);
+    EXPECT_TRUE(runs(a));
+    EXPECT_FALSE(runs(b));
+}
+
 TEST_F(Recovery, a_handover_that_was_not_taken_comes_back_when_it_is_cancelled) {
     const auto task = move(a);
     b.die_at("catalog.add_task");  // the one that would start it there

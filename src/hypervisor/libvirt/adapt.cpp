@@ -97,6 +97,7 @@ Result<ports::Adapted> adapt_definition(const ports::AdaptRequest& request,
     if (!document) return fail(std::move(document.error()));
     ports::Adapted adapted;
     const Adapting work{document->child("domain"), request, facts, adapted};
+    UNDERSTUDY_TRY(check_apart(work));
     for (const auto& disk : request.disks)
         adapted.changes.push_back(fmt::format("disk {}: now {} ({})", disk.target,
                                               disk.source.location, disk.source.format));
@@ -121,6 +122,8 @@ Result<ports::Adapted> adapt_definition(const ports::AdaptRequest& request,
     adapt_untravelled_devices(work);
     adapt_qemu_arguments(work);
     drop_labels(work);
+    if (request.cut_off) adapt_rehearsal(work);
+    note_facts(work);
     adapted.domain_xml = print(*document);
     return adapted;
 }

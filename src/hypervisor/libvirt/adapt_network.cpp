@@ -38,6 +38,29 @@ std::string name_there(pugi::xml_node interface) {
     return {};
 }
 
+void plug_into(pugi::xml_node interface, const std::string& type, const std::string& here) {
+    set_attribute(interface, "type", type);
+    remove_children(interface, "source");
+    set_attribute(interface.prepend_child("source"), type.c_str(), here);
+    // These describe a port of the switch that it was on.
+    for (const char* child : {"virtualport", "target", "vlan", "actual"})
+        remove_children(interface, child);
+}
+
+// As `unplug`, but on a network of its own. It keeps its address: a guest knows its card by that,
+// and there is no other one with it.
+void isolate(const Adapting& work, pugi::xml_node interface) {
+    const auto& name = work.request.isolated_network;
+    const bool network = work.facts.networks.contains(name);
+    if (!network && !work.facts.bridges.contains(name))
+        work.block(
+            fmt::format("network:{}", name),
+            fmt::format("there is no network or bridge {} here; see `virsh net-list --all`", name));
+    unplug(interface);
+    remove_children(interface, "link");
+    plug_into(interface, network ? "network" : "bridge", name);
+}
+
 void connect(const Adapting& work, pugi::xml_node interface, const std::string& there) {
     const auto mapped = work.request.networks.find(there);
     const bool is_mapped = mapped != work.request.networks.end();
@@ -61,22 +84,36 @@ void connect(const Adapting& work, pugi::xml_node interface, const std::string& 
     const std::string new_type = bridge && (type == "bridge" || !network) ? "bridge" : "network";
     if (here == there && new_type == type) return;
     work.change(fmt::format("network {} {} → {} {}", type, there, new_type, here));
-    set_attribute(interface, "type", new_type);
-    auto source = child_or_new(interface, "source");
-    interface.remove_child(source);
-    source = interface.prepend_child("source");
-    set_attribute(source, new_type.c_str(), here);
-    // These describe a port of the switch that it was on.
-    for (const char* child : {"virtualport", "target", "vlan", "actual"})
-        remove_children(interface, child);
+    plug_into(interface, new_type, here);
 }
 
 }  // namespace
 
+Result<> check_apart(const Adapting& work) {
+    const auto& apart = work.request.isolated_network;
+    for (const auto interface : work.devices().children("interface")) {
+        const auto there = name_there(interface);
+        const auto mapped = work.request.networks.find(there);
+        if (apart.empty() ||
+            apart != (mapped == work.request.networks.end() ? there : mapped->second))
+            continue;
+        return fail(
+            Error(ErrorKind::refused, fmt::format("{} is a network of the VM itself", apart))
+                .advising("A copy goes into one that nothing else is in."));
+    }
+    return {};
+}
+
 void adapt_interfaces(const Adapting& work) {
     for (auto interface : children_of(work.devices(), "interface")) {
         const auto type = attribute_of(interface, "type");
-        if (type == "hostdev" || type == "vdpa") continue;           // with the host devices
+        if (type == "hostdev" || type == "vdpa") continue;  // with the host devices
+        if (work.request.cut_off && !work.request.isolated_network.empty()) {
+            work.change(fmt::format("network card on {} {} → {}, on its own", type,
+                                    name_there(interface), work.request.isolated_network));
+            isolate(work, interface);
+            continue;
+        }
         if (work.request.new_id) remove_children(interface, "mac");  // libvirt makes a new one
         if (work.request.cut_off) {
             work.change(

@@ -33,10 +33,15 @@ void adapt_firmware(const Adapting& work);
 void keep_firmware(const Adapting& work);  // only tells where its variables are
 void adapt_kernel(const Adapting& work);
 void adapt_placement(const Adapting& work);
+// refused: the isolated network of a rehearsal is one that the VM itself belongs to.
+Result<> check_apart(const Adapting& work);
 void adapt_interfaces(const Adapting& work);
 void adapt_character_devices(const Adapting& work);
 void adapt_graphics(const Adapting& work);
 void adapt_untravelled_devices(const Adapting& work);  // TPM, host devices, shared folders, …
 void adapt_qemu_arguments(const Adapting& work);
+// After all others: what makes a copy for a rehearsal that nobody but its watcher notices.
+void adapt_rehearsal(const Adapting& work);
+void note_facts(const Adapting& work);  // has_agent, has_console, memory
 
 }  // namespace understudy::libvirt

@@ -14,7 +14,9 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <filesystem>
+#include <fstream>
 #include <string_view>
 
 namespace understudy::libvirt {
@@ -241,6 +243,15 @@ Result<HostFacts> look_at_host(virConnectPtr connection, const std::string& arch
     if (!text) return fail(last_error(connection, "read domain capabilities"));
     UNDERSTUDY_TRY(add_domain_capabilities(text.get(), *facts));
     return facts;
+}
+
+Result<ByteSize> memory_to_spare() {
+    std::ifstream file("/proc/meminfo");
+    for (std::string line; std::getline(file, line);) {
+        if (!line.starts_with("MemAvailable:")) continue;
+        return ByteSize(std::strtoull(line.c_str() + line.find(':') + 1, nullptr, 10) << 10);
+    }
+    return fail(ErrorKind::unavailable, "/proc/meminfo does not tell what memory is available");
 }
 
 model::Capabilities as_capabilities(const HostFacts& facts) {

@@ -59,6 +59,9 @@ bool opens_images(const std::vector<std::string>& module_directories);
 Result<HostFacts> look_at_host(virConnectPtr connection, const std::string& arch,
                                const std::string& machine, bool wants_kvm);
 
+// What guests could have besides what is in use, as the kernel estimates it.
+Result<ByteSize> memory_to_spare();
+
 model::Capabilities as_capabilities(const HostFacts& facts);
 
 }  // namespace understudy::libvirt

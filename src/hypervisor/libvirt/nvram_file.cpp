@@ -82,6 +82,11 @@ Result<std::string> read_nvram_file(const std::string& path) {
     return bytes;
 }
 
+Result<> remove_nvram_file(const std::string& path) {
+    if (unlink(path.c_str()) != 0 && errno != ENOENT) return failed("remove", path);
+    return {};
+}
+
 Result<> write_nvram_file(const std::string& path, const std::string& bytes) {
     const std::filesystem::path target(path);
     if (!target.is_absolute())

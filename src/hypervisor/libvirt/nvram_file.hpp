@@ -13,4 +13,6 @@ Result<std::string> read_nvram_file(const std::string& path);
 // makes the directory. `path` must be absolute.
 Result<> write_nvram_file(const std::string& path, const std::string& bytes);
 
+Result<> remove_nvram_file(const std::string& path);  // fine if it is not there
+
 }  // namespace understudy::libvirt

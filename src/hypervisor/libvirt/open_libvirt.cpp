@@ -3,6 +3,8 @@
 #include "hypervisor/libvirt/adapt.hpp"
 #include "hypervisor/libvirt/connection.hpp"
 #include "hypervisor/libvirt/describe.hpp"
+#include "hypervisor/libvirt/glance.hpp"
+#include "hypervisor/libvirt/isolation.hpp"
 #include "hypervisor/libvirt/libvirt_error.hpp"
 #include "hypervisor/libvirt/lifecycle.hpp"
 #include "hypervisor/libvirt/merge.hpp"
@@ -94,6 +96,18 @@ public:
     Result<> write_nvram(const std::string& path, const std::string& bytes) override {
         return write_nvram_file(path, bytes);
     }
+    Result<> remove_nvram(const std::string& path) override { return remove_nvram_file(path); }
+
+    Result<std::string> screenshot(const VmId& vm) override {
+        return with(vm, libvirt::screenshot);
+    }
+    Result<bool> agent_answers(const VmId& vm) override { return with(vm, libvirt::agent_answers); }
+    Result<bool> answers_on(const VmId& vm, const std::string& address,
+                            std::uint16_t port) override {
+        return with(
+            vm, [&](virDomainPtr domain) { return libvirt::answers_on(domain, address, port); });
+    }
+    Result<ByteSize> free_memory() override { return memory_to_spare(); }
 
     Result<model::Capabilities> capabilities() override {
         auto connection = connection_.get();
@@ -111,6 +125,8 @@ public:
         if (!wanted) return fail(std::move(wanted.error()));
         auto connection = connection_.get();
         if (!connection) return fail(std::move(connection.error()));
+        if (!request.isolated_network.empty())
+            UNDERSTUDY_TRY(check_isolated(connection->get(), request.isolated_network));
         auto facts = look_at_host(connection->get(), wanted->arch, wanted->machine, wanted->kvm);
         if (!facts) return fail(std::move(facts.error()));
         auto vms = names_in_use(connection->get());

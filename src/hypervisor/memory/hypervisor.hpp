@@ -55,11 +55,15 @@ public:
     void set_consistency(model::Consistency outcome) { consistency_ = outcome; }
     void set_capabilities(model::Capabilities capabilities);
     void set_adapt_issues(std::vector<model::ReadinessIssue> issues);
+    // Whether a guest that runs is up, as far as its agent, its network and its console tell.
+    void set_boots(bool yes) { boots_ = yes; }
+    void set_free_memory(ByteSize size) { free_memory_ = size; }
     void power_loss();                                  // of the host: every VM stops at once
     void set_reachable(bool yes) { reachable_ = yes; }  // else every call is `unavailable`
 
     const std::vector<StartRecord>& starts() const { return starts_; }
     bool runs(const VmId& vm) const;  // running or paused
+    const std::map<std::string, std::string>& nvram_files() const { return nvram_; }
     bool frozen(const VmId& vm) const { return frozen_.contains(vm); }
     std::vector<ports::DiskDescription> disks(const VmId& vm) const;  // empty: unknown VM
 
@@ -82,6 +86,11 @@ public:
     Result<> set_autostart(const VmId&, bool) override;
     Result<std::string> read_nvram(const VmId&) override;
     Result<> write_nvram(const std::string& path, const std::string& bytes) override;
+    Result<> remove_nvram(const std::string& path) override;
+    Result<std::string> screenshot(const VmId&) override;
+    Result<bool> agent_answers(const VmId&) override;
+    Result<bool> answers_on(const VmId&, const std::string& address, std::uint16_t port) override;
+    Result<ByteSize> free_memory() override;
     Result<model::Capabilities> capabilities() override;
     Result<std::vector<ports::DiskDescription>> disks_of(const std::string&) override;
     Result<ports::Adapted> adapt(const ports::AdaptRequest&) override;
@@ -111,6 +120,8 @@ private:
     model::Capabilities capabilities_;
     model::Consistency consistency_ = model::Consistency::crash;
     bool reachable_ = true;
+    bool boots_ = true;
+    ByteSize free_memory_ = base::GiB(64);
 };
 
 }  // namespace understudy::memory

@@ -111,6 +111,38 @@ Result<> MemoryHypervisor::write_nvram(const std::string& path, const std::strin
     return end("write_nvram");
 }
 
+Result<> MemoryHypervisor::remove_nvram(const std::string& path) {
+    UNDERSTUDY_TRY(begin("remove_nvram"));
+    nvram_.erase(path);
+    return end("remove_nvram");
+}
+
+Result<std::string> MemoryHypervisor::screenshot(const VmId& vm) {
+    UNDERSTUDY_TRY(begin("screenshot"));
+    auto guest = find(vm);
+    if (!guest) return fail(std::move(guest.error()));
+    return "the screen of " + (*guest)->summary.name;
+}
+
+Result<bool> MemoryHypervisor::agent_answers(const VmId& vm) {
+    UNDERSTUDY_TRY(begin("agent_answers"));
+    auto guest = find(vm);
+    if (!guest) return fail(std::move(guest.error()));
+    return boots_ && (*guest)->summary.state == VmState::running;
+}
+
+Result<bool> MemoryHypervisor::answers_on(const VmId& vm, const std::string&, std::uint16_t) {
+    UNDERSTUDY_TRY(begin("answers_on"));
+    auto guest = find(vm);
+    if (!guest) return fail(std::move(guest.error()));
+    return boots_ && (*guest)->summary.state == VmState::running;
+}
+
+Result<ByteSize> MemoryHypervisor::free_memory() {
+    UNDERSTUDY_TRY(begin("free_memory"));
+    return free_memory_;
+}
+
 Result<model::Capabilities> MemoryHypervisor::capabilities() {
     UNDERSTUDY_TRY(begin("capabilities"));
     return capabilities_;
@@ -159,6 +191,11 @@ Result<ports::Adapted> MemoryHypervisor::adapt(const ports::AdaptRequest& reques
                                       fmt::format("there is no network {} here", network)});
     }
     if (request.cut_off) definition->networks.clear();
+    if (request.cut_off && !request.isolated_network.empty())
+        definition->networks.push_back(request.isolated_network);
+    adapted.has_agent = true;
+    adapted.has_console = !request.console_log.empty();
+    adapted.memory = base::MiB(128);
     if (!request.new_name.empty()) definition->name = request.new_name;
     if (request.new_id) definition->id = *request.new_id;
     for (const auto& [id, other] : guests_)

@@ -214,7 +214,7 @@ std::vector<std::string> MemoryPool::unfinished(const VolumeId& id) {
     if (found == state_->volumes.end()) return lines;
     for (const auto& layer : found->second.layers)
         if (layer.role == Role::incoming || layer.role == Role::prepared ||
-            layer.role == Role::successor)
+            layer.role == Role::successor || layer.role == Role::drill)
             lines.push_back(layer.location);
     return lines;
 }

@@ -88,5 +88,39 @@ TEST_P(CatalogProof, a_transfer_holds_what_a_resync_is_built_on) {
     must(catalog().remove_snapshot(second.id));
 }
 
+TEST_P(CatalogProof, a_drill_comes_back_whole_the_next_takes_its_place_and_it_goes_with_the_vm) {
+    const auto one = publish_new(catalog(), "web1", "one");
+    const auto other = publish_new(catalog(), "web2", "one");
+    model::Drill done{.vm = one.vm.id,
+                      .snapshot = one.snapshot.id,
+                      .snapshot_name = "one",
+                      .ended = at(100),
+                      .passed = false,
+                      .boot_ms = 0,
+                      .ready_ms = 0,
+                      .check = "the guest agent",
+                      .outcome = "no answer within 5 m: 'it' hangs",
+                      .node = "n1",
+                      .evidence = "/var/lib/understudy/drills/x"};
+    auto of_other = done;
+    of_other.vm = other.vm.id;
+    of_other.ended = at(200);
+    must(catalog().save_drill(done));
+    must(catalog().save_drill(of_other));
+    EXPECT_EQ(must(catalog().drills({})), (std::vector<model::Drill>{of_other, done}));
+    done.passed = true;
+    done.boot_ms = 4000;
+    done.ready_ms = 4500;
+    done.ended = at(300);
+    must(catalog().save_drill(done));
+    EXPECT_EQ(must(catalog().drills(done.vm)), (std::vector<model::Drill>{done}));
+    EXPECT_THAT(must(catalog().drills(VmId::random())), IsEmpty());
+    must(catalog().remove_snapshot(one.snapshot.id));
+    EXPECT_THAT(must(catalog().drills(done.vm)), SizeIs(1));
+    must(catalog().remove_vm(done.vm));
+    EXPECT_THAT(must(catalog().drills({})), SizeIs(1));
+    EXPECT_EQ(kind_of(catalog().save_drill(done)), "not_found");
+}
+
 }  // namespace
 }  // namespace understudy::test
