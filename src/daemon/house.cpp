@@ -3,6 +3,7 @@
 #include "base/version.hpp"
 #include "daemon/autostart.hpp"
 #include "daemon/guard_files.hpp"
+#include "daemon/halts.hpp"
 #include "hypervisor/libvirt/open_libvirt.hpp"
 #include "protocol/features.hpp"
 #include "storage/directories/posix_directories.hpp"
@@ -16,6 +17,7 @@
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
+#include <cstdlib>
 #include <set>
 
 namespace understudy::daemon {
@@ -34,6 +36,8 @@ tasks::SiteSettings settings_of(const Config& config) {
     settings.checkpoint_bytes = config.checkpoint_bytes;
     settings.link_patience = config.link_patience;
     settings.takes_handovers = config.accept_handovers;
+    const char* halts = std::getenv("UNDERSTUDY_HALT_DIR");
+    settings.at_point = halts_in(halts == nullptr ? "" : halts);
     return settings;
 }
 

@@ -11,6 +11,7 @@
 #include "ports/world.hpp"
 #include "tasks/bell.hpp"
 #include "tasks/link_memory.hpp"
+#include "tasks/point.hpp"
 
 #include <functional>
 #include <map>
@@ -31,6 +32,7 @@ struct SiteSettings {
     Duration checkpoint_every{2000};  // how often a receiver makes what came durable
     ByteSize checkpoint_bytes = base::MiB(256);
     Duration link_patience{60'000};  // a channel that moves nothing for so long is broken
+    PointHook at_point;              // none but in a test
 };
 
 // What tasks work with on this cluster. Owned by daemon/ (or a simulation) and outlives all tasks;
