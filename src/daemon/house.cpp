@@ -4,6 +4,7 @@
 #include "daemon/autostart.hpp"
 #include "daemon/drill_files.hpp"
 #include "daemon/guard_files.hpp"
+#include "daemon/halts.hpp"
 #include "hypervisor/libvirt/open_libvirt.hpp"
 #include "protocol/features.hpp"
 #include "storage/directories/posix_directories.hpp"
@@ -17,6 +18,7 @@
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
+#include <cstdlib>
 #include <set>
 
 namespace understudy::daemon {
@@ -36,6 +38,8 @@ tasks::SiteSettings settings_of(const Config& config) {
     settings.link_patience = config.link_patience;
     settings.takes_handovers = config.accept_handovers;
     settings.drill = config.drill;
+    const char* halts = std::getenv("UNDERSTUDY_HALT_DIR");
+    settings.at_point = halts_in(halts == nullptr ? "" : halts);
     return settings;
 }
 

@@ -111,7 +111,7 @@ std::string encode_offer_reply(const model::TransferOffer& v) {
 Result<model::TransferOffer> decode_offer_reply(std::string_view body) {
     return decoded(body, "the answer to the offer", [](const json& j) {
         auto v = j.get<model::TransferOffer>();
-        if (!v.complete) check_id("id", v.id);  // what is complete has no transfer any more
+        if (!v.complete) check_id("id", v.id);  // then there is no transfer any more
         if (v.durable.disk > kMaxDisks) throw Malformed("durable.disk: beyond any disk");
         if (v.durable.offset.count() > kMaxDisk.count())
             throw Malformed("durable.offset: beyond any disk");

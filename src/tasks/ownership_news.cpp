@@ -116,7 +116,9 @@ Result<std::optional<model::Vm>> note(Site& site, const ClusterId& peer,
         return std::nullopt;
     if (const auto next =
             engine::after_hearing((*vm)->ownership, said.ownership, site.cluster.id)) {
-        UNDERSTUDY_TRY(change_role(site, **vm, *next, "peer " + cluster_name(site, peer)));
+        UNDERSTUDY_TRY(run_between_points(site.settings.at_point, said.vm, "hear.record", [&] {
+            return change_role(site, **vm, *next, "peer " + cluster_name(site, peer));
+        }));
         (*vm)->ownership = *next;
     }
     return std::move(*vm);
@@ -157,8 +159,13 @@ Result<> hear_claims(Site& site, const ClusterId& peer,
         auto vm = note(site, peer, said);
         if (!vm) return std::unexpected(std::move(vm.error()));
         if (!*vm || (*vm)->ownership.phase != model::Phase::superseded) continue;
-        UNDERSTUDY_TRY(pause_superseded(site, **vm, cluster_name(site, peer)));
-        UNDERSTUDY_TRY(see_branch_kept(site, **vm, (*vm)->ownership));
+        const auto& hook = site.settings.at_point;
+        UNDERSTUDY_TRY(run_between_points(hook, said.vm, "hear.pause", [&] {
+            return pause_superseded(site, **vm, cluster_name(site, peer));
+        }));
+        UNDERSTUDY_TRY(run_between_points(hook, said.vm, "hear.keep_branch", [&] {
+            return see_branch_kept(site, **vm, (*vm)->ownership);
+        }));
     }
     return {};
 }

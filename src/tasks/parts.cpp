@@ -38,7 +38,7 @@ public:
             work_.part_step_ = step.name;
             UNDERSTUDY_TRY(work_.save_memo());
             if (!step.must_go_on) UNDERSTUDY_TRY(work_.checkpoint());
-            auto done = step.run(work_);
+            auto done = run_step(work_, step);
             if (done) continue;
             if (done.error().kind() == ErrorKind::conflict && !step.must_go_on) {
                 work_.part_step_.clear();

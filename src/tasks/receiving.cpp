@@ -428,7 +428,8 @@ Result<std::vector<model::ReadinessIssue>> Receiving::commit(const ClusterId& fr
         auto published = disk.incoming->publish();
         if (!published) return fail(std::move(published.error()).during("publish a disk"));
     }
-    UNDERSTUDY_TRY(publish(*transfer));
+    UNDERSTUDY_TRY(run_between_points(site_.settings.at_point, transfer->request.vm,
+                                      "receive.publish", [&] { return publish(*transfer); }));
     drop_session(id);
     tidy(transfer->request.vm);
     return readiness(from, transfer->request.definition, transfer->request.snapshot.disks);

@@ -153,8 +153,7 @@ Result<> Runner::run_steps(Work& work, model::Task& task, const Kind& kind) {
         task.step = step.name;
         UNDERSTUDY_TRY(work.save_memo());
         if (!step.must_go_on) UNDERSTUDY_TRY(work.checkpoint());
-        auto done = step.run(work);
-        if (!done) return std::unexpected(std::move(done.error()));
+        UNDERSTUDY_TRY(run_step(work, step));
     }
     return work.save_memo();
 }

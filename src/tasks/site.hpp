@@ -12,6 +12,7 @@
 #include "ports/world.hpp"
 #include "tasks/bell.hpp"
 #include "tasks/link_memory.hpp"
+#include "tasks/point.hpp"
 
 #include <functional>
 #include <map>
@@ -40,6 +41,7 @@ struct SiteSettings {
     ByteSize checkpoint_bytes = base::MiB(256);
     DrillSettings drill{};
     Duration link_patience{60'000};  // a channel that moves nothing for so long is broken
+    PointHook at_point;              // none but in a test
 };
 
 // What tasks work with on this cluster. Owned by daemon/ (or a simulation) and outlives all tasks;

@@ -121,9 +121,15 @@ Result<model::Ownership> take(Site& site, const ClusterId& from, const ports::Ha
     auto snapshot = last_snapshot(site, handover);
     if (!snapshot) return std::unexpected(std::move(snapshot.error()));
     UNDERSTUDY_TRY(check_can_run(site, from, **vm, *snapshot, handover.accept));
-    UNDERSTUDY_TRY(swap_roles(site, from, **vm, *snapshot, handover.autostart));
-    UNDERSTUDY_TRY(queue_start(site, **vm, *snapshot, handover, *next));
-    UNDERSTUDY_TRY(change_role(site, **vm, *next, "peer " + cluster_name(site, from)));
+    UNDERSTUDY_TRY(run_between_points(
+        site.settings.at_point, handover.vm, "take_over.swap_roles",
+        [&] { return swap_roles(site, from, **vm, *snapshot, handover.autostart); }));
+    UNDERSTUDY_TRY(
+        run_between_points(site.settings.at_point, handover.vm, "take_over.queue_start",
+                           [&] { return queue_start(site, **vm, *snapshot, handover, *next); }));
+    UNDERSTUDY_TRY(run_between_points(site.settings.at_point, handover.vm, "take_over.record", [&] {
+        return change_role(site, **vm, *next, "peer " + cluster_name(site, from));
+    }));
     site.bells->queued.ring();
     return next;
 }
@@ -153,7 +159,9 @@ Result<model::Ownership> decline(Site& site, const ClusterId& from, const VmId& 
         if (answer == (*vm)->ownership) return {};
         spdlog::info("VM '{}': '{}' takes its handover back", (*vm)->name,
                      cluster_name(site, from));
-        return change_role(site, **vm, answer, "peer " + cluster_name(site, from));
+        return run_between_points(site.settings.at_point, id, "decline.record", [&] {
+            return change_role(site, **vm, answer, "peer " + cluster_name(site, from));
+        });
     }));
     return answer;
 }

@@ -93,6 +93,15 @@ void Work::begin_again() {
     *memo_ = nlohmann::json::object();
 }
 
+Result<> run_step(Work& work, const Step& step) {
+    const auto& task = work.task();
+    const auto name = work.part_.empty()
+                          ? fmt::format("{}.{}", task.kind, step.name)
+                          : fmt::format("{}.{}.{}", task.kind, work.part_, step.name);
+    return run_between_points(work.site().settings.at_point, task.vm, name,
+                              [&] { return step.run(work); });
+}
+
 Result<> Work::save_memo() {
     if (whole_ != nullptr) {
         auto& record = whole_->memo()["parts"][part_];

@@ -11,6 +11,8 @@
 
 namespace understudy::tasks {
 
+struct Step;
+
 // One attempt at one task, as its steps see it. Arguments never change; the memo is what finished
 // steps leave for later ones, durable once a step has returned. One thread.
 class Work {
@@ -49,6 +51,7 @@ public:
 
 private:
     friend class Part;
+    friend Result<> run_step(Work& work, const Step& step);
 
     Site& site_;
     model::Task& task_;
@@ -73,6 +76,9 @@ struct Step {
     // may pass (unavailable, conflict, no_space).
     bool must_go_on = false;
 };
+
+// Runs it between the two points of its name; see point.hpp.
+Result<> run_step(Work& work, const Step& step);
 
 // One kind of task: its steps in order, and what undoes half-done work when the task ends for good
 // without success (cancelled or failed). `on_failure` is idempotent and may be null; unless it

@@ -131,6 +131,7 @@ hypervisor = "$(uri_of "$1")"
 contact_every = "2s"
 checkpoint_every = "200ms"
 link_patience = "${link_patience:-60s}"
+workers = ${workers:-4}
 [pools.vms]
 $(pool_of "$1")
 C

@@ -2,7 +2,8 @@
 # Prints the domain XML of a test guest (TCG: no /dev/kvm, whatever the machine has).
 #
 #   domain-xml.sh --name NAME --image DIR [option…]
-#     --image DIR       what guest-image.sh printed
+#     --image DIR       what guest-image.sh or quick-guest.sh printed
+#     --machine TYPE    default q35; the quick guest needs pc
 #     --uuid UUID       default: a fresh one
 #     --memory MIB      default 128
 #     --disk PATH:FORMAT:TARGET[:OPTIONS]   again for each disk; OPTIONS go to <driver> and are
@@ -35,7 +36,8 @@ xml() { # text that is safe in element content and in quoted attributes
     printf '%s' "${text//"'"/'&apos;'}"
 }
 
-name='' image='' uuid='' memory=128 serial='' talk='' cmdline='' agent='' bridge='' variables=''
+name='' image='' uuid='' machine=q35 memory=128
+serial='' talk='' cmdline='' agent='' bridge='' variables=''
 ceph='' ceph_user='' ceph_secret=''
 disks=() devices=()
 while [ $# -gt 0 ]; do
@@ -44,6 +46,7 @@ while [ $# -gt 0 ]; do
         --name) name=$2 ;;
         --image) image=$2 ;;
         --uuid) uuid=$2 ;;
+        --machine) machine=$2 ;;
         --memory) memory=$2 ;;
         --disk) disks+=("$2") ;;
         --serial) serial=$2 ;;
@@ -107,6 +110,10 @@ print_firmware() {
 X
 }
 
+print_initrd() {
+    [ ! -e "$image/initrd" ] || echo "    <initrd>$(xml "$image")/initrd</initrd>"
+}
+
 print_serial() {
     if [ -n "$talk" ]; then
         cat <<X
@@ -149,10 +156,10 @@ cat <<X
   <memory unit='MiB'>$memory</memory>
   <vcpu>1</vcpu>
   <os>
-    <type arch='x86_64' machine='q35'>hvm</type>
+    <type arch='x86_64' machine='$(xml "$machine")'>hvm</type>
 $(print_firmware)
     <kernel>$(xml "$image")/vmlinuz</kernel>
-    <initrd>$(xml "$image")/initrd</initrd>
+$(print_initrd)
     <cmdline>$(xml "console=ttyS0 panic=-1 quiet no_timer_check${cmdline:+ $cmdline}")</cmdline>
   </os>
   <features><acpi/></features>

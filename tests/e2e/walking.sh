@@ -1,0 +1,107 @@
+# Several small VMs, each halted at a point of its own in a move or a promote while either daemon is
+# killed; for tests to source after clusters.sh. The points are those that the daemons name
+# themselves while one VM goes through undisturbed: a new step is walked without a word here.
+# shellcheck shell=bash
+# Gives: define_walkers, watch_guests, pair_to_walk, points_of, halt_at, …
+work=${work:?what clusters.sh sets} lab=${lab:?}
+export UNDERSTUDY_HALT_DIR=$work/halts # see README.md
+# shellcheck disable=SC2034 # by clusters.sh: one for each VM that is halted, and some that go on
+workers=32
+walkers=()
+declare -A uuid=() halted=()
+mkdir -p "$UNDERSTUDY_HALT_DIR"
+
+define_walkers() { # define_walkers COUNT: w1, w2, … on prod
+    local image name dir=$work/prod
+    image=$("$lab/quick-guest.sh")
+    mkdir -p "$dir"
+    for name in $(seq -f w%g "$1"); do
+        uuid[$name]=$(cat /proc/sys/kernel/random/uuid)
+        qemu-img create -q -f qcow2 "$dir/$name-a.qcow2" 64M
+        truncate -s 32M "$dir/$name-b.raw"
+        "$lab/domain-xml.sh" --name "$name" --uuid "${uuid[$name]}" --machine pc --memory 32 \
+            --image "$image" --disk "$dir/$name-a.qcow2:qcow2:vda" \
+            --disk "$dir/$name-b.raw:raw:vdb" --serial "$work/$name.console" >"$work/guest.xml"
+        virsh_of prod define "$work/guest.xml" >/dev/null
+        walkers+=("$name")
+    done
+}
+
+watch_guests() { # from now on no walker may run twice: see no_two_guests
+    "$(dirname "${BASH_SOURCE[0]}")/one-guest.py" "$work/twice" "${uuid[@]}" >"$work/watcher" &
+    helpers+=($!)
+    await 20 grep -q watching "$work/watcher"
+}
+no_two_guests() {
+    kill -0 "${helpers[-1]}" || fail "the watcher has ended"
+    [ ! -e "$work/twice" ] || fail "a VM ran twice: $(cat "$work/twice")"
+}
+
+other_than() { if [ "$1" = prod ]; then echo dr; else echo prod; fi; }
+
+# ---- what a guest has written ----
+
+records_of() { tac "$work/$1.console" | grep -am 1 '^wrote vdb' | grep -o '[0-9]*$' || echo 0; }
+# Since it booted last.
+writes() {
+    tac "$work/$1.console" 2>/dev/null | grep -am 1 -e '^READY' -e '^wrote vdb' | grep -q wrote
+}
+
+# Each boot has found all that was acknowledged before it: none was lost in any move.
+nothing_lost() { # nothing_lost WALKER
+    awk '/^BAD/ { print; bad = 1 }
+        /^wrote/ { written[$2] = $3 }
+        /^VERIFY vd/ { sub(/.*\.\./, "", $4); if ($4 + 0 < written[$2] + 0) {
+            print "after " written[$2] ": " $0; bad = 1 } }
+        END { exit bad }' "$work/$1.console" >"$work/lost" || fail "$1: $(cat "$work/lost")"
+}
+
+# ---- points ----
+
+# What the daemons passed with this VM since its line in `passed` was empty, each once, in order.
+begin_to_note() { : >"$UNDERSTUDY_HALT_DIR/passed"; }
+points_of() { # points_of WALKER: and no more are noted
+    sed -n "s/^${uuid[$1]}\.//p" "$UNDERSTUDY_HALT_DIR/passed" | awk '!seen[$0]++'
+    rm "$UNDERSTUDY_HALT_DIR/passed"
+}
+# Where a daemon holds what other VMs need to get on: one VM at a time, and the last one.
+stands_in_the_way() { [[ $1 == take_over.* || $1 == hear.* ]]; }
+
+halt_at() { # halt_at WALKER POINT
+    halted[$1]=$UNDERSTUDY_HALT_DIR/${uuid[$1]}.$2
+    : >"${halted[$1]}"
+}
+has_halted() { [ -e "${halted[$1]}.reached" ]; }
+# kill -9 of the daemon while all these stand where they were told to; then all go on.
+kill_here() { # kill_here CLUSTER WALKER…
+    local name
+    for name in "${@:2}"; do await 60 has_halted "$name"; done
+    crash "$1"
+    for name in "${@:2}"; do rm "${halted[$name]}.reached"; done
+    begin "$1" >/dev/null
+}
+
+# ---- what has become of it ----
+
+over() { # over CLUSTER TASK
+    us "$1" --format json task info "$2" |
+        jq -e '.task.state | IN("succeeded", "failed", "cancelled")'
+}
+idle() { us "$1" --format json task list | jq -e '.tasks == []'; }
+state_of_task() { us "$1" --format json task info "$2" | jq -r .task.state; }
+error_of_task() { us "$1" --format json task info "$2" | jq -r .task.error; }
+
+# Writes "VM PHASE STATE" of all VMs of a cluster to $work/CLUSTER.roles.
+look() { # look CLUSTER
+    {
+        us "$1" --format json vm list |
+            jq -r '.vms[] | "\(.name) \(.ownership.phase) \(.state)"'
+        us "$1" --format json replica list |
+            jq -r '.replicas[] | "\(.name) \(.ownership.phase) replica"'
+    } >"$work/$1.roles"
+}
+# One cluster owns the VM and runs it, the other has a replica of it.
+lives_on() { # lives_on CLUSTER WALKER
+    grep -qx "$2 owned running" "$work/$1.roles" &&
+        grep -qx "$2 replica replica" "$work/$(other_than "$1").roles"
+}
