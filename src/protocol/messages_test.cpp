@@ -157,6 +157,14 @@ TEST(Messages, pairing_round_trips_and_checks_its_fields) {
 TEST(Messages, ownership_and_look_up_round_trip) {
     const std::vector<ports::OwnershipNote> notes{
         {id<VmId>(1), {.epoch = 2, .owner = id<ClusterId>(3), .phase = model::Phase::replica}}};
+    auto named = notes;
+    named[0].holders = {id<ClusterId>(4), id<ClusterId>(5)};
+    EXPECT_EQ(decode_ownership(encode_ownership(named)).value()[0].holders, named[0].holders);
+    named[0].holders.assign(kMaxHolders + 1, id<ClusterId>(4));
+    EXPECT_THAT(decode_ownership(encode_ownership(named)).error().text(),
+                HasSubstr("holders: too many"));
+    named[0].holders = {ClusterId()};
+    EXPECT_FALSE(decode_ownership(encode_ownership(named)));
     const auto got = decode_ownership(encode_ownership(notes));
     ASSERT_TRUE(got.has_value()) << got.error().text();
     ASSERT_EQ(got->size(), 1U);

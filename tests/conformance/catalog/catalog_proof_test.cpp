@@ -3,8 +3,10 @@
 namespace understudy::test {
 namespace {
 
+using testing::ElementsAre;
 using testing::IsEmpty;
 using testing::SizeIs;
+using testing::UnorderedElementsAre;
 
 class CatalogProof : public CatalogTest {
 protected:
@@ -70,6 +72,22 @@ TEST_P(CatalogProof, a_peer_was_sent_what_is_noted_until_it_is_removed) {
     EXPECT_FALSE(must(catalog().was_sent(ClusterId::random(), first.snapshot.id)));
     must(catalog().remove_peer(peer.id));
     EXPECT_FALSE(must(catalog().was_sent(peer.id, first.snapshot.id)));
+}
+
+TEST_P(CatalogProof, holders_are_noted_once_and_go_with_the_vm_or_the_peer) {
+    const auto first = publish_new(catalog(), "web1", "one");
+    const auto peer = some_peer("dr");
+    must(catalog().save_peer(peer));
+    const auto other = ClusterId::random();
+    must(catalog().note_holders(first.vm.id, {peer.id, other}));
+    must(catalog().note_holders(first.vm.id, {other}));
+    EXPECT_THAT(must(catalog().holders(first.vm.id)), UnorderedElementsAre(peer.id, other));
+    must(catalog().remove_peer(peer.id));
+    EXPECT_THAT(must(catalog().holders(first.vm.id)), ElementsAre(other));
+    must(catalog().remove_vm(first.vm.id));
+    EXPECT_THAT(must(catalog().holders(first.vm.id)), IsEmpty());
+    must(catalog().note_holders(first.vm.id, {other}));
+    EXPECT_THAT(must(catalog().holders(first.vm.id)), IsEmpty());
 }
 
 TEST_P(CatalogProof, a_transfer_holds_what_a_resync_is_built_on) {
