@@ -12,7 +12,7 @@ bin=$(realpath "$1")
 # shellcheck source=tests/e2e/walking.sh
 . "$(dirname "${BASH_SOURCE[0]}")/walking.sh"
 
-declare -A point=() task=() sent=()
+declare -A point=() task=() sent=() known=()
 from=prod to=dr # who owns all walkers, and who takes them
 round=0
 
@@ -20,13 +20,14 @@ send_common() { # send_common WALKER: what the promote will be to
     us "$from" vm snapshot create "$1" "common$round" >"$work/$1.out" &&
         us "$from" vm snapshot send "$1" "common$round" --to "$to" >"$work/$1.out" 2>&1
 }
-wrote_more() { [ "$(records_of "$1")" -gt "${sent[$1]}" ]; }
+wrote_more() { [ "$(records_of "$1")" -gt "${known[$1]}" ]; }
 shut_down() { us "$from" vm shutdown "$1" >"$work/$1.out"; }
 prepare() { # all walkers have a replica there and have written more than it holds
     local name
     round=$((round + 1))
     for name in "${walkers[@]}"; do sent[$name]=$(records_of "$name"); done
     each send_common "${walkers[@]}"
+    for name in "${walkers[@]}"; do known[$name]=$(records_of "$name"); done
     for name in "${walkers[@]}"; do await 30 wrote_more "$name"; done
 }
 promote() { # promote WALKER [OPTION…]

@@ -98,7 +98,7 @@ protected:
         return false;
     }
 
-    World world{1, Trace::Loud::silent, GetParam(), GetParam()};
+    World world{1, Trace::Loud::silent, {GetParam(), GetParam()}};
     Cluster& a = world.a();
     Cluster& b = world.b();
     VmId vm = a.create_vm("web1", {kDisk, kDisk});

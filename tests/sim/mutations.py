@@ -26,8 +26,10 @@ MUTATIONS = {
     # Whoever speaks last is believed.
     "lower_epoch_wins": (
         OWNERSHIP,
-        "    if (there.epoch < here.epoch) return std::nullopt;\n    if (there.epoch == here.epoch &&",
-        "    if (there.owner == here.owner) return std::nullopt;\n    if (there.epoch == here.epoch &&",
+        "    if (there.epoch < here.epoch) return std::nullopt;\n"
+        "    if (there.epoch == here.epoch &&",
+        "    if (there.owner == here.owner) return std::nullopt;\n"
+        "    if (there.epoch == here.epoch &&",
     ),
     # Of two owners under one epoch neither gives way.
     "no_tie_break": (
@@ -40,7 +42,8 @@ MUTATIONS = {
         "src/tasks/move.cpp",
         "    if (!answer) return fail(waiting(work, std::move(answer.error())));",
         "    if (!answer)\n"
-        "        answer = model::Ownership{vm->ownership.epoch + 1, site.cluster.id, Phase::replica};",
+        "        answer = model::Ownership{vm->ownership.epoch + 1, site.cluster.id,\n"
+        "                                  Phase::replica};",
     ),
     # What was declined looks like what was offered.
     "decline_keeps_the_epoch": (
