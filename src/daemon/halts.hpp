@@ -13,6 +13,6 @@ namespace understudy::daemon {
 // file is gone, or for kLongestHalt. A file `passed` in it gets a line "VM.POINT" for each point.
 tasks::PointHook halts_in(const std::string& directory);
 
-inline constexpr Duration kLongestHalt{120'000};
+inline constexpr Duration kLongestHalt{300'000};
 
 }  // namespace understudy::daemon

@@ -2,7 +2,7 @@
 # kill -9 of either daemon before and after every step of a move, on both sides: afterwards exactly
 # one cluster owns the VM and runs it, no VM has ever run twice, and nothing that its guest was told
 # is durable is lost. Several VMs go there and back at once, each halted at a point of its own.
-#   walk_move.sh BUILD_DIR [VMS]     BUILD_DIR has understudyd and understudy. Needs root.
+#   walk_move.sh BUILD_DIR [VMS_AT_ONCE]     BUILD_DIR has understudyd and understudy. Needs root.
 set -euo pipefail
 bin=$(realpath "$1")
 # shellcheck source=tests/e2e/clusters.sh
@@ -21,8 +21,7 @@ move() { # move WALKER: to the other cluster
 # Ended well there; or not at all, and then it says so, and all is as it was.
 settles() { # settles WALKER
     local from=${at[$1]} said
-    timeout 120 "$bin/understudy" --socket "$work/$from/sock" task watch "${task[$1]}" \
-        >/dev/null 2>&1 || await 10 over "$from" "${task[$1]}"
+    wait_for_task "$from" "${task[$1]}"
     if [ "$(state_of_task "$from" "${task[$1]}")" = succeeded ]; then
         at[$1]=$(other_than "$from")
         return
@@ -42,15 +41,12 @@ live_where_they_should() {
     look prod && look dr
     for name in "${walkers[@]}"; do lives_on "${at[$name]}" "$name" || return; done
 }
-all_write() {
-    local name
-    for name in "${walkers[@]}"; do writes "$name" || return; done
-}
 settle() {
     local name
     for name in "$@"; do settles "$name"; done
     await 60 idle prod
     await 60 idle dr
+    no_two_guests
     await 30 live_where_they_should
     await 60 all_write
     for name in "${walkers[@]}"; do nothing_lost "$name"; done
@@ -89,7 +85,7 @@ walk_once() { # walk_once VICTIM: with as many VMs as there are points to try
     done
     [ "${#both[@]}" -gt 0 ] || return 0
     for name in "${first[@]}"; do move "$name"; done
-    for name in "${first[@]}"; do await 60 has_halted "$name"; done
+    for name in "${first[@]}"; do await 120 has_halted "$name"; done
     for name in "${last[@]}"; do move "$name"; done
     kill_here "$1" "${both[@]}"
     settle "${both[@]}"
@@ -100,30 +96,50 @@ walk_once() { # walk_once VICTIM: with as many VMs as there are points to try
     echo "$walked kills walked after $((SECONDS - began)) s"
 }
 
-define_walkers "${2:-14}"
+# Each move leaves its snapshots, and the longer a disk's chain, the slower every step: after some
+# rounds others walk on.
+readonly moves_each=4
+begin_team() { # begin_team WALKER…: they run on prod, those before are off
+    local name
+    for name in "${walkers[@]}"; do us "${at[$name]}" vm stop -y "$name" >/dev/null; done
+    walkers=("$@")
+    for name; do
+        at[$name]=prod
+        us prod vm start "$name" >/dev/null
+    done
+    await 60 all_write
+}
+
+size=${2:-10}
+mapfile -t everyone < <(seq -f w%g $((4 * size)))
+define_walkers w0 "${everyone[@]}"
 pair
-for name in "${walkers[@]}"; do
-    at[$name]=prod
-    us prod vm start "$name" >/dev/null
-done
-await 60 all_write
 watch_guests
 
+# Once undisturbed: what points there are.
+begin_team w0
 begin_to_note
-for name in "${walkers[@]}"; do
-    move "$name"
-    point[$name]=nowhere
-done
-settle "${walkers[@]}"
-mapfile -t left_source < <(points_of w1)
+move w0
+point[w0]=nowhere
+settle w0
+mapfile -t left_source < <(points_of w0)
 # shellcheck disable=SC2034 # used by its name
 left_target=("${left_source[@]}")
 printf '%s\n' "${left_source[@]}"
 [ "${#left_source[@]}" -gt 60 ] || fail "a move has more points than that"
+
 began=$SECONDS
-all=$((2 * ${#left_source[@]})) walked=0
-for ((round = 0; walked < all; ++round)); do
-    [ "$round" -lt "$all" ] || fail "some points are never tried: ${left_source[*]}"
-    if ((round % 2)); then walk_once dr; else walk_once prod; fi
+all=$((2 * ${#left_source[@]})) walked=0 rounds=0 victim=prod
+while [ "$walked" -lt "$all" ]; do
+    if ((rounds % moves_each == 0 && rounds / moves_each < 4)); then
+        begin_team "${everyone[@]:rounds/moves_each*size:size}"
+    fi
+    before=$walked
+    walk_once "$victim"
+    victim=$(other_than "$victim")
+    # As the VMs are now, one cluster's points may be all used up, and then it is the other's turn.
+    if [ "$walked" = "$before" ]; then walk_once "$victim"; fi
+    [ "$walked" -gt "$before" ] || fail "never tried: ${left_source[*]} ${left_target[*]}"
+    rounds=$((rounds + 1))
 done
 echo "walk_move: ok, $walked kills, each at a point of its own"

@@ -3,19 +3,19 @@
 # themselves while one VM goes through undisturbed: a new step is walked without a word here.
 # shellcheck shell=bash
 # Gives: define_walkers, watch_guests, pair_to_walk, points_of, halt_at, …
-work=${work:?what clusters.sh sets} lab=${lab:?}
+work=${work:?what clusters.sh sets} lab=${lab:?} bin=${bin:?}
 export UNDERSTUDY_HALT_DIR=$work/halts # see README.md
 # shellcheck disable=SC2034 # by clusters.sh: one for each VM that is halted, and some that go on
 workers=32
-walkers=()
+walkers=() # those that walk now; others are off
 declare -A uuid=() halted=()
 mkdir -p "$UNDERSTUDY_HALT_DIR"
 
-define_walkers() { # define_walkers COUNT: w1, w2, … on prod
+define_walkers() { # define_walkers NAME…: on prod
     local image name dir=$work/prod
     image=$("$lab/quick-guest.sh")
     mkdir -p "$dir"
-    for name in $(seq -f w%g "$1"); do
+    for name; do
         uuid[$name]=$(cat /proc/sys/kernel/random/uuid)
         qemu-img create -q -f qcow2 "$dir/$name-a.qcow2" 64M
         truncate -s 32M "$dir/$name-b.raw"
@@ -23,7 +23,6 @@ define_walkers() { # define_walkers COUNT: w1, w2, … on prod
             --image "$image" --disk "$dir/$name-a.qcow2:qcow2:vda" \
             --disk "$dir/$name-b.raw:raw:vdb" --serial "$work/$name.console" >"$work/guest.xml"
         virsh_of prod define "$work/guest.xml" >/dev/null
-        walkers+=("$name")
     done
 }
 
@@ -75,7 +74,7 @@ has_halted() { [ -e "${halted[$1]}.reached" ]; }
 # kill -9 of the daemon while all these stand where they were told to; then all go on.
 kill_here() { # kill_here CLUSTER WALKER…
     local name
-    for name in "${@:2}"; do await 60 has_halted "$name"; done
+    for name in "${@:2}"; do await 120 has_halted "$name"; done
     crash "$1"
     for name in "${@:2}"; do rm "${halted[$name]}.reached"; done
     begin "$1" >/dev/null
@@ -104,4 +103,22 @@ look() { # look CLUSTER
 lives_on() { # lives_on CLUSTER WALKER
     grep -qx "$2 owned running" "$work/$1.roles" &&
         grep -qx "$2 replica replica" "$work/$(other_than "$1").roles"
+}
+
+# For each of these VMs at the same time; all must succeed.
+each() { # each COMMAND WALKER…: COMMAND WALKER
+    local name pid pids=()
+    for name in "${@:2}"; do
+        "$1" "$name" &
+        pids+=($!)
+    done
+    for pid in "${pids[@]}"; do wait "$pid" || fail "$1"; done
+}
+all_write() {
+    local name
+    for name in "${walkers[@]}"; do writes "$name" || return; done
+}
+wait_for_task() { # wait_for_task CLUSTER TASK: to its end
+    timeout 120 "$bin/understudy" --socket "$work/$1/sock" task watch "$2" >/dev/null 2>&1 ||
+        await 10 over "$1" "$2"
 }
