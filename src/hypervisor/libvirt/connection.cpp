@@ -1,5 +1,6 @@
 #include "hypervisor/libvirt/connection.hpp"
 
+#include "hypervisor/libvirt/embed_status.hpp"
 #include "hypervisor/libvirt/libvirt_error.hpp"
 
 #include <fmt/format.h>
@@ -91,7 +92,10 @@ Result<ConnectionHandle> Connection::get() {
     if (connection_ && virConnectIsAlive(connection_.get()) != 1) connection_.reset();
     if (!connection_) {
         const auto root = embed_root(uri_);
-        if (!root.empty()) UNDERSTUDY_TRY(write_embed_settings(root));
+        if (!root.empty()) {
+            UNDERSTUDY_TRY(write_embed_settings(root));
+            UNDERSTUDY_TRY(forget_half_started(root));
+        }
         connection_.reset(virConnectOpen(uri_.c_str()));
         if (!connection_) {
             auto error = last_error(nullptr, fmt::format("connect to libvirt at {}", uri_));
