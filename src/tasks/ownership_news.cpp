@@ -137,7 +137,7 @@ Result<> end_outdated(Site& site, const ClusterId& peer,
         if (transfer.source != peer) continue;
         const bool outdated = std::ranges::any_of(notes, [&](const auto& said) {
             return said.vm == transfer.request.vm && said.ownership.owner != peer &&
-                   said.ownership.epoch > transfer.request.ownership.epoch;
+                   said.ownership.epoch >= transfer.request.ownership.epoch;
         });
         if (outdated)
             UNDERSTUDY_TRY(site.end_receiving(transfer.request.vm, [] { return Result<>{}; }));
