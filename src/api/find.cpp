@@ -64,6 +64,17 @@ Result<VmId> find_vm(tasks::Site& site, const std::string& word) {
     return the_only(named, word);
 }
 
+Result<model::Vm> kept_replica(tasks::Site& site, const std::string& word,
+                               const std::string& advice) {
+    auto id = find_replica(site, word);
+    if (!id) return std::unexpected(std::move(id.error()));
+    auto vm = site.catalog.find_vm(*id);
+    if (!vm) return std::unexpected(std::move(vm.error()));
+    if (*vm && (*vm)->ownership.phase == model::Phase::replica) return std::move(**vm);
+    return fail(Error(ErrorKind::refused, fmt::format("'{}' is not a replica here", word))
+                    .advising(advice));
+}
+
 Result<VmId> find_replica(tasks::Site& site, const std::string& word) {
     auto known = site.catalog.vms();
     if (!known) return std::unexpected(std::move(known.error()));

@@ -39,24 +39,18 @@ Result<Reply> drill(const Asked& asked) {
     if (!word) return std::unexpected(std::move(word.error()));
     auto wishes = wishes_in(asked.body);
     if (!wishes) return std::unexpected(std::move(wishes.error()));
-    auto id = find_replica(site, asked.path[1]);
-    if (!id) return std::unexpected(std::move(id.error()));
-    auto vm = site.catalog.find_vm(*id);
+    auto vm = kept_replica(site, asked.path[1], "What is rehearsed is the start of a replica.");
     if (!vm) return std::unexpected(std::move(vm.error()));
-    if (!*vm || (*vm)->ownership.phase != model::Phase::replica)
-        return fail(
-            Error(ErrorKind::refused, fmt::format("'{}' is not a replica here", asked.path[1]))
-                .advising("What is rehearsed is the start of a replica."));
-    auto active = site.catalog.tasks({*id, true, 1000});
+    auto active = site.catalog.tasks({vm->id, true, 1000});
     if (!active) return std::unexpected(std::move(active.error()));
     for (const auto& task : *active)
         if (task.kind == tasks::kReplicaDrill)
             return fail(Error(ErrorKind::conflict, fmt::format("'{}' is under way", task.title))
                             .advising(fmt::format("`understudy task watch {}` shows it.",
                                                   task.id.text().substr(0, 8))));
-    auto snapshot = find_snapshot(site, *id, *word);
+    auto snapshot = find_snapshot(site, vm->id, *word);
     if (!snapshot) return std::unexpected(std::move(snapshot.error()));
-    return queue(asked, tasks::new_drill(site, **vm, *snapshot, *wishes));
+    return queue(asked, tasks::new_drill(site, *vm, *snapshot, *wishes));
 }
 
 }  // namespace

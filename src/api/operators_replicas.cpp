@@ -74,30 +74,20 @@ Result<Reply> verify(const Asked& asked) {
     if (!repair) return std::unexpected(std::move(repair.error()));
     auto rate = number_field(asked.body, "rate_bytes", 0);
     if (!rate) return std::unexpected(std::move(rate.error()));
-    auto id = find_replica(site, asked.path[1]);
-    if (!id) return std::unexpected(std::move(id.error()));
-    auto vm = site.catalog.find_vm(*id);
+    auto vm = kept_replica(site, asked.path[1],
+                           "A replica is compared with the cluster that owns its VM.");
     if (!vm) return std::unexpected(std::move(vm.error()));
-    if (!*vm || (*vm)->ownership.phase != model::Phase::replica)
-        return fail(
-            Error(ErrorKind::refused, fmt::format("'{}' is not a replica here", asked.path[1]))
-                .advising("A replica is compared with the cluster that owns its VM."));
-    auto snapshot = find_snapshot(site, *id, *word);
+    auto snapshot = find_snapshot(site, vm->id, *word);
     if (!snapshot) return std::unexpected(std::move(snapshot.error()));
-    return queue(asked, tasks::new_verification(site, **vm, *snapshot, *repair, *rate));
+    return queue(asked, tasks::new_verification(site, *vm, *snapshot, *repair, *rate));
 }
 
 Result<Reply> remove(const Asked& asked) {
-    auto id = find_replica(asked.site(), asked.path[1]);
-    if (!id) return std::unexpected(std::move(id.error()));
-    auto vm = asked.site().catalog.find_vm(*id);
+    auto vm = kept_replica(asked.site(), asked.path[1],
+                           "Take Understudy out of a VM with `understudy vm release`.");
     if (!vm) return std::unexpected(std::move(vm.error()));
-    if (!*vm || (*vm)->ownership.phase != model::Phase::replica)
-        return fail(
-            Error(ErrorKind::refused, fmt::format("'{}' is not a replica here", asked.path[1]))
-                .advising("Take Understudy out of a VM with `understudy vm release`."));
-    return queue(asked, "replica_remove", *id, "remove replica " + (*vm)->name,
-                 {{"vm", id->text()}});
+    return queue(asked, "replica_remove", vm->id, "remove replica " + vm->name,
+                 {{"vm", vm->id.text()}});
 }
 
 }  // namespace

@@ -239,10 +239,6 @@ json verification_view(tasks::Site& site, const model::Verification& done,
     return view;
 }
 
-}  // namespace
-
-namespace {
-
 Result<json> drill_view(tasks::Site& site, const VmId& vm) {
     auto done = site.catalog.drills(vm);
     if (!done) return std::unexpected(std::move(done.error()));

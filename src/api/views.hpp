@@ -14,6 +14,9 @@ Result<model::Peer> find_peer(tasks::Site& site, const std::string& word);
 // invalid, with their ids, when several have the name: one here and a replica, or two replicas.
 Result<VmId> find_vm(tasks::Site& site, const std::string& word);
 Result<VmId> find_replica(tasks::Site& site, const std::string& word);  // a replica goes first
+// refused with the advice: it is no replica (any more).
+Result<model::Vm> kept_replica(tasks::Site& site, const std::string& word,
+                               const std::string& advice);
 Result<model::Snapshot> find_snapshot(tasks::Site& site, const VmId& vm, const std::string& word);
 Result<model::Task> find_task(tasks::Site& site, const std::string& word);
 

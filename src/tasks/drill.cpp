@@ -97,10 +97,8 @@ Result<> check_nobody_is_in_the_way(Work& work) {
     if (!active) return std::unexpected(std::move(active.error()));
     for (const auto& task : *active) {
         if (task.id == work.task().id || !task.started) continue;
-        const bool drills = task.kind == kReplicaDrill;
-        if (!drills && (task.reads_only || task.kind == kSend)) continue;
-        const auto memo = json::parse(task.memo, nullptr, false);
-        if (drills && !(memo.is_object() && flag_in(memo, kBegun))) continue;
+        const bool changes = !task.reads_only && task.kind != kSend;
+        if (!changes && !is_drill_begun(task)) continue;
         return fail(ErrorKind::conflict, fmt::format("'{}' is not finished", task.title));
     }
     return {};

@@ -31,6 +31,12 @@ Result<std::set<VmId>> rehearsals(Site& site) {
     return all;
 }
 
+bool is_drill_begun(const model::Task& task) {
+    if (task.kind != kReplicaDrill) return false;
+    const auto memo = nlohmann::json::parse(task.memo, nullptr, false);
+    return memo.is_object() && flag_in(memo, kBegun);
+}
+
 Result<> cancel_drills(Site& site, const VmId& vm) {
     auto active = site.catalog.tasks({vm, true, 1000});
     if (!active) return std::unexpected(std::move(active.error()));
@@ -46,14 +52,11 @@ Result<> cancel_drills(Site& site, const VmId& vm) {
 Result<> check_no_drill(Site& site, const VmId& vm) {
     auto active = site.catalog.tasks({vm, true, 1000});
     if (!active) return std::unexpected(std::move(active.error()));
-    for (const auto& task : *active) {
-        if (task.kind != kReplicaDrill) continue;
-        const auto memo = nlohmann::json::parse(task.memo, nullptr, false);
-        if (memo.is_object() && flag_in(memo, kBegun))
+    for (const auto& task : *active)
+        if (is_drill_begun(task))
             return fail(Error(ErrorKind::conflict, fmt::format("'{}' is not finished", task.title))
                             .advising(fmt::format("`understudy task cancel {}` ends it.",
                                                   task.id.text().substr(0, 8))));
-    }
     return {};
 }
 

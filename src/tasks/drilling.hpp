@@ -24,6 +24,8 @@ VmId rehearsal_of(const TaskId& task);
 // All copies that are or may be in libvirt here: no VMs of their own.
 Result<std::set<VmId>> rehearsals(Site& site);
 
+// Whether a task is a drill that stands on its VM's disks, or is about to.
+bool is_drill_begun(const model::Task& task);
 // Asks the VM's drills to end; what is more urgent does not wait for them.
 Result<> cancel_drills(Site& site, const VmId& vm);
 // conflict: a drill stands on the VM's disks here.

@@ -124,10 +124,6 @@ Result<std::optional<model::Vm>> note(Site& site, const ClusterId& peer,
     return std::move(*vm);
 }
 
-}  // namespace
-
-namespace {
-
 // Who says itself that a VM is another's will not send the rest of what it began to send of it.
 Result<> end_outdated(Site& site, const ClusterId& peer,
                       const std::vector<ports::OwnershipNote>& notes) {

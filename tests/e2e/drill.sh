@@ -8,6 +8,8 @@ bin=$(realpath "$1")
 storage=${2:-qcow2}
 # shellcheck source=tests/e2e/clusters.sh
 . "$(dirname "${BASH_SOURCE[0]}")/clusters.sh"
+# shellcheck source=tests/e2e/broken.sh
+. "$(dirname "${BASH_SOURCE[0]}")/broken.sh"
 
 records_of_volumes() { # what dr's pool itself says of its volumes, one JSON a line
     local volume
@@ -135,13 +137,7 @@ us dr replica info web1
 nothing_left "after a drill"
 
 echo "--- one that does not boot"
-end prod
-virsh_of prod dumpxml --inactive web1 >"$work/broken.xml"
-sed -i 's|</cmdline>| us.boot=halt</cmdline>|' "$work/broken.xml"
-virsh_of prod define "$work/broken.xml" >/dev/null
-begin prod
-us prod vm snapshot create web1 broken
-us prod vm snapshot send web1 broken --to dr
+send_broken
 code=0
 us dr replica drill web1 --wait console=READY --timeout 20s >"$work/said" || code=$?
 [ "$code" -eq 1 ] || fail "exit code $code: $(cat "$work/said")"

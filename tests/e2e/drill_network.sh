@@ -7,6 +7,8 @@ set -euo pipefail
 bin=$(realpath "$1")
 # shellcheck source=tests/e2e/clusters.sh
 . "$(dirname "${BASH_SOURCE[0]}")/clusters.sh"
+# shellcheck source=tests/e2e/broken.sh
+. "$(dirname "${BASH_SOURCE[0]}")/broken.sh"
 lan=uslan$((first_port % 100000)) cellar=uscel$((first_port % 100000))
 leave() {
     finish
@@ -40,13 +42,7 @@ vm_answers || fail "the VM itself was disturbed"
 [ -z "$(ports_of "$cellar")" ] || fail "left in $cellar: $(ports_of "$cellar")"
 
 echo "--- the VM's own answer is none"
-end prod
-virsh_of prod dumpxml --inactive web1 >"$work/broken.xml"
-sed -i 's|</cmdline>| us.boot=halt</cmdline>|' "$work/broken.xml"
-virsh_of prod define "$work/broken.xml" >/dev/null
-begin prod
-us prod vm snapshot create web1 broken
-us prod vm snapshot send web1 broken --to dr
+send_broken
 code=0
 us dr replica drill web1 --network "$cellar" --wait tcp=198.51.100.9:8080 --timeout 10s || code=$?
 [ "$code" -eq 1 ] || fail "a copy that hangs has passed"

@@ -5,19 +5,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <stdexcept>
 
 namespace understudy::sim {
-namespace {
-
-template <class T>
-T got(Result<T> result) {
-    if (!result) throw std::runtime_error(result.error().text());
-    return std::move(*result);
-}
-
-}  // namespace
-
 void Actions::set_weather() {
     auto& chance = world_.chance();
     auto& weather = world_.weather;

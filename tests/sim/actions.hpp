@@ -26,9 +26,15 @@ private:
         VmId vm;
         std::string name;
     };
+    struct SeenAt {
+        Seen on;
+        model::Snapshot snapshot;
+    };
     std::vector<Seen> guests();                   // that some hypervisor knows
     std::vector<Seen> machines();                 // the same without copies for a rehearsal
     std::vector<Seen> known(model::Phase phase);  // that some catalog has in that phase
+    // One of its snapshots: an older one once in so many times, else the newest.
+    std::optional<SeenAt> some_replica(unsigned older);
     Cluster& any_cluster();
 
     void run_tasks();

@@ -4,29 +4,25 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <stdexcept>
 
 // What comes of a VM's owner: moves, promotes, resolves, drills; and the end, where all is well.
 
 namespace understudy::sim {
-namespace {
-
-template <class T>
-T got(Result<T> result) {
-    if (!result) throw std::runtime_error(result.error().text());
-    return std::move(*result);
-}
-
-}  // namespace
-
-void Actions::promote() {
+std::optional<Actions::SeenAt> Actions::some_replica(unsigned older) {
     const auto replicas = known(model::Phase::replica);
-    if (replicas.empty()) return;
+    if (replicas.empty()) return std::nullopt;
     auto& chance = world_.chance();
     const auto& on = chance.pick(replicas);
     const auto snapshots = got(on.cluster->catalog().snapshots(on.vm));
-    if (snapshots.empty()) return;
-    const auto& snapshot = chance.one_in(3) ? chance.pick(snapshots) : snapshots.back();
+    if (snapshots.empty()) return std::nullopt;
+    return SeenAt{on, chance.one_in(older) ? chance.pick(snapshots) : snapshots.back()};
+}
+
+void Actions::promote() {
+    const auto replica = some_replica(3);
+    if (!replica) return;
+    auto& chance = world_.chance();
+    const auto& [on, snapshot] = *replica;
     if (chance.one_in(2)) {
         world_.connected = false;
         world_.say("the line is cut");
@@ -158,13 +154,10 @@ bool Actions::succeeds(Cluster& cluster, const std::optional<TaskId>& id) {
 
 // Also a second one beside the first: two operators may have asked at the same moment.
 void Actions::drill() {
-    const auto replicas = known(model::Phase::replica);
-    if (replicas.empty()) return;
+    const auto replica = some_replica(2);
+    if (!replica) return;
     auto& chance = world_.chance();
-    const auto& on = chance.pick(replicas);
-    const auto snapshots = got(on.cluster->catalog().snapshots(on.vm));
-    if (snapshots.empty()) return;
-    const auto& snapshot = chance.one_in(2) ? chance.pick(snapshots) : snapshots.back();
+    const auto& [on, snapshot] = *replica;
     on.cluster->hypervisor().set_boots(!chance.one_in(4));
     on.cluster->queue("replica_drill", on.vm, fmt::format("drill {}@{}", on.name, snapshot.name),
                       {{"snapshot", snapshot.id.text()},

@@ -7,16 +7,9 @@
 
 #include <algorithm>
 #include <set>
-#include <stdexcept>
 
 namespace understudy::sim {
 namespace {
-
-template <class T>
-T got(Result<T> result) {
-    if (!result) throw std::runtime_error(result.error().text());
-    return std::move(*result);
-}
 
 constexpr std::uint64_t kBlock = 4096;
 

@@ -1,5 +1,5 @@
 // Rollback, promote and snapshot where the host refuses, or the daemon ends half-way.
-#include "checks.hpp"
+#include "all_well.hpp"
 #include "play.hpp"
 
 #include <gmock/gmock.h>
@@ -28,12 +28,7 @@ protected:
         a.write(vm, "vda", 4, 8, world.next_stamp());
         a.write(vm, "vdb", 4, 8, world.next_stamp());
     }
-    void TearDown() override {
-        settle(world);
-        check_promises(world);
-        check_settled(world);
-        EXPECT_THAT(world.broken_promises(), IsEmpty());
-    }
+    void TearDown() override { expect_all_well(world); }
 
     TaskId roll_back(Cluster& on, nlohmann::json accept = nlohmann::json::array()) {
         EXPECT_TRUE(on.hypervisor().stop(vm));

@@ -1,12 +1,10 @@
 // Drills of a replica: cut off at every call, beside all that may happen to the replica meanwhile.
-#include "checks.hpp"
 #include "model/json.hpp"
-#include "play.hpp"
+#include "replica_stage.hpp"
 #include "tasks/kinds.hpp"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <spdlog/spdlog.h>
 
 namespace understudy::sim {
 namespace {
@@ -17,40 +15,19 @@ using testing::IsEmpty;
 
 constexpr ByteSize kDisk = base::KiB(256);
 
-// A VM on `a` whose first snapshot is on `b`.
-class Drill : public testing::TestWithParam<World::Heads> {
+// The first snapshot of a VM on `a` is on `b`.
+class Drill : public ReplicaStage {
 protected:
-    Drill() {
-        spdlog::set_level(spdlog::level::off);
-        a.start();
-        b.start();
+    Drill() : ReplicaStage(kDisk) {
         a.write(vm, "vda", 0, 8, world.next_stamp());
         first = taken("first");
         sent(first);
     }
     void TearDown() override {
         EXPECT_FALSE(waits_) << "what was to happen meanwhile did not";
-        settle(world);
-        check_promises(world);
-        check_settled(world);
-        EXPECT_THAT(world.broken_promises(), IsEmpty());
+        ReplicaStage::TearDown();
     }
 
-    SnapshotId taken(const std::string& name) {
-        const auto id = world.chance().id<SnapshotId>();
-        a.queue("snapshot_create", vm, "snapshot " + name,
-                {{"snapshot", id.text()}, {"name", name}, {"freeze", true}});
-        a.run_all();
-        EXPECT_TRUE(*a.catalog().find_snapshot(id));
-        return id;
-    }
-    void sent(const SnapshotId& id) {
-        const auto task =
-            *a.queue("send", vm, "send", {{"snapshot", id.text()}, {"peer", b.id().text()}});
-        a.run_all();
-        ASSERT_EQ(a.task(task).error, "");
-        ASSERT_TRUE(*b.catalog().find_snapshot(id));
-    }
     TaskId drill(const std::string& wait = "") {
         return *b.queue(tasks::kReplicaDrill, vm, "drill",
                         {{"snapshot", first.text()}, {"wait", wait}});
@@ -97,12 +74,6 @@ protected:
             if (event.text.find(text) != std::string::npos) return true;
         return false;
     }
-
-    World world{1, Trace::Loud::silent, {GetParam(), GetParam()}};
-    Cluster& a = world.a();
-    Cluster& b = world.b();
-    VmId vm = a.create_vm("web1", {kDisk, kDisk});
-    SnapshotId first;
 
 private:
     bool waits_ = false;

@@ -13,12 +13,6 @@ namespace {
 constexpr unsigned kActions = 70;
 constexpr unsigned kRounds = 40;  // of what settling may take; each failed attempt waits a while
 
-template <class T>
-T got(Result<T> result) {
-    if (!result) throw std::runtime_error(result.error().text());
-    return std::move(*result);
-}
-
 bool all_tasks_ended(World& world) {
     for (auto& cluster : world.clusters())
         if (!got(cluster->catalog().tasks({std::nullopt, true, 1})).empty()) return false;

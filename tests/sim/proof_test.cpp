@@ -1,13 +1,11 @@
 // Comparing, repairing and resyncing while the other side dies, answers late or not at all.
-#include "checks.hpp"
-#include "play.hpp"
+#include "replica_stage.hpp"
 #include "tasks/kinds.hpp"
 #include "tasks/runner.hpp"
 #include "tasks/verifying.hpp"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <spdlog/spdlog.h>
 
 namespace understudy::sim {
 namespace {
@@ -18,42 +16,16 @@ using testing::SizeIs;
 
 constexpr ByteSize kDisk = base::KiB(512);
 
-class Proof : public testing::TestWithParam<World::Heads> {
+class Proof : public ReplicaStage {
 protected:
-    Proof() {
-        spdlog::set_level(spdlog::level::off);
-        a.start();
-        b.start();
+    Proof() : ReplicaStage(kDisk) {
         for (std::uint64_t sector = 0; sector < 800; sector += 100) {
             a.write(vm, "vda", sector, 60, world.next_stamp());
             a.write(vm, "vdb", sector, 9, world.next_stamp());
         }
         first = taken("first");
     }
-    void TearDown() override {
-        settle(world);
-        check_promises(world);
-        check_settled(world);
-        EXPECT_THAT(world.broken_promises(), IsEmpty());
-    }
 
-    SnapshotId taken(const std::string& name) {
-        const auto id = world.chance().id<SnapshotId>();
-        a.queue("snapshot_create", vm, "snapshot " + name,
-                {{"snapshot", id.text()}, {"name", name}, {"freeze", true}});
-        a.run_all();
-        EXPECT_TRUE(*a.catalog().find_snapshot(id));
-        return id;
-    }
-    TaskId send(const SnapshotId& id) {
-        return *a.queue("send", vm, "send", {{"snapshot", id.text()}, {"peer", b.id().text()}});
-    }
-    void sent(const SnapshotId& id) {
-        const auto task = send(id);
-        a.run_all();
-        ASSERT_EQ(a.task(task).error, "");
-        ASSERT_TRUE(*b.catalog().find_snapshot(id));
-    }
     TaskId verify(const SnapshotId& id, bool repair) {
         return *b.queue(tasks::kReplicaVerify, vm, "verify",
                         {{"snapshot", id.text()}, {"repair", repair}});
@@ -79,12 +51,6 @@ protected:
     }
     // The peer's catalog loses all that it knew of the VM; what its pool holds stays.
     void lose_rows() { ASSERT_TRUE(b.catalog().remove_vm(vm)); }
-
-    World world{1, Trace::Loud::silent, {GetParam(), GetParam()}};
-    Cluster& a = world.a();
-    Cluster& b = world.b();
-    VmId vm = a.create_vm("web1", {kDisk, kDisk});
-    SnapshotId first;
 };
 INSTANTIATE_TEST_SUITE_P(Heads, Proof,
                          testing::Values(World::Heads::move_on, World::Heads::stay_in_place),

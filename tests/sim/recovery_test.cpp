@@ -1,5 +1,5 @@
 // Who runs a VM: handovers cut off at every call, promotes while the owner lives, and the way home.
-#include "checks.hpp"
+#include "all_well.hpp"
 #include "model/json.hpp"
 #include "play.hpp"
 #include "tasks/take_over.hpp"
@@ -36,13 +36,7 @@ protected:
         write(a, 3);
         work_side_by_side(world);
     }
-    // After each test: what is done is done, and nothing is left over.
-    void TearDown() override {
-        settle(world);
-        check_promises(world);
-        check_settled(world);
-        EXPECT_THAT(world.broken_promises(), IsEmpty());
-    }
+    void TearDown() override { expect_all_well(world); }
 
     void write(Cluster& on, std::uint64_t sector) {
         ASSERT_TRUE(on.write(vm, "vda", sector, 4, world.next_stamp()));

@@ -1,5 +1,5 @@
 // Every bug that a seed has found, told without chance.
-#include "checks.hpp"
+#include "all_well.hpp"
 #include "play.hpp"
 
 #include <gmock/gmock.h>
@@ -17,13 +17,7 @@ class Scenario : public testing::Test {
 protected:
     Scenario() { spdlog::set_level(spdlog::level::off); }
 
-    // After each test: what is done is done, and nothing is left over.
-    void TearDown() override {
-        settle(world);
-        check_promises(world);
-        check_settled(world);
-        EXPECT_THAT(world.broken_promises(), IsEmpty());
-    }
+    void TearDown() override { expect_all_well(world); }
 
     TaskId snapshot(Cluster& on, const VmId& machine, const std::string& name) {
         last_ = world.chance().id<SnapshotId>();

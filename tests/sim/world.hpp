@@ -2,6 +2,7 @@
 
 #include "chance.hpp"
 #include "cluster.hpp"
+#include "got.hpp"
 #include "trace.hpp"
 
 #include <functional>
