@@ -129,7 +129,7 @@ class RbdMirror:
             if self.what == "full":
                 raise
             print(f"    {self.name}: {failure}", file=sys.stderr)
-            copy = self.place.target / "mirrored.raw"
+            copy = self.place.run / "mirrored.raw"
             self.cephs.ask("dr", "rbd", "export", "--no-progress", self.image, copy)
             for offset in self.clusters.trimmed:
                 run("fallocate", "--punch-hole", "--offset", offset, "--length", OBJECT, copy)

@@ -7,7 +7,7 @@ from images import OBJECT, Failed, run
 from scene import await_condition
 
 PORTS = {"prod": 6789, "dr": 6790}
-OSD_BYTES = 16 << 30  # a sparse file in the place's tmpfs
+OSD_BYTES = 6 << 30   # a file in the place's tmpfs
 IMAGE = "vms/vda"     # of the stopped VM
 
 
@@ -23,7 +23,7 @@ class Cephs:
             enter = place.enter_target if cluster == "dr" else []
             self.conf[cluster] = run(
                 *enter, LAB / "ceph-up.sh", "--address", hosts[cluster], "--osd-bytes", OSD_BYTES,
-                self.folders[cluster], port).strip().splitlines()[-1]
+                "--allocated", self.folders[cluster], port).strip().splitlines()[-1]
             # What a round leaves behind is gone before the next one begins, not minutes later.
             self.ask(cluster, "ceph", "config", "set", "osd", "osd_snap_trim_sleep_hdd", "0.01")
 

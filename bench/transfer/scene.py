@@ -19,6 +19,7 @@ TICK = os.sysconf("SC_CLK_TCK")
 LINK_RATE = "1gbit"
 LINKED = ("lan", "link")
 TOUCHED = 3 << 30
+TMPFS_BYTES = 14 << 30
 
 
 @dataclass
@@ -73,7 +74,7 @@ class Place:
         else:
             self.target = run / name
             self.target.mkdir()
-            command("mount", "-t", "tmpfs", "none", self.target)
+            command("mount", "-t", "tmpfs", "-o", f"size={TMPFS_BYTES}", "none", self.target)
         self.touch()
         if name in LINKED:
             self.make_link()

@@ -190,24 +190,51 @@ TEST(Ownership, of_a_handover_exactly_one_side_owns_the_vm_in_the_end) {
     EXPECT_EQ(taken, (Ownership{5, kThere, Phase::owned}));
     EXPECT_EQ(taken_over(taken, offered, kThere, kHere), taken) << "asked twice";
     EXPECT_EQ(declined(taken, offered, kHere), taken) << "too late";
-    EXPECT_EQ(after_answer(offered, taken, kHere), (Ownership{5, kThere, Phase::replica}));
+    EXPECT_EQ(after_answer(offered, taken, kHere, kThere), (Ownership{5, kThere, Phase::replica}));
 
     const auto back = declined(replica, offered, kHere);
     EXPECT_EQ(back, (Ownership{6, kHere, Phase::replica}));
     EXPECT_FALSE(taken_over(back, offered, kThere, kHere).has_value()) << "too late";
-    EXPECT_EQ(after_answer(offered, back, kHere), (Ownership{6, kHere, Phase::owned}));
-    EXPECT_EQ(after_answer(offered, replica, kHere), std::nullopt) << "it has not decided";
+    EXPECT_EQ(after_answer(offered, back, kHere, kThere), (Ownership{6, kHere, Phase::owned}));
+    EXPECT_EQ(after_answer(offered, replica, kHere, kThere), std::nullopt) << "not decided";
     const auto unresolved = declined({4, kHere, Phase::superseded}, offered, kHere);
     EXPECT_EQ(unresolved, (Ownership{6, kHere, Phase::superseded}));
-    EXPECT_EQ(after_answer(offered, unresolved, kHere), (Ownership{6, kHere, Phase::owned}));
+    EXPECT_EQ(after_answer(offered, unresolved, kHere, kThere),
+              (Ownership{6, kHere, Phase::owned}));
 }
 
 TEST(Ownership, a_vm_that_was_taken_and_is_on_its_way_back_is_no_declined_one) {
     const Ownership offered{5, kThere, Phase::handing_over};
     const Ownership returning{6, kHere, Phase::handing_over};
-    const auto here = after_answer(offered, returning, kHere).value();
+    const auto here = after_answer(offered, returning, kHere, kThere).value();
     EXPECT_EQ(here, (Ownership{5, kThere, Phase::replica}));
     EXPECT_EQ(taken_over(here, returning, kHere, kThere), (Ownership{6, kHere, Phase::owned}));
+}
+
+// The third cluster's claim is what decides: above what was ours, or below.
+TEST(Ownership, an_offer_to_a_cluster_that_knows_a_prevailing_owner_counts_for_nothing) {
+    const ClusterId third = id<ClusterId>(77);
+    const ClusterId least = id<ClusterId>(0);
+    ASSERT_TRUE(least < kHere && kHere < third);
+    const Ownership offered{5, kThere, Phase::handing_over};
+    for (const auto phase : {Phase::replica, Phase::superseded}) {
+        const Ownership theirs{4, third, phase};
+        EXPECT_FALSE(taken_over(theirs, offered, kThere, kHere).has_value());
+        EXPECT_EQ(declined(theirs, offered, kHere), theirs) << "nothing comes back";
+        const auto here = after_answer(offered, theirs, kHere, kThere);
+        ASSERT_EQ(here, (Ownership{4, third, Phase::superseded}));
+        EXPECT_TRUE(is_transition(offered, *here, kHere));
+        EXPECT_EQ(after_hearing(*here, {4, third, Phase::owned}, kHere), std::nullopt);
+    }
+    const Ownership behind{4, least, Phase::replica};
+    EXPECT_EQ(after_answer(offered, behind, kHere, kThere), std::nullopt) << "it may take it yet";
+    EXPECT_EQ(declined(behind, offered, kHere), (Ownership{6, kHere, Phase::replica}));
+    const Ownership moving{4, third, Phase::handing_over};
+    EXPECT_EQ(after_answer(offered, moving, kHere, kThere), std::nullopt) << "it may come back";
+    const Ownership elsewhere{5, third, Phase::handing_over};
+    EXPECT_EQ(after_answer(elsewhere, {4, third, Phase::replica}, kHere, kThere), std::nullopt)
+        << "no word of the cluster that it was offered to";
+    EXPECT_FALSE(is_transition({5, kHere, Phase::owned}, {4, third, Phase::superseded}, kHere));
 }
 
 TEST(Ownership, a_handover_is_taken_from_the_owner_alone) {
@@ -254,8 +281,8 @@ TEST(Ownership, every_rule_makes_a_change_that_the_table_allows) {
                     next.push_back(declined(here, offered, kThere));
                     add(after_hearing(here, {other, kThere, Phase::owned}, kHere));
                     for (const auto there : {Phase::owned, Phase::replica})
-                        add(after_answer(
-                            here, {other, there == Phase::owned ? kThere : kHere, there}, kHere));
+                        for (const auto& of : {kThere, kHere, id<ClusterId>(77)})
+                            add(after_answer(here, {other, of, there}, kHere, kThere));
                 }
                 for (const auto& to : next) {
                     if (to == here) continue;

@@ -5,9 +5,20 @@
 
 #include <fmt/format.h>
 
+#include <tuple>
+
 namespace understudy::engine {
 
 using model::Phase;
+
+namespace {
+
+// Of two owners of one VM: the later epoch, and under one epoch the higher cluster.
+bool prevails(const Ownership& one, const Ownership& other) {
+    return std::tie(one.epoch, one.owner) > std::tie(other.epoch, other.owner);
+}
+
+}  // namespace
 
 Ownership adopted_by(const ClusterId& self) {
     return Ownership{1, self, Phase::owned};
@@ -56,13 +67,22 @@ Result<Ownership> taken_over(const Ownership& here, const Ownership& offered, co
 
 Ownership declined(const Ownership& here, const Ownership& offered, const ClusterId& source) {
     const bool undecided = here.phase == Phase::replica || here.phase == Phase::superseded;
-    if (!undecided || here.owner != source || here.epoch > offered.epoch) return here;
+    if (!undecided || here.epoch > offered.epoch) return here;
+    if (here.owner != source && prevails(here, {offered.epoch - 1, source, Phase::owned}))
+        return here;
     return Ownership{offered.epoch + 1, source, here.phase};
 }
 
 std::optional<Ownership> after_answer(const Ownership& here, const Ownership& there,
-                                      const ClusterId& self) {
-    if (here.phase != Phase::handing_over || there.epoch < here.epoch) return std::nullopt;
+                                      const ClusterId& self, const ClusterId& target) {
+    if (here.phase != Phase::handing_over) return std::nullopt;
+    if (there.epoch < here.epoch) {
+        const bool is_final = here.owner == target && there.phase != Phase::handing_over &&
+                              there.owner != self &&
+                              prevails(there, {here.epoch - 1, self, Phase::owned});
+        if (!is_final) return std::nullopt;
+        return Ownership{there.epoch, there.owner, Phase::superseded};
+    }
     if (there.owner != self) return Ownership{there.epoch, there.owner, Phase::replica};
     if (there.epoch == here.epoch) return std::nullopt;
     if (there.phase == Phase::replica || there.phase == Phase::superseded)
@@ -96,13 +116,16 @@ bool is_transition(const Ownership& from, const Ownership& to, const ClusterId& 
         {Phase::handing_over, Phase::owned, true, true},           // declined, or resolve
         {Phase::replica, Phase::replica, false, false},            // declines, hears of a new owner
         {Phase::handing_over, Phase::handing_over, false, false},  // hears of a newer owner
+        {Phase::handing_over, Phase::superseded, false, false},    // the target knows another owner
         {Phase::owned, Phase::owned, true, true},                  // hears of its own later epoch
         {Phase::owned, Phase::superseded, false, false},           // hears of an owner
         {Phase::superseded, Phase::superseded, false, false},      // hears of another owner
         {Phase::superseded, Phase::replica, false, false},         // resolve: theirs is kept
         {Phase::superseded, Phase::owned, true, true},             // resolve: ours is kept
     };
-    if (to.epoch < from.epoch) return false;
+    // An offer that can be taken no more counts for nothing.
+    const bool is_back = from.phase == Phase::handing_over && to.phase == Phase::superseded;
+    if (to.epoch < from.epoch && !is_back) return false;
     for (const auto& rule : kRules)
         if (rule.from == from.phase && rule.to == to.phase &&
             (!rule.raises_epoch || to.epoch > from.epoch) &&
@@ -113,9 +136,7 @@ bool is_transition(const Ownership& from, const Ownership& to, const ClusterId& 
 
 std::optional<Ownership> after_hearing(const Ownership& here, const Ownership& there,
                                        const ClusterId& self) {
-    if (there.owner == here.owner && there.epoch <= here.epoch) return std::nullopt;
-    if (there.epoch < here.epoch) return std::nullopt;
-    if (there.epoch == here.epoch && there.owner < here.owner) return std::nullopt;
+    if (!prevails(there, here)) return std::nullopt;
     if (there.owner == self) {
         // A peer remembers an ownership of ours that we no longer know (a catalog restored from
         // an old backup). Knowing less than the peer is no licence to run: keep the phase, learn

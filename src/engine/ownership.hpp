@@ -35,13 +35,15 @@ Result<Ownership> taken_over(const Ownership& here, const Ownership& offered, co
 
 // Handover, at the target: it will never be taken. The epoch after the offered one goes back to the
 // source, so that the offer, should it come late, finds itself outdated. One that was taken already
-// stays as it is.
+// stays as it is, and so does the record of an owner that prevails over the source anyway.
 Ownership declined(const Ownership& here, const Ownership& offered, const ClusterId& source);
 
-// Handover, at the source: what the target's word makes of it: a replica once it was taken, ours
-// again once it was declined. Nothing: the target has not decided.
+// Handover, at the source: what the word of `target` makes of it: a replica once it was taken, ours
+// again once it was declined. superseded, as if it had never been offered, when the target knows an
+// owner that prevails over what was ours before: records only ever rise, so that this target can
+// take the offer no more. Nothing: the target has not decided.
 std::optional<Ownership> after_answer(const Ownership& here, const Ownership& there,
-                                      const ClusterId& self);
+                                      const ClusterId& self, const ClusterId& target);
 
 // Resolve: the superseded line here is given up for the owner's, or goes on under the next epoch;
 // so does one that was given away to a cluster which is lost. refused: there is nothing to resolve.

@@ -74,6 +74,30 @@ Result<bool> holds_nothing_beyond(Site& site, const VmId& vm,
     return true;
 }
 
+namespace {
+
+// Notes which snapshot the VM departs from: one that holds all that its disks do. Asked at every
+// attempt, because they can be written to and grown for as long as the VM is defined.
+Result<> see_all_kept(Work& work, const VmId& id, const std::vector<model::VmDisk>& disks,
+                      const std::optional<SnapshotId>& on) {
+    const auto noted = id_in<SnapshotId>(work.memo(), "departs_from");
+    auto clean =
+        holds_nothing_beyond(work.site(), id, disks, noted.is_nil() ? on : std::optional(noted));
+    if (!clean) return std::unexpected(std::move(clean.error()));
+    if (!noted.is_nil()) {
+        if (*clean) return {};
+        work.memo().erase("departs_from");
+        forget_part(work, kBranchPart);
+        UNDERSTUDY_TRY(work.save_memo());
+    }
+    auto kept = *clean ? Result<SnapshotId>(*on) : keep_writes(work, id);
+    if (!kept) return std::unexpected(std::move(kept.error()));
+    work.memo()["departs_from"] = kept->text();
+    return work.save_memo();
+}
+
+}  // namespace
+
 Result<> see_branch_kept(Site& site, const model::Vm& vm, const model::Ownership& ownership) {
     auto presence = presence_of(site, vm.id);
     if (!presence) return std::unexpected(std::move(presence.error()));
@@ -102,17 +126,11 @@ Result<> depart(Work& work, const std::vector<model::VmDisk>& disks,
     if (*presence == Presence::running)
         return fail(Error(ErrorKind::conflict, "the VM runs here")
                         .advising("Stop it: `understudy vm stop`."));
-    auto head = id_in<SnapshotId>(work.memo(), "departs_from");
-    if (head.is_nil() && *presence != Presence::undefined) {
-        auto clean = holds_nothing_beyond(site, id, disks, on);
-        if (!clean) return std::unexpected(std::move(clean.error()));
-        auto kept = *clean ? Result<SnapshotId>(*on) : keep_writes(work, id);
-        if (!kept) return std::unexpected(std::move(kept.error()));
-        head = *kept;
-        work.memo()["departs_from"] = head.text();
-        UNDERSTUDY_TRY(work.save_memo());
+    if (*presence != Presence::undefined) {
+        UNDERSTUDY_TRY(see_all_kept(work, id, disks, on));
+        UNDERSTUDY_TRY(site.hypervisor.undefine(id));
     }
-    if (*presence != Presence::undefined) UNDERSTUDY_TRY(site.hypervisor.undefine(id));
+    const auto head = id_in<SnapshotId>(work.memo(), "departs_from");
     if (head.is_nil()) return {};
     auto leaving = disks;  // and those that came since, which the branch knows
     auto snapshot = site.catalog.find_snapshot(head);

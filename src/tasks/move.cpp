@@ -241,6 +241,21 @@ Result<model::Ownership> answer_of_target(Work& work, const model::Ownership& of
     return (*link)->take_back(vm_id(work), offered);
 }
 
+// The offer counts for nothing any more, and this cluster's line of the VM is one of two.
+Result<> was_superseded(Work& work, const model::Vm& vm, const model::Ownership& now) {
+    const auto owner = cluster_name(work.site(), now.owner);
+    UNDERSTUDY_TRY(see_branch_kept(work.site(), vm, now));
+    return fail(
+        Error(ErrorKind::refused,
+              fmt::format("'{}' takes VM '{}' over no more: '{}' has been promoted and owns "
+                          "it at epoch {}",
+                          peer_name(work), vm.name, owner, now.epoch))
+            .keeping("what this cluster wrote, stopped here as superseded")
+            .advising(fmt::format("Say which line goes on: `understudy replica resolve "
+                                  "{} --keep-there` (that of '{}') or --keep-here.",
+                                  base::shell_word(vm.name), owner)));
+}
+
 Result<> was_given_back(Work& work) {
     if (work.memo().contains("refusal"))
         return fail(Error(ErrorKind::refused, text_in(work.memo(), "refusal"))
@@ -260,15 +275,17 @@ Result<> ask(Work& work) {
             answer != work.memo().end() && answer->get<model::Ownership>().phase != Phase::owned;
         return came_back ? Result<>{} : was_given_back(work);
     }
+    if (vm->ownership.phase == Phase::superseded) return was_superseded(work, *vm, vm->ownership);
     if (vm->ownership.phase != Phase::handing_over) return {};
     auto answer = answer_of_target(work, vm->ownership);
     if (!answer) return fail(waiting(work, std::move(answer.error())));
-    const auto next = engine::after_answer(vm->ownership, *answer, site.cluster.id);
+    const auto next = engine::after_answer(vm->ownership, *answer, site.cluster.id, peer_id(work));
     if (!next) return fail(waiting(work, Error(ErrorKind::unavailable, "it has not decided")));
     work.memo()["answer"] = *next;
     UNDERSTUDY_TRY(work.save_memo());
     UNDERSTUDY_TRY(change_role(site, *vm, *next, work.task().actor));
     if (next->phase == Phase::owned) return was_given_back(work);
+    if (next->phase == Phase::superseded) return was_superseded(work, *vm, *next);
     work.log(
         fmt::format("'{}' owns the VM at epoch {}", cluster_name(site, next->owner), next->epoch));
     return {};
@@ -348,6 +365,11 @@ Result<> restart(Work& work) {
     return {};
 }
 
+// No target decides about this line of it any more.
+bool is_ours_again(const model::Vm& vm) {
+    return vm.ownership.phase == Phase::owned || vm.ownership.phase == Phase::superseded;
+}
+
 // Cancelled between the record and the first question: nobody else would ever ask. What the target
 // has taken it keeps.
 Result<> ask_for_it_back(Work& work) {
@@ -356,7 +378,7 @@ Result<> ask_for_it_back(Work& work) {
     if (!asked && asked.error().kind() == ErrorKind::unavailable) return asked;
     auto vm = work.site().catalog.vm(vm_id(work));
     if (!vm) return std::unexpected(std::move(vm.error()));
-    if (vm->ownership.phase == Phase::owned) return {};
+    if (is_ours_again(*vm)) return {};
     return asked ? let_go(work) : asked;
 }
 
@@ -369,7 +391,8 @@ Result<> clean_up(Work& work) {
         if (!vm) return std::unexpected(std::move(vm.error()));
     }
     const bool owned = *vm && (*vm)->ownership.phase == Phase::owned;
-    if (is_past_record(work) && *vm && !owned) return {};  // `task retry` goes on
+    // `task retry` goes on.
+    if (is_past_record(work) && *vm && !is_ours_again(**vm)) return {};
     UNDERSTUDY_TRY(undo_parts(work, {snapshot_create(), send()}));
     if (owned) UNDERSTUDY_TRY(restart(work));
     work.begin_again();

@@ -83,6 +83,9 @@ Result<> note_holders(Site& site, const VmId& vm, const std::vector<ClusterId>& 
     if (!peers) return std::unexpected(std::move(peers.error()));
     for (const auto& peer : *peers)
         if (std::ranges::find(named, peer.id) != named.end()) known.push_back(peer.id);
+    auto noted = site.catalog.holders(vm);
+    if (!noted) return std::unexpected(std::move(noted.error()));
+    std::erase_if(known, [&](const auto& peer) { return std::ranges::count(*noted, peer) > 0; });
     if (known.empty()) return {};
     return site.catalog.note_holders(vm, known);
 }

@@ -9,6 +9,7 @@
 #     --pool NAME        again for each pool of RBD images (default: vms)
 #     --address IP       where all its daemons listen (default: 127.0.0.1)
 #     --osd-bytes BYTES  size of the OSD, a sparse file (default: $CEPH_OSD_BYTES, else 8 GiB)
+#     --allocated        not sparse: nobody pays later for the first use of its blocks
 #
 # Called again, it starts what is not running of the cluster that it made in DIR.
 # ceph-daemon.sh stops, kills, freezes and starts single daemons; ceph-down.sh ends what was begun
@@ -30,12 +31,14 @@ usage() {
 }
 
 cephx=none pools=() address=127.0.0.1 osd_bytes=${CEPH_OSD_BYTES:-8589934592}
+allocated=false
 while [ $# -gt 0 ]; do
     case $1 in
         --cephx) cephx=cephx && shift ;;
         --pool) pools+=("${2:?}") && shift 2 ;;
         --address) address=${2:?} && shift 2 ;;
         --osd-bytes) osd_bytes=${2:?} && shift 2 ;;
+        --allocated) allocated=true && shift ;;
         -*) usage ;;
         *) break ;;
     esac
@@ -79,6 +82,7 @@ mon data = $dir/mon
 mgr data = $dir/mgr
 osd data = $dir/osd
 bluestore block size = $osd_bytes
+bluestore block preallocate file = $allocated
 osd memory target = 939524096
 bdev aio poll ms = 20
 paxos propose interval = 0.05

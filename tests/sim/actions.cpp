@@ -23,6 +23,15 @@ void Actions::set_weather() {
     weather.frame_damaged = rough(30, 300);
     weather.frame_repeated = rough(20, 200);
     weather.meanwhile = rough(30, 300);
+    for (auto& cluster : world_.clusters()) set_clock(*cluster);
+}
+
+// On bad days a host's clock is wrong by up to an hour.
+void Actions::set_clock(Cluster& cluster) {
+    constexpr std::uint64_t kHour = 3'600'000;
+    if (days_ != Days::bad || !world_.chance().one_in(2)) return;
+    const auto ahead = static_cast<std::int64_t>(world_.chance().between(0, 2 * kHour));
+    cluster.clock().set_ahead(Duration(ahead - static_cast<std::int64_t>(kHour)));
 }
 
 void Actions::set_stage() {
@@ -300,7 +309,7 @@ void Actions::cancel_or_retry() {
     const auto tasks = got(cluster.catalog().tasks({}));
     if (tasks.empty() || !cluster.alive()) return;
     const auto& task = world_.chance().pick(tasks);
-    const auto now = world_.clock().now();
+    const auto now = cluster.clock().now();
     if (!task.ended_already()) {
         if (!cluster.catalog().request_cancel(task.id, now)) return;
         world_.say(cluster, "cancel: " + task.title);
@@ -385,7 +394,10 @@ void Actions::daemon_ends() {
 }
 
 void Actions::daemon_starts() {
-    for (auto& cluster : world_.clusters()) cluster->start();
+    for (auto& cluster : world_.clusters()) {
+        if (!cluster->alive() && world_.chance().one_in(8)) set_clock(*cluster);
+        cluster->start();
+    }
 }
 
 void Actions::time_passes() {

@@ -62,6 +62,7 @@ private:
     void room_changes();
     void daemon_ends();
     void daemon_starts();
+    void set_clock(Cluster& cluster);
     void time_passes();
 
     std::optional<TaskId> queue_snapshot(const Seen& on);

@@ -44,4 +44,19 @@ private:
     Duration passed_{0};
 };
 
+// The clock of one cluster's hosts, which may be wrong.
+class HostClock final : public ports::Clock {
+public:
+    explicit HostClock(StageClock& right) : right_(right) {}
+
+    TimePoint now() override { return right_.now() + ahead_; }
+    Duration monotonic() override { return right_.monotonic(); }
+    void sleep(Duration time) override { right_.sleep(time); }
+    void set_ahead(Duration ahead) { ahead_ = ahead; }  // less than 0: behind
+
+private:
+    StageClock& right_;
+    Duration ahead_{0};
+};
+
 }  // namespace understudy::sim

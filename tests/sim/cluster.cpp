@@ -50,7 +50,7 @@ Daemon::Daemon(World& world, Cluster& cluster)
            catalog,
            cluster.hypervisor(),
            *links,
-           world.clock(),
+           cluster.clock(),
            world.chance(),
            {{"vms", cluster.fated_pool()}}},
       receiving(site),
@@ -58,6 +58,7 @@ Daemon::Daemon(World& world, Cluster& cluster)
 
 Cluster::Cluster(World& world, const std::string& name, memory::MemoryPool::Heads heads)
     : world_(world),
+      clock_(world.clock()),
       identity_{world.chance().id<ClusterId>(), name},
       pool_(name, heads),
       fated_pool_(std::make_shared<FatedPool>(pool_, *this, locations_)),

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "catalog/open_catalog.hpp"
+#include "chance.hpp"
 #include "fated_catalog.hpp"
 #include "fated_pool.hpp"
 #include "stage_hypervisor.hpp"
@@ -44,6 +45,7 @@ public:
     StageHypervisor& hypervisor() { return hypervisor_; }
     ports::Catalog& catalog() { return *catalog_; }  // as no daemon sees it: without faults
     Locations& locations() { return locations_; }
+    HostClock& clock() { return clock_; }
     model::Capabilities capabilities() const;
 
     // The daemon. A dead one stays where its frames are until they have unwound.
@@ -109,6 +111,7 @@ private:
     void check_is_kept(const VmId& vm, const Images& held);
 
     World& world_;
+    HostClock clock_;
     model::Cluster identity_;
     Locations locations_;
     memory::MemoryPool pool_;

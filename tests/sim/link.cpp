@@ -35,7 +35,7 @@ public:
         return ask("capabilities", [&](Daemon& there) -> Result<model::Capabilities> {
             auto heard = read(ours);
             if (!heard) return heard;
-            UNDERSTUDY_TRY(there.catalog.touch_peer(from_.id(), world_.clock().now(), *heard));
+            UNDERSTUDY_TRY(there.catalog.touch_peer(from_.id(), to_.clock().now(), *heard));
             return read(to_.capabilities());
         });
     }

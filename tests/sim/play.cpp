@@ -26,7 +26,7 @@ void retry_failed(World& world) {
             if (task.state == model::TaskState::failed && task.memo.size() > 2 &&
                 task.kind != "send") {
                 world.say(*cluster, "retry: " + task.title);
-                if (auto queued = cluster->catalog().retry_task(task.id, world.clock().now());
+                if (auto queued = cluster->catalog().retry_task(task.id, cluster->clock().now());
                     !queued)
                     throw std::runtime_error(queued.error().text());
             }
@@ -37,7 +37,7 @@ void wait_long(World& world) {
     world.clock().sleep(std::chrono::hours(1000));
     for (auto& cluster : world.clusters()) {
         auto gone = cluster->operate([&](Daemon& here) {
-            return here.receiving.give_up_older_than(world.clock().now() - std::chrono::hours(1));
+            return here.receiving.give_up_older_than(cluster->clock().now() - std::chrono::hours(1));
         });
         if (!gone) world.broken("promise 5: an old transfer stays: " + gone.error().text());
     }
