@@ -34,9 +34,9 @@ std::span<const CommandSpec> all_commands() {
         std::vector<CommandSpec> all;
         for (const auto& noun :
              {cluster_commands(), peer_commands(), vm_commands(), snapshot_commands(),
-              send_commands(), file_commands(), replica_commands(), recovery_commands(),
-              verify_commands(), drill_commands(), task_commands(), event_commands(),
-              program_commands()})
+              send_commands(), file_commands(), replica_commands(), promote_commands(),
+              recovery_commands(), verify_commands(), drill_commands(), task_commands(),
+              event_commands(), program_commands()})
             all.insert(all.end(), noun.begin(), noun.end());
         return all;
     }();

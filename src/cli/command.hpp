@@ -92,6 +92,7 @@ std::vector<CommandSpec> snapshot_commands();
 std::vector<CommandSpec> send_commands();
 std::vector<CommandSpec> file_commands();  // vm snapshot export, import
 std::vector<CommandSpec> replica_commands();
+std::vector<CommandSpec> promote_commands();  // replica promote
 std::vector<CommandSpec> recovery_commands();
 std::vector<CommandSpec> event_commands();
 std::vector<CommandSpec> verify_commands();  // replica verify

@@ -42,11 +42,15 @@ Result<> confirm(const Context& context, std::string_view loss, std::string_view
     return nothing_done();
 }
 
-Result<> confirm_by_name(const Context& context, std::string_view name) {
+Result<> confirm_by_typing(const Context& context, std::string_view what, std::string_view word) {
     auto& world = context.world();
-    world.err << fmt::format("To go on, type the VM's name ({}): ", escape(name)) << std::flush;
-    if (read_line(world.in) == name && !name.empty()) return {};
+    world.err << fmt::format("To go on, type {} ({}): ", what, escape(word)) << std::flush;
+    if (read_line(world.in) == word && !word.empty()) return {};
     return nothing_done();
+}
+
+Result<> confirm_by_name(const Context& context, std::string_view name) {
+    return confirm_by_typing(context, "the VM's name", name);
 }
 
 }  // namespace understudy::cli

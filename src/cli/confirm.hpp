@@ -16,5 +16,7 @@ Result<> confirm(const Context& context, std::string_view loss, std::string_view
 
 // Wants the very name typed; not called with -y.
 Result<> confirm_by_name(const Context& context, std::string_view name);
+// The same for another word: "To go on, type WHAT (WORD): ".
+Result<> confirm_by_typing(const Context& context, std::string_view what, std::string_view word);
 
 }  // namespace understudy::cli

@@ -1,4 +1,5 @@
 #include "cli/context.hpp"
+#include "cli/replicas.hpp"
 #include "cli/report.hpp"
 #include "cli/table.hpp"
 #include "cli/values.hpp"
@@ -122,20 +123,15 @@ private:
 // All are queued at once; the daemon runs as many side by side as its host has room for.
 Result<Exit> drill_all(const Context& context, const json& body,
                        const std::optional<std::string>& peer) {
-    auto answer = context.get(path_of({"v1", "replicas"}));
-    if (!answer) return std::unexpected(std::move(answer.error()));
+    auto replicas = replicas_of(context, peer);
+    if (!replicas) return fail(std::move(replicas.error()));
     Round round(context, body);
-    std::size_t all = 0;
-    for (const json& replica : list_at(*answer, "replicas")) {
-        const auto owner = text_at(at(replica, "ownership"), "owner");
-        if (peer && *peer != text_at(replica, "owner_name") && *peer != owner) continue;
-        ++all;
-        round.begin(replica);
-    }
-    if (all == 0) context.note(peer ? "No replicas from that peer here." : "No replicas here.");
+    for (const json& replica : *replicas) round.begin(replica);
+    if (replicas->empty())
+        context.note(peer ? "No replicas from that peer here." : "No replicas here.");
     if (!context.settings().no_wait) round.wait();
     if (context.json()) context.print_json({{"tasks", round.tasks()}});
-    return round.conclusion(all);
+    return round.conclusion(replicas->size());
 }
 
 Result<Exit> replica_drill(Context& context, const Arguments& arguments) {

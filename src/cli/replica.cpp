@@ -137,72 +137,6 @@ Result<Exit> replica_info(Context& context, const Arguments& arguments) {
                         render_replica);
 }
 
-std::string preview_text(const json& promotion, TimePoint now) {
-    const json& snapshot = at(promotion, "snapshot");
-    Facts facts;
-    facts.add("Promote", text_at(promotion, "vm"));
-    facts.add("From snapshot",
-              fmt::format("{}, taken {}", text_at(snapshot, "name"), text_at(snapshot, "taken")));
-    facts.add("Would be lost", fmt::format("all that was written since then ({})",
-                                           duration_at(promotion, "age_ms")));
-    facts.add("Owner until now", text_at(promotion, "owner_name"));
-    facts.add("Last contact", moment_at(promotion, "last_contact", now));
-    facts.add("New epoch", number_at(promotion, "epoch"));
-    std::string text = facts.text();
-    if (!list_at(promotion, "changes").empty()) text += "\nChanged in its definition:\n";
-    for (const json& change : list_at(promotion, "changes"))
-        text += fmt::format("  {}\n", change.is_string() ? escape(change.get<std::string>())
-                                                         : std::string(kUnknown));
-    if (!list_at(promotion, "issues").empty())
-        text += "\nStarting here:\n" + issue_lines(list_at(promotion, "issues"));
-    return text;
-}
-
-constexpr std::string_view kSplitBrain =
-    "\nThe cluster that owns it now loses it: if the VM still runs there, what it writes from now "
-    "on\nwill not be part of this VM. Make sure that it is down there.";
-
-// VM with --snapshot, or VM@SNAPSHOT.
-Result<SnapshotName> promoted_name(const Arguments& arguments) {
-    const auto option = arguments.find("snapshot");
-    if (!option) return split_at_snapshot(arguments.text("VM"));
-    const auto split = split_at_snapshot(*option);
-    const bool whole = option->starts_with('@') || split.snapshot.empty();
-    return SnapshotName{arguments.text("VM"), whole ? *option : split.snapshot};
-}
-
-Result<Exit> replica_promote(Context& context, const Arguments& arguments) {
-    auto name = promoted_name(arguments);
-    if (!name) return fail(std::move(name.error()));
-    const bool dry_run = arguments.has("dry-run");
-    if (!dry_run) UNDERSTUDY_TRY(may_ask(context, "replica promote"));
-    const std::string path = path_of({"v1", "replicas", name->vm, "promote"});
-    auto preview = context.get(
-        path + (name->snapshot.empty() ? "" : query_of('?', "snapshot", name->snapshot)));
-    if (!preview) return fail(std::move(preview.error()));
-    const json& promotion = at(*preview, "promotion");
-    const std::string text = preview_text(promotion, context.world().now());
-    if (dry_run) {
-        if (context.json())
-            context.print_json(*preview);
-        else
-            context.world().out << text << std::flush;
-        return Exit::done;
-    }
-    json body{{"start", !arguments.has("no-start")}, {"accept", arguments.all("accept")}};
-    if (arguments.has("even-if-owner-answers")) body["owner_may_answer"] = true;
-    if (!name->snapshot.empty()) body["snapshot"] = name->snapshot;
-    if (context.settings().yes) {
-        context.note(text);
-    } else {
-        context.world().err << text << kSplitBrain << "\n\n";
-        UNDERSTUDY_TRY(confirm_by_name(context, text_at(promotion, "vm")));
-        // What was shown is what was agreed to, also when a newer snapshot arrived meanwhile.
-        if (const auto id = find_text(at(promotion, "snapshot"), "id")) body["snapshot"] = *id;
-    }
-    return run_task(context, request("POST", path, body));
-}
-
 Result<Exit> replica_remove(Context& context, const Arguments& arguments) {
     UNDERSTUDY_TRY(may_ask(context, "replica remove"));
     const std::string name = arguments.text("VM");
@@ -245,21 +179,6 @@ std::vector<CommandSpec> replica_commands() {
          {kReplica},
          {},
          replica_info},
-        {"replica promote",
-         "Make a replica the owner's VM here and start it (asks first)",
-         "For when its cluster is gone. Shows what will be lost and wants the VM's name typed; -y "
-         "does without.",
-         "understudy replica promote web1 --dry-run\nunderstudy replica promote web1",
-         {{"VM", "the VM's name or UUID, or VM@SNAPSHOT in one word", true, false, Names::replica}},
-         {{"--snapshot", "SNAPSHOT", "which one; the newest when not given", false,
-           Names::snapshot},
-          {"--no-start", "", "take it over but do not start it"},
-          {"--accept", "KEY", "go on although this (network:lan …) is in the way", true},
-          {"--even-if-owner-answers", "",
-           "take it from a cluster that is alive: until that one hears of it, the VM may run twice "
-           "and what it writes there is lost to it"},
-          {"--dry-run", "", "show what would happen and be lost, and do nothing"}},
-         replica_promote},
         {"replica remove",
          "Delete a replica's data here (asks first)",
          "",

@@ -3,6 +3,7 @@
 #include "daemon/log.hpp"
 
 #include <fmt/format.h>
+#include <malloc.h>
 #include <signal.h>
 #include <spdlog/spdlog.h>
 
@@ -20,6 +21,11 @@ Usage: understudyd [-c FILE]
 Example: understudyd -c /etc/understudy/understudyd.toml
 Stop it with SIGTERM: transfers end at a durable point and go on after the next start.
 )";
+
+// glibc gives threads arenas of their own, in each of which room that librbd's passing threads have
+// freed stays unused: 300 MiB after 120 sends between Ceph clusters, and rising. With few arenas
+// what is freed is used again (90 MiB, and it stays there).
+constexpr int kArenas = 2;
 
 int run(const std::string& config_path) {
     auto config = understudy::daemon::load_config(config_path);
@@ -50,6 +56,7 @@ int run(const std::string& config_path) {
 }  // namespace
 
 int main(int argc, char** argv) {
+    mallopt(M_ARENA_MAX, kArenas);  // before there are threads
     understudy::daemon::set_up_log();
     std::string config;
     for (int i = 1; i < argc; ++i) {

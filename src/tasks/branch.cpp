@@ -27,14 +27,17 @@ Result<SnapshotId> keep_writes(Work& work, const VmId& vm) {
     return made->at("snapshot").get<model::Snapshot>().id;
 }
 
-Result<> retire_heads(Work& work, const std::vector<model::VmDisk>& disks, const SnapshotId& on) {
+// `kept` are the disks that snapshot `on` is of: what it does not hold of them must not be lost.
+Result<> retire_heads(Work& work, const std::vector<model::VmDisk>& disks, const SnapshotId& on,
+                      const std::vector<model::SnapshotDisk>& kept) {
     for (const auto& disk : disks) {
         auto pool = work.site().pool(disk.pool);
         if (!pool) return std::unexpected(std::move(pool.error()));
         auto retired = (*pool)->retire_head(disk.volume, on);
         if (retired || retired.error().kind() == ErrorKind::not_found) continue;
-        // Nothing was left to keep of the disks that the VM had: this one was unplugged before.
-        if (retired.error().kind() == ErrorKind::conflict) {
+        const bool was_there =
+            std::ranges::find(kept, disk.volume, &model::SnapshotDisk::volume) != kept.end();
+        if (retired.error().kind() == ErrorKind::conflict && !was_there) {
             work.log(fmt::format("{}, unplugged before, stays as it is: {}", disk.target,
                                  retired.error().what()));
             continue;
@@ -135,11 +138,11 @@ Result<> depart(Work& work, const std::vector<model::VmDisk>& disks,
     auto leaving = disks;  // and those that came since, which the branch knows
     auto snapshot = site.catalog.find_snapshot(head);
     if (!snapshot) return std::unexpected(std::move(snapshot.error()));
-    if (*snapshot)
-        for (const auto& disk : vm_disks((*snapshot)->disks))
-            if (std::ranges::find(leaving, disk.volume, &model::VmDisk::volume) == leaving.end())
-                leaving.push_back(disk);
-    return retire_heads(work, leaving, head);
+    const auto kept = *snapshot ? (*snapshot)->disks : std::vector<model::SnapshotDisk>();
+    for (const auto& disk : vm_disks(kept))
+        if (std::ranges::find(leaving, disk.volume, &model::VmDisk::volume) == leaving.end())
+            leaving.push_back(disk);
+    return retire_heads(work, leaving, head, kept);
 }
 
 namespace {

@@ -188,6 +188,8 @@ Result<> give_away(Work& work) {
     auto vm = site.catalog.vm(vm_id(work));
     if (!vm) return std::unexpected(std::move(vm.error()));
     if (is_past_record(work) && vm->ownership.phase != Phase::owned) return {};
+    // From this record on nobody begins one any more.
+    UNDERSTUDY_TRY(check_no_snapshot_is_half_done(site, vm->id, work.task().id));
     auto described = site.hypervisor.describe(vm->id);
     if (!described) return std::unexpected(std::move(described.error()));
     const auto last = id_in<SnapshotId>(work.memo(), "last");

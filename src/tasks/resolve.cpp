@@ -62,6 +62,8 @@ Result<> check(Work& work) {
     if (work.memo().contains("next") &&
         work.memo().at("next").get<model::Ownership>() == vm->ownership)
         return {};  // an earlier attempt decided it already
+    // From the memo below on nobody begins one any more.
+    UNDERSTUDY_TRY(check_no_snapshot_is_half_done(work.site(), vm->id, work.task().id));
     auto next = keeps_here(work) ? engine::kept_here(vm->ownership, work.site().cluster.id)
                                  : engine::kept_there(vm->ownership);
     if (!next) return std::unexpected(std::move(next.error()));

@@ -327,15 +327,18 @@ Result<std::vector<std::string>> define_from_snapshot(Work& work, const model::S
     return std::move(adapted->changes);
 }
 
-Result<> check_no_snapshot_is_half_done(Site& site, const VmId& vm) {
+Result<> check_no_snapshot_is_half_done(Site& site, const VmId& vm,
+                                        const std::optional<TaskId>& asking) {
     auto active = site.catalog.tasks({vm, true, 1000});
     if (!active) return std::unexpected(std::move(active.error()));
-    for (const auto& task : *active)
+    for (const auto& task : *active) {
+        if (task.id == asking) continue;
         for (const auto& part : parts_of(task))
             if ((part.kind == kSnapshotCreate && !part.step.empty()) ||
                 // A definition that has still to follow a merge.
                 (part.kind == "snapshot_remove" && part.memo.contains(kFollow)))
                 return fail(ErrorKind::conflict, fmt::format("'{}' is not finished", task.title));
+    }
     return {};
 }
 
@@ -348,7 +351,7 @@ Result<> check_nothing_is_half_done(Work& work) {
             const bool taken = part.kind == kSnapshotCreate && part.memo.contains("consistency");
             const bool departs = (part.kind == kMove && part.memo.contains("next") &&
                                   !part.memo.contains("departed")) ||
-                                 (part.kind == kResolve && part.step == "settle");
+                                 (part.kind == kResolve && part.memo.contains("next"));
             const bool arrives = part.kind == kPromote && part.memo.contains("next");
             if (taken || departs || arrives ||
                 (part.kind == "snapshot_rollback" && part.step == "settle"))

@@ -77,8 +77,10 @@ Result<std::vector<std::string>> define_from_snapshot(Work& work, const model::S
                                                       const std::vector<std::string>& accepted);
 
 // A snapshot that was cut off half-way comes first: it has volumes and layers, on which the VM may
-// be already, that only its task knows. conflict until it has ended.
-Result<> check_no_snapshot_is_half_done(Site& site, const VmId& vm);
+// be already, that only its task knows. conflict until it has ended. `asking`: the task that asks,
+// whose own parts do not count.
+Result<> check_no_snapshot_is_half_done(Site& site, const VmId& vm,
+                                        const std::optional<TaskId>& asking = {});
 
 // Of the VM's other tasks those come first that were cut off before the catalog or the pools knew
 // what the VM is on: a snapshot whose moment has passed, a rollback that has defined the VM anew,

@@ -8,7 +8,7 @@
 namespace understudy::sim {
 namespace {
 
-constexpr std::uint64_t kSeeds = 6000;
+constexpr std::uint64_t kSeeds = 10'000;
 constexpr unsigned kEnough = 5;  // broken ones tell no more
 
 std::uint64_t seeds() {
