@@ -11,7 +11,6 @@
 namespace understudy::api {
 namespace {
 
-constexpr std::uint64_t kLongest = 24ULL * 3600 * 1000;
 constexpr std::size_t kMostName = 256;  // of a network
 
 Result<tasks::DrillWishes> wishes_in(const nlohmann::json& body) {
@@ -21,7 +20,8 @@ Result<tasks::DrillWishes> wishes_in(const nlohmann::json& body) {
     if (!check) return std::unexpected(std::move(check.error()));
     auto limit = number_field(body, "limit_ms", 0);
     if (!limit) return std::unexpected(std::move(limit.error()));
-    if (*limit > kLongest) return fail(ErrorKind::invalid, "a guest gets at most 24 h to boot");
+    if (*limit > tasks::kLongestBoot)
+        return fail(ErrorKind::invalid, "a guest gets at most 24 h to boot");
     auto network = text_field(body, "network");
     if (!network) return std::unexpected(std::move(network.error()));
     if (network->size() > kMostName)

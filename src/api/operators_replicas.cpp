@@ -2,6 +2,7 @@
 #include "api/views.hpp"
 #include "engine/ownership.hpp"
 #include "model/json.hpp"
+#include "tasks/boot_check.hpp"
 #include "tasks/verifying.hpp"
 
 #include <fmt/format.h>
@@ -38,6 +39,26 @@ Result<Reply> preview(const Asked& asked) {
     return reply_with("promotion", promotion_view(asked.site(), choice->vm, choice->snapshot));
 }
 
+// How what is promoted is watched afterwards; nothing of it when it is not.
+Result<json> boot_wishes(const Asked& asked, bool start) {
+    auto check = flag_field(asked.body, "check", false);
+    if (!check) return std::unexpected(std::move(check.error()));
+    auto wait = text_field(asked.body, "wait");
+    if (!wait) return std::unexpected(std::move(wait.error()));
+    auto limit = number_field(asked.body, "limit_ms", 0);
+    if (!limit) return std::unexpected(std::move(limit.error()));
+    if (!*check) return json::object();
+    if (!start) return fail(ErrorKind::invalid, "what is not started cannot be seen to boot");
+    auto parsed = tasks::parse_boot_check(*wait);
+    if (!parsed) return std::unexpected(std::move(parsed.error()));
+    if (parsed->kind == tasks::BootCheck::Kind::console)
+        return fail(Error(ErrorKind::invalid, "nobody listens to the console of a VM in use")
+                        .advising("Wait for its agent or a port; a drill listens to a console."));
+    if (*limit > tasks::kLongestBoot)
+        return fail(ErrorKind::invalid, "a guest gets at most 24 h to boot");
+    return json{{"check", true}, {"wait", *wait}, {"limit_ms", *limit}};
+}
+
 Result<Reply> promote(const Asked& asked) {
     auto word = text_field(asked.body, "snapshot");
     if (!word) return std::unexpected(std::move(word.error()));
@@ -47,15 +68,18 @@ Result<Reply> promote(const Asked& asked) {
     if (!force) return std::unexpected(std::move(force.error()));
     auto accept = texts_field(asked.body, "accept");
     if (!accept) return std::unexpected(std::move(accept.error()));
+    auto watched = boot_wishes(asked, *start);
+    if (!watched) return std::unexpected(std::move(watched.error()));
     auto choice = chosen(asked, *word);
     if (!choice) return std::unexpected(std::move(choice.error()));
+    json arguments{{"vm", choice->vm.id.text()},
+                   {"snapshot", choice->snapshot.id.text()},
+                   {"start", *start},
+                   {"owner_may_answer", *force},
+                   {"accept", *accept}};
+    arguments.update(*watched);
     return queue(asked, "promote", choice->vm.id,
-                 fmt::format("promote {}@{}", choice->vm.name, choice->snapshot.name),
-                 {{"vm", choice->vm.id.text()},
-                  {"snapshot", choice->snapshot.id.text()},
-                  {"start", *start},
-                  {"owner_may_answer", *force},
-                  {"accept", *accept}});
+                 fmt::format("promote {}@{}", choice->vm.name, choice->snapshot.name), arguments);
 }
 
 Result<Reply> info(const Asked& asked) {

@@ -39,7 +39,9 @@ void promoted(const Context& context, const json& result) {
         fmt::format("{} is owned here now, epoch {}, from snapshot {}",
                     escape(text_at(result, "vm")), number_at(result, "epoch"), escape(name));
     if (true_at(result, "started"))
-        line += fmt::format("; it runs (RTO {})", duration_at(result, "rto_ms"));
+        line += fmt::format("; it runs (RTO {}{}{})", duration_at(result, "rto_ms"),
+                            find_text(result, "checked") ? ": " : "",
+                            escape(find_text(result, "checked").value_or("")));
     else
         line += "; it is not started: `understudy vm start` does that";
     context.say(line + ".");

@@ -26,6 +26,8 @@ struct BootCheck {
     bool operator==(const BootCheck&) const = default;
 };
 
+inline constexpr std::uint64_t kLongestBoot = 24ULL * 3600 * 1000;  // ms that may be asked for
+
 // "auto" or "", "agent", "console=REGEX", "tcp=PORT", "tcp=ADDRESS:PORT", "none".
 Result<BootCheck> parse_boot_check(std::string_view word);
 std::string to_words(const BootCheck& check);  // what is waited for, for people

@@ -5,6 +5,7 @@
 #include "tasks/drilling.hpp"
 #include "tasks/kinds.hpp"
 #include "tasks/ownership_news.hpp"
+#include "tasks/promoted_boot.hpp"
 #include "tasks/roles.hpp"
 #include "tasks/volumes.hpp"
 
@@ -221,17 +222,21 @@ Result<> start(Work& work) {
     result["started"] = wanted;
     result["changes"] = work.memo().value("changes", nlohmann::json::array());
     result["rto_ms"] = (site.clock.now() - work.task().created).count();
+    work.memo()["told"] = result;
     return {};
 }
 
 }  // namespace
 
 Kind promote() {
-    return Kind{
-        kPromote,
-        {{"check", check}, {"own", own, true}, {"define", define, true}, {"start", start, true}},
-        let_go,
-        true};
+    return Kind{kPromote,
+                {{"check", check},
+                 {"own", own, true},
+                 {"define", define, true},
+                 {"start", start, true},
+                 {"see_it_boot", see_it_boot, true}},
+                let_go,
+                true};
 }
 
 }  // namespace understudy::tasks

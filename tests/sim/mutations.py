@@ -71,8 +71,12 @@ MUTATIONS = {
     # The VM is started before it is owned.
     "starts_before_it_owns": (
         "src/tasks/promote.cpp",
-        '{{"check", check}, {"own", own, true}, {"define", define, true}, {"start", start, true}}',
-        '{{"check", check}, {"define", define, true}, {"start", start, true}, {"own", own, true}}',
+        '                 {"own", own, true},\n'
+        '                 {"define", define, true},\n'
+        '                 {"start", start, true},\n',
+        '                 {"define", define, true},\n'
+        '                 {"start", start, true},\n'
+        '                 {"own", own, true},\n',
     ),
     # Who handed over to a cluster that heard of another owner waits for its word for ever.
     "refusal_by_another_is_no_word": (
