@@ -2,6 +2,7 @@
 
 #include "engine/lineage.hpp"
 #include "tasks/drilling.hpp"
+#include "tasks/volumes.hpp"
 
 #include <fmt/format.h>
 
@@ -92,6 +93,15 @@ Result<model::Snapshot> find_snapshot(tasks::Site& site, const VmId& vm, const s
     auto snapshots = site.catalog.snapshots(vm);
     if (!snapshots) return std::unexpected(std::move(snapshots.error()));
     return engine::find_snapshot(*snapshots, word);
+}
+
+Result<model::Snapshot> find_point(tasks::Site& site, const model::Vm& replica,
+                                   const std::string& word) {
+    if (!word.empty() && word != "@newest") return find_snapshot(site, replica.id, word);
+    auto newest = tasks::newest_point(site, replica);
+    if (!newest) return std::unexpected(std::move(newest.error()));
+    if (*newest) return std::move(**newest);
+    return find_snapshot(site, replica.id, word);
 }
 
 Result<model::Task> find_task(tasks::Site& site, const std::string& word) {

@@ -48,7 +48,7 @@ Result<Reply> drill(const Asked& asked) {
             return fail(Error(ErrorKind::conflict, fmt::format("'{}' is under way", task.title))
                             .advising(fmt::format("`understudy task watch {}` shows it.",
                                                   task.id.text().substr(0, 8))));
-    auto snapshot = find_snapshot(site, vm->id, *word);
+    auto snapshot = find_point(site, *vm, *word);
     if (!snapshot) return std::unexpected(std::move(snapshot.error()));
     return queue(asked, tasks::new_drill(site, *vm, *snapshot, *wishes));
 }

@@ -1,4 +1,5 @@
 #include "api/operators_calls.hpp"
+#include "api/outlook_view.hpp"
 #include "api/views.hpp"
 #include "engine/ownership.hpp"
 #include "model/json.hpp"
@@ -28,7 +29,7 @@ Result<Chosen> chosen(const Asked& asked, const std::string& snapshot_word) {
                         .advising("`understudy replica list` shows the replicas."));
     auto next = engine::promoted((*vm)->ownership, asked.site().cluster.id);
     if (!next) return std::unexpected(std::move(next.error()));
-    auto snapshot = find_snapshot(asked.site(), *id, snapshot_word);
+    auto snapshot = find_point(asked.site(), **vm, snapshot_word);
     if (!snapshot) return std::unexpected(std::move(snapshot.error()));
     return Chosen{std::move(**vm), std::move(*snapshot)};
 }
@@ -82,6 +83,12 @@ Result<Reply> promote(const Asked& asked) {
                  fmt::format("promote {}@{}", choice->vm.name, choice->snapshot.name), arguments);
 }
 
+Result<Reply> list(const Asked& asked) {
+    auto seen = replicas_at_a_glance(asked.site());
+    if (!seen) return std::unexpected(std::move(seen.error()));
+    return Reply{200, std::move(*seen)};
+}
+
 Result<Reply> info(const Asked& asked) {
     auto id = find_replica(asked.site(), asked.path[1]);
     if (!id) return std::unexpected(std::move(id.error()));
@@ -101,7 +108,7 @@ Result<Reply> verify(const Asked& asked) {
     auto vm = kept_replica(site, asked.path[1],
                            "A replica is compared with the cluster that owns its VM.");
     if (!vm) return std::unexpected(std::move(vm.error()));
-    auto snapshot = find_snapshot(site, vm->id, *word);
+    auto snapshot = find_point(site, *vm, *word);
     if (!snapshot) return std::unexpected(std::move(snapshot.error()));
     return queue(asked, tasks::new_verification(site, *vm, *snapshot, *repair, *rate));
 }
@@ -118,7 +125,7 @@ Result<Reply> remove(const Asked& asked) {
 
 Answer answer_replicas(const Asked& asked) {
     if (asked.path.empty() || asked.path[0] != "replicas") return std::nullopt;
-    if (asked.is("GET", 1)) return reply_with("replicas", replica_views(asked.site()));
+    if (asked.is("GET", 1)) return list(asked);
     if (asked.is("GET", 2)) return info(asked);
     if (asked.is("DELETE", 2)) return remove(asked);
     if (asked.is("POST", 3) && asked.path[2] == "verify") return verify(asked);

@@ -272,8 +272,10 @@ Result<json> replica_view(tasks::Site& site, const model::Vm& vm) {
     auto drilled = drill_view(site, vm.id);
     if (!drilled) return drilled;
     view["drilled"] = std::move(*drilled);
-    if (snapshots->empty()) return view;
-    const auto& newest = snapshots->back();
+    auto point = tasks::newest_point(site, vm);
+    if (!point) return std::unexpected(std::move(point.error()));
+    if (!*point) return view;
+    const auto& newest = **point;
     ByteSize size;
     for (const auto& disk : newest.disks) size += disk.size;
     auto promotion = promotion_view(site, vm, newest);
@@ -287,19 +289,6 @@ Result<json> replica_view(tasks::Site& site, const model::Vm& vm) {
         ready = ready && issue.at("severity") != "blocks";
     view["ready"] = ready;
     return view;
-}
-
-Result<json> replica_views(tasks::Site& site) {
-    auto vms = site.catalog.vms();
-    if (!vms) return std::unexpected(std::move(vms.error()));
-    auto views = json::array();
-    for (const auto& vm : *vms) {
-        if (vm.ownership.phase != model::Phase::replica) continue;
-        auto view = replica_view(site, vm);
-        if (!view) return view;
-        views.push_back(std::move(*view));
-    }
-    return views;
 }
 
 Result<json> replica_details(tasks::Site& site, const VmId& id) {

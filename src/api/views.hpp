@@ -18,6 +18,9 @@ Result<VmId> find_replica(tasks::Site& site, const std::string& word);  // a rep
 Result<model::Vm> kept_replica(tasks::Site& site, const std::string& word,
                                const std::string& advice);
 Result<model::Snapshot> find_snapshot(tasks::Site& site, const VmId& vm, const std::string& word);
+// Of a replica; "" and "@newest" are the point that it would go on from (tasks::newest_point).
+Result<model::Snapshot> find_point(tasks::Site& site, const model::Vm& replica,
+                                   const std::string& word);
 Result<model::Task> find_task(tasks::Site& site, const std::string& word);
 
 Result<nlohmann::json> vm_views(tasks::Site& site);
@@ -25,7 +28,6 @@ Result<nlohmann::json> vm_view(tasks::Site& site, const VmId& vm);  // one line 
 Result<nlohmann::json> vm_details(tasks::Site& site, const VmId& vm);
 Result<nlohmann::json> snapshot_view(tasks::Site& site, const model::Snapshot& snapshot);
 Result<nlohmann::json> snapshot_views(tasks::Site& site, const VmId& vm);
-Result<nlohmann::json> replica_views(tasks::Site& site);
 Result<nlohmann::json> replica_view(tasks::Site& site, const model::Vm& vm);
 Result<nlohmann::json> replica_details(tasks::Site& site, const VmId& vm);
 nlohmann::json task_view(const model::Task& task);

@@ -151,6 +151,9 @@ json replica_view() {
             {"size", 44238012416ULL},
             {"readiness", {{{"severity", "blocks"}, {"key", "cpu"}, {"text", "no such CPU"}}}},
             {"ready", false},
+            {"state", "replica"},
+            {"late", true},
+            {"next", "on home: understudy vm snapshot send web1"},
             {"verified", {{"equal", true}, {"age_ms", 60000}}}};
 }
 
@@ -163,15 +166,29 @@ TEST(Replica, list_and_info) {
     empty["verified"] = nullptr;
     empty["ready"] = true;
     empty["readiness"] = json::array();
-    const json answer{{"replicas", {replica_view(), empty}}};
+    empty["arriving"] = {{"received_bytes", 44238012416ULL}};
+    empty["late"] = false;
+    empty["next"] = "";
+    const json answer{
+        {"replicas", {replica_view(), empty}},
+        {"unsettled",
+         {{{"name", "web9"},
+           {"state", "superseded"},
+           {"owner_name", "home"},
+           {"next", "understudy replica resolve web9 --keep-there"}}}},
+        {"summary", {{{"text", "If 'home' were lost now, 1 of 2 VMs would come back here."}}}}};
     program.api.answer("GET /v1/replicas", answer);
     EXPECT_EQ(program.run({"replica", "list"}).out,
-              "NAME  OWNER  NEWEST   AGE           SNAPSHOTS      SIZE  READY              "
-              "VERIFIED           RTO\n"
-              "web1  home   nightly  4 m 12 s ago          3  41.2 GiB  no (1 in the way)  "
-              "equal 1 m 0 s ago  unknown\n"
-              "web1  home   none     -                     3   unknown  yes                "
-              "never              unknown\n");
+              "If 'home' were lost now, 1 of 2 VMs would come back here.\n\n"
+              "NAME  STATE                OWNER  NEWEST   AGE                READY              "
+              "VERIFIED           RTO      NEXT\n"
+              "web1  replica              home   nightly  4 m 12 s ago LATE  no (1 in the way)  "
+              "equal 1 m 0 s ago  unknown  on home: vm snapshot send web1\n"
+              "web1  receiving, 41.2 GiB  home   none     -                  yes                "
+              "never              unknown  -\n"
+              "web9  superseded           home   -        -                  -                  "
+              "-                  -        replica resolve web9 --keep-there\n\n"
+              "web1:\n  blocks  cpu: no such CPU\n");
     EXPECT_EQ(program.run({"replica", "list", "--format=json"}).json(), answer);
     program.api.answer(
         "GET /v1/replicas/web1",

@@ -60,22 +60,54 @@ std::string newest_age(const json& replica) {
     return at(replica, "newest").is_object() ? ago_at(replica, "age_ms") : "-";
 }
 
+std::string state_text(const json& replica) {
+    const json& coming = at(replica, "arriving");
+    if (coming.is_object()) return fmt::format("receiving, {}", size_at(coming, "received_bytes"));
+    return text_at(replica, "state") == "handing_over" ? "handing over" : text_at(replica, "state");
+}
+
+std::string point_age(const json& replica) {
+    return newest_age(replica) + (true_at(replica, "late") ? " LATE" : "");
+}
+
+// Commands of this program without its name: the column is narrow enough.
+std::string next_text(const json& replica) {
+    auto next = find_text(replica, "next").value_or("");
+    const std::string_view program = "understudy ";
+    if (const auto at = next.find(program); at != std::string::npos) next.erase(at, program.size());
+    return next.empty() ? "-" : next;
+}
+
+std::string list_text(const json& answer) {
+    Table table;
+    for (const char* head :
+         {"NAME", "STATE", "OWNER", "NEWEST", "AGE", "READY", "VERIFIED", "RTO", "NEXT"})
+        table.column(head);
+    std::string below;
+    for (const json& replica : list_at(answer, "replicas")) {
+        table.row({text_at(replica, "name"), state_text(replica), text_at(replica, "owner_name"),
+                   newest_name(replica), point_age(replica), ready_text(replica),
+                   verified_text(replica), rto_text(replica), next_text(replica)});
+        const auto lines = issue_lines(list_at(replica, "readiness"));
+        if (!lines.empty())
+            below += fmt::format("\n{}:\n{}", escape(text_at(replica, "name")), lines);
+    }
+    for (const json& vm : list_at(answer, "unsettled"))
+        table.row({text_at(vm, "name"), state_text(vm), text_at(vm, "owner_name"), "-", "-", "-",
+                   "-", "-", next_text(vm)});
+    std::string above;
+    for (const json& summary : list_at(answer, "summary"))
+        above += escape(text_at(summary, "text")) + "\n";
+    return above + (above.empty() ? "" : "\n") + table.text() + below;
+}
+
 Result<Exit> replica_list(Context& context, const Arguments&) {
     return context.show(
         request("GET", path_of({"v1", "replicas"})), [](const Context& c, const json& answer) {
-            Table table;
-            for (const char* head : {"NAME", "OWNER", "NEWEST", "AGE"}) table.column(head);
-            for (const char* head : {"SNAPSHOTS", "SIZE"}) table.column(head, Table::Align::right);
-            for (const char* head : {"READY", "VERIFIED", "RTO"}) table.column(head);
-            for (const json& replica : list_at(answer, "replicas"))
-                table.row({text_at(replica, "name"), text_at(replica, "owner_name"),
-                           newest_name(replica), newest_age(replica),
-                           number_at(replica, "snapshots"), size_at(replica, "size"),
-                           ready_text(replica), verified_text(replica), rto_text(replica)});
-            if (list_at(answer, "replicas").empty())
+            if (list_at(answer, "replicas").empty() && list_at(answer, "unsettled").empty())
                 c.note("No replicas here.");
             else
-                c.world().out << table.text() << std::flush;
+                c.world().out << list_text(answer) << std::flush;
         });
 }
 
@@ -164,10 +196,12 @@ constexpr PositionalSpec kReplica{"VM", "the VM's name or UUID", true, false, Na
 std::vector<CommandSpec> replica_commands() {
     return {
         {"replica list",
-         "List the copies of other clusters' VMs that are kept here",
-         "AGE is the age of the newest complete, verified snapshot: what a promote would lose. "
-         "READY says whether it would start here, VERIFIED when it was last proven to be what its "
-         "source has, RTO how long the last drill took to bring it up.",
+         "Say what would come back if a peer were lost now, and list its VMs' copies here",
+         "AGE is the age of the newest complete, verified snapshot: what a promote would lose, and "
+         "LATE when it is more than [recovery] in understudyd.toml allows. READY says whether it "
+         "would start here, VERIFIED when it was last proven to be what its source has, RTO how "
+         "long the last drill took to bring it up, NEXT what an operator does about it: a command "
+         "of this program. VMs that are superseded or on their way to a peer are listed, too.",
          "understudy replica list",
          {},
          {},

@@ -273,6 +273,35 @@ Setter drill(tasks::DrillSettings& into) {
     };
 }
 
+constexpr Duration kShortestRpo = std::chrono::seconds(1);
+constexpr Duration kLongestRpo = std::chrono::hours(24 * 366);
+
+Setter rpo_targets(std::map<std::string, Duration>& into) {
+    return [&into](const toml::node& node) -> Result<> {
+        const auto* table = node.as_table();
+        if (table == nullptr)
+            return fail(ErrorKind::invalid, "must be a table of VMs' names and times");
+        for (const auto& [vm, time] : *table) {
+            Duration target{0};
+            auto read = duration(target, kShortestRpo, kLongestRpo)(time);
+            if (!read) return fail(std::move(read.error()).during(std::string(vm.str())));
+            into[std::string(vm.str())] = target;
+        }
+        return {};
+    };
+}
+
+Setter recovery(tasks::RecoverySettings& into) {
+    return [&into](const toml::node& node) -> Result<> {
+        const auto* table = node.as_table();
+        if (table == nullptr) return fail(ErrorKind::invalid, "must be a table [recovery]");
+        return apply(*table,
+                     {{"rpo_target", duration(into.rpo_target, kShortestRpo, kLongestRpo)},
+                      {"rpo_targets", rpo_targets(into.rpo_targets)}},
+                     "recovery.");
+    };
+}
+
 Setter mode(unsigned& into) {
     return [&into](const toml::node& node) -> Result<> {
         const auto value = node.value<std::string>();
@@ -334,6 +363,7 @@ Result<Config> load_config(const std::string& path) {
             {"checkpoint_bytes", size(config.checkpoint_bytes, base::MiB(1), base::MiB(1 << 20))},
             {"verify", verify(config)},
             {"drill", drill(config.drill)},
+            {"recovery", recovery(config.recovery)},
             {"pools", pools(config.pools)}};
         UNDERSTUDY_TRY(check_readable(path));
         try {

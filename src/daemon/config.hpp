@@ -53,6 +53,7 @@ struct Config {
     ByteSize checkpoint_bytes = base::MiB(256);
     Duration verify_every{0};  // how often each replica is compared; 0: only when asked for
     tasks::DrillSettings drill;
+    tasks::RecoverySettings recovery;
     std::vector<PoolConfig> pools;  // default: one, "default", in STATE_DIR/pool
 };
 

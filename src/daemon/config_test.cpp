@@ -30,6 +30,17 @@ protected:
     std::string path_;
 };
 
+TEST_F(ConfigFile, says_how_old_a_point_may_be) {
+    EXPECT_EQ(load("")->recovery.rpo_target, std::chrono::hours(24));
+    const auto config =
+        load("[recovery]\nrpo_target = \"4h\"\n[recovery.rpo_targets]\n\"db 1\" = \"15m\"\n");
+    ASSERT_TRUE(config) << config.error().text();
+    EXPECT_EQ(config->recovery.rpo_target, std::chrono::hours(4));
+    EXPECT_EQ(config->recovery.rpo_targets.at("db 1"), std::chrono::minutes(15));
+    EXPECT_THAT(load("[recovery.rpo_targets]\ndb1 = \"soon\"\n").error().text(), HasSubstr("db1"));
+    EXPECT_THAT(load("[recovery]\nrpo = \"1h\"\n").error().text(), HasSubstr("recovery.rpo"));
+}
+
 TEST_F(ConfigFile, says_how_drills_are_to_go) {
     EXPECT_EQ(load("")->drill.limit, std::chrono::minutes(5));
     const auto config =

@@ -38,6 +38,7 @@ tasks::SiteSettings settings_of(const Config& config) {
     settings.link_patience = config.link_patience;
     settings.takes_handovers = config.accept_handovers;
     settings.drill = config.drill;
+    settings.recovery = config.recovery;
     const char* halts = std::getenv("UNDERSTUDY_HALT_DIR");
     settings.at_point = halts_in(halts == nullptr ? "" : halts);
     return settings;

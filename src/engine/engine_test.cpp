@@ -48,6 +48,26 @@ TEST(Lineage, a_loop_in_the_records_ends) {
     EXPECT_LE(ancestry(loop, id<SnapshotId>(1)).size(), 3U);
 }
 
+TEST(Lineage, a_replica_goes_on_from_its_owners_line_and_from_no_branch) {
+    auto all = kTree;  // 3 and 4 are two lines from 2
+    for (auto& one : all) one.origin = kHere;
+    const auto newest = [&](const std::vector<model::Hold>& holds) {
+        const auto point = newest_point(all, kThere, holds);
+        return point ? point->name : "none";
+    };
+    using model::HoldKind;
+    const model::Hold branch{all[3].id, HoldKind::branch, "2"};
+    EXPECT_EQ(newest({}), "s4") << "nothing is known of its owner's";
+    EXPECT_EQ(newest({branch}), "s3");
+    EXPECT_EQ(newest({branch, {all[1].id, HoldKind::base, kThere.text()}}), "s2")
+        << "what was written here alone before the branch is not the owner's either";
+    EXPECT_EQ(newest({branch, {all[1].id, HoldKind::base, kHere.text()}}), "s3")
+        << "a base for another peer";
+    all[2].origin = kThere;
+    EXPECT_EQ(newest({branch, {all[1].id, HoldKind::base, kThere.text()}}), "s3");
+    EXPECT_FALSE(newest_point({}, kThere, {}));
+}
+
 TEST(Lineage, a_person_names_a_snapshot_by_name_id_or_newest) {
     EXPECT_EQ(find_snapshot(kTree, "s2").value().id, id<SnapshotId>(2));
     EXPECT_EQ(find_snapshot(kTree, id<SnapshotId>(3).text()).value().name, "s3");

@@ -49,6 +49,26 @@ std::optional<SnapshotId> newest_common_ancestor(const std::vector<Snapshot>& sn
     return std::nullopt;
 }
 
+std::optional<Snapshot> newest_point(const std::vector<Snapshot>& snapshots, const ClusterId& owner,
+                                     const std::vector<model::Hold>& holds) {
+    const auto held = [&](const Snapshot& snapshot, model::HoldKind kind,
+                          const std::optional<std::string>& detail) {
+        return std::ranges::any_of(holds, [&](const auto& hold) {
+            return hold.snapshot == snapshot.id && hold.kind == kind &&
+                   (!detail || hold.detail == *detail);
+        });
+    };
+    std::optional<Snapshot> known;
+    std::optional<Snapshot> otherwise;
+    for (const auto& snapshot : snapshots) {
+        if (held(snapshot, model::HoldKind::branch, {})) continue;
+        otherwise = snapshot;
+        if (snapshot.origin == owner || held(snapshot, model::HoldKind::base, owner.text()))
+            known = snapshot;
+    }
+    return known ? known : otherwise;
+}
+
 Result<Snapshot> find_snapshot(const std::vector<Snapshot>& snapshots, std::string_view word) {
     if (snapshots.empty())
         return fail(Error(ErrorKind::not_found, "this VM has no snapshots")

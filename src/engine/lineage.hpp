@@ -21,6 +21,12 @@ std::optional<SnapshotId> newest_common_ancestor(const std::vector<Snapshot>& sn
                                                  const SnapshotId& until,
                                                  const std::vector<SnapshotId>& at_peer);
 
+// The point that a replica of `owner`'s VM would go on from: its newest snapshot that is of the
+// owner's line, which is one that the owner took or shares as a base, not what was written by
+// another line and is kept beside it. Where none is known to be, the newest that is no branch.
+std::optional<Snapshot> newest_point(const std::vector<Snapshot>& snapshots, const ClusterId& owner,
+                                     const std::vector<model::Hold>& holds);
+
 // How a person's word names a snapshot of one VM: its name, its UUID, or "@newest".
 Result<Snapshot> find_snapshot(const std::vector<Snapshot>& snapshots, std::string_view word);
 

@@ -14,6 +14,7 @@
 #include "tasks/link_memory.hpp"
 #include "tasks/point.hpp"
 
+#include <chrono>
 #include <functional>
 #include <map>
 #include <memory>
@@ -29,6 +30,12 @@ struct DrillSettings {
     std::size_t at_once = 2;  // copies that run on this node
 };
 
+// How old the newest point of a replica may be.
+struct RecoverySettings {
+    Duration rpo_target = std::chrono::hours(24);
+    std::map<std::string, Duration> rpo_targets;  // of VMs by name or UUID
+};
+
 struct SiteSettings {
     std::string node = "node";    // this daemon's name in leases
     std::string default_pool;     // for replicas whose pool is not mapped, and for new disks
@@ -40,6 +47,7 @@ struct SiteSettings {
     Duration checkpoint_every{2000};  // how often a receiver makes what came durable
     ByteSize checkpoint_bytes = base::MiB(256);
     DrillSettings drill{};
+    RecoverySettings recovery{};
     Duration link_patience{60'000};  // a channel that moves nothing for so long is broken
     PointHook at_point;              // none but in a test
 };

@@ -4,6 +4,7 @@
 #include "tasks/arguments.hpp"
 #include "tasks/kinds.hpp"
 #include "tasks/runner.hpp"
+#include "tasks/volumes.hpp"
 
 #include <fmt/format.h>
 
@@ -71,12 +72,12 @@ struct Due {
 
 // When the newest snapshot's turn came last; nothing while the VM has one under way.
 Result<std::optional<Due>> last_turn(Site& site, const model::Vm& vm, Duration every) {
-    auto snapshots = site.catalog.snapshots(vm.id);
-    if (!snapshots) return std::unexpected(std::move(snapshots.error()));
-    if (snapshots->empty()) return std::nullopt;
+    auto newest = newest_point(site, vm);
+    if (!newest) return std::unexpected(std::move(newest.error()));
+    if (!*newest) return std::nullopt;
     auto done = site.catalog.verifications(vm.id);
     if (!done) return std::unexpected(std::move(done.error()));
-    Due due{vm, snapshots->back(), {}};
+    Due due{vm, std::move(**newest), {}};
     if (!done->empty()) due.last = done->front().ended;
     auto tasks = site.catalog.tasks({vm.id});
     if (!tasks) return std::unexpected(std::move(tasks.error()));

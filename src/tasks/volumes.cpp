@@ -1,5 +1,6 @@
 #include "tasks/volumes.hpp"
 
+#include "engine/lineage.hpp"
 #include "engine/send_plan.hpp"
 #include "tasks/arguments.hpp"
 #include "tasks/kinds.hpp"
@@ -359,6 +360,14 @@ Result<> check_nothing_is_half_done(Work& work) {
         }
     }
     return {};
+}
+
+Result<std::optional<model::Snapshot>> newest_point(Site& site, const model::Vm& replica) {
+    auto snapshots = site.catalog.snapshots(replica.id);
+    if (!snapshots) return std::unexpected(std::move(snapshots.error()));
+    auto holds = site.catalog.holds(replica.id);
+    if (!holds) return std::unexpected(std::move(holds.error()));
+    return engine::newest_point(*snapshots, replica.ownership.owner, *holds);
 }
 
 Result<> hold_for_task(Work& work, const SnapshotId& id) {

@@ -87,6 +87,9 @@ Result<> check_no_snapshot_is_half_done(Site& site, const VmId& vm,
 // and a VM's departure from here. None waits for anybody any more. conflict until they have ended.
 Result<> check_nothing_is_half_done(Work& work);
 
+// What a replica would go on from: engine::newest_point. Nothing: it has no such snapshot.
+Result<std::optional<model::Snapshot>> newest_point(Site& site, const model::Vm& replica);
+
 // Keeps a snapshot for as long as a task needs it; both idempotent.
 Result<> hold_for_task(Work& work, const SnapshotId& id);
 Result<> let_go_for_task(Work& work, const SnapshotId& id);
