@@ -6,9 +6,15 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <set>
 
 namespace understudy::api {
+namespace {
+
+constexpr std::size_t kLongestVmName = 128;
+
+}  // namespace
 
 Result<model::Peer> find_peer(tasks::Site& site, const std::string& word) {
     auto peers = site.catalog.peers();
@@ -102,6 +108,23 @@ Result<model::Snapshot> find_point(tasks::Site& site, const model::Vm& replica,
     if (!newest) return std::unexpected(std::move(newest.error()));
     if (*newest) return std::move(**newest);
     return find_snapshot(site, replica.id, word);
+}
+
+Result<> check_new_name(tasks::Site& site, const std::string& name) {
+    const bool printable = std::ranges::all_of(
+        name, [](char c) { return static_cast<unsigned char>(c) >= 0x20 && c != 0x7F; });
+    if (name.size() > kLongestVmName || !printable || name.find('/') != name.npos ||
+        name.front() == '.')
+        return fail(ErrorKind::invalid,
+                    "a VM's name has 1 to 128 bytes, no '/', no control characters, and does not "
+                    "begin with '.'");
+    auto vms = site.catalog.vms();
+    if (!vms) return std::unexpected(std::move(vms.error()));
+    for (const auto& vm : *vms)
+        if (vm.name == name)
+            return fail(Error(ErrorKind::conflict, fmt::format("a VM '{}' is here already", name))
+                            .advising("Choose another name."));
+    return {};
 }
 
 Result<model::Task> find_task(tasks::Site& site, const std::string& word) {

@@ -16,8 +16,6 @@ namespace {
 
 using nlohmann::json;
 
-constexpr std::size_t kLongestName = 128;
-
 Result<std::string> directory_field(const json& body, const char* name) {
     auto path = text_field(body, name);
     if (!path) return path;
@@ -75,23 +73,6 @@ Result<Reply> export_snapshot(const Asked& asked) {
     return queue(asked, tasks::kSnapshotExport, *id,
                  fmt::format("export {}@{} to {}", vm->name, snapshot->name, *directory),
                  arguments);
-}
-
-Result<> check_new_name(tasks::Site& site, const std::string& name) {
-    const bool printable = std::ranges::all_of(
-        name, [](char c) { return static_cast<unsigned char>(c) >= 0x20 && c != 0x7F; });
-    if (name.size() > kLongestName || !printable || name.find('/') != name.npos ||
-        name.front() == '.')
-        return fail(ErrorKind::invalid,
-                    "a VM's name has 1 to 128 bytes, no '/', no control characters, and does not "
-                    "begin with '.'");
-    auto vms = site.catalog.vms();
-    if (!vms) return std::unexpected(std::move(vms.error()));
-    for (const auto& vm : *vms)
-        if (vm.name == name)
-            return fail(Error(ErrorKind::conflict, fmt::format("a VM '{}' is here already", name))
-                            .advising("Choose another name."));
-    return {};
 }
 
 Result<Reply> import_snapshot(const Asked& asked) {

@@ -1,3 +1,4 @@
+#include "api/move_preview.hpp"
 #include "api/operators_calls.hpp"
 #include "api/views.hpp"
 #include "engine/ownership.hpp"
@@ -13,38 +14,6 @@ namespace understudy::api {
 namespace {
 
 using nlohmann::json;
-
-// What a move would send before it stops the guest. What is written from now on comes on top.
-Result<Reply> preview(const Asked& asked, const model::Vm& vm, const model::Peer& peer,
-                      const std::vector<std::string>& accept, Duration limit) {
-    auto& site = asked.site();
-    auto snapshots = site.catalog.snapshots(vm.id);
-    if (!snapshots) return std::unexpected(std::move(snapshots.error()));
-    json plan{{"vm", vm.name},          {"peer", peer.name},         {"newest", nullptr},
-              {"kind", "full"},         {"limit_ms", limit.count()}, {"bytes", nullptr},
-              {"issues", json::array()}};
-    if (!snapshots->empty()) {
-        const auto& newest = snapshots->back();
-        auto planned = tasks::plan_send_here(site, {vm.id, newest.id, peer.id, false, {}, accept});
-        if (!planned) return std::unexpected(std::move(planned.error()));
-        auto estimates = tasks::estimate_send(site, *planned, peer.id);
-        if (!estimates) return std::unexpected(std::move(estimates.error()));
-        ByteSize bytes;
-        for (const auto& disk : *estimates) bytes += disk.data;
-        plan["newest"] = newest;
-        plan["kind"] = std::string(engine::to_string(planned->plan.kind));
-        plan["bytes"] = bytes;
-        plan["issues"] = planned->issues;
-    }
-    auto sent = site.catalog.replications(vm.id);
-    if (!sent) return std::unexpected(std::move(sent.error()));
-    for (const auto& replication : *sent) {
-        const auto readiness = json::parse(replication.readiness, nullptr, false);
-        if (replication.peer == peer.id && readiness.is_array())
-            for (const auto& issue : readiness) plan["issues"].push_back(issue);
-    }
-    return Reply{200, {{"plan", std::move(plan)}}};
-}
 
 Result<model::Vm> vm_to_move(tasks::Site& site, const VmId& id) {
     auto known = site.catalog.find_vm(id);
@@ -84,7 +53,8 @@ Result<Reply> move(const Asked& asked) {
     if (!accept) return std::unexpected(std::move(accept.error()));
     auto peer = find_peer(site, *peer_word);
     if (!peer) return std::unexpected(std::move(peer.error()));
-    if (*dry_run) return preview(asked, *vm, *peer, *accept, *limit);
+    if (*dry_run)
+        return reply_with("plan", move_preview(site, {*vm, *peer, *accept, *limit, *rate}));
     return queue(asked, tasks::kMove, *id, fmt::format("move {} to {}", vm->name, peer->name),
                  {{"vm", id->text()},
                   {"peer", peer->id.text()},
@@ -93,6 +63,51 @@ Result<Reply> move(const Asked& asked) {
                   {"force_off", *force_off},
                   {"rate_bytes", *rate},
                   {"accept", *accept}});
+}
+
+// A VM of its own out of what was kept of a line that was given up before.
+Result<Reply> branch_as_new_vm(const Asked& asked, const model::Vm& vm, json arguments) {
+    auto& site = asked.site();
+    auto holds = site.catalog.holds(vm.id);
+    if (!holds) return std::unexpected(std::move(holds.error()));
+    auto snapshots = site.catalog.snapshots(vm.id);
+    if (!snapshots) return std::unexpected(std::move(snapshots.error()));
+    std::optional<model::Snapshot> branch;  // the newest one
+    for (const auto& snapshot : *snapshots)
+        for (const auto& hold : *holds)
+            if (hold.snapshot == snapshot.id && hold.kind == model::HoldKind::branch)
+                branch = snapshot;
+    if (!branch)
+        return fail(Error(ErrorKind::refused,
+                          fmt::format("VM '{}' is not superseded here, and no branch of it is kept",
+                                      vm.name))
+                        .advising("`understudy vm list` shows who owns it."));
+    const auto id = arguments.at("new_vm").get<std::string>();
+    const auto name = arguments.at("as_new_vm").get<std::string>();
+    return queue(asked, tasks::kSnapshotImport, *VmId::parse(id),
+                 fmt::format("make {} of {}@{}", name, vm.name, branch->name),
+                 {{"of", branch->id.text()},
+                  {"vm", id},
+                  {"name", name},
+                  {"snapshot", arguments.at("new_snapshot")},
+                  {"accept", arguments.at("accept")}});
+}
+
+// The new VM's part of the arguments; none of it when there is to be none.
+Result<json> new_vm_wishes(const Asked& asked, const std::string& keep) {
+    auto& site = asked.site();
+    auto name = text_field(asked.body, "as_new_vm");
+    if (!name) return std::unexpected(std::move(name.error()));
+    if (!asked.body.contains("as_new_vm")) return json::object();
+    if (name->empty()) return fail(ErrorKind::invalid, "as_new_vm is a VM's name");
+    if (keep != "there") return fail(ErrorKind::invalid, "as_new_vm goes with \"keep\": \"there\"");
+    UNDERSTUDY_TRY(check_new_name(site, *name));
+    auto accept = texts_field(asked.body, "accept");
+    if (!accept) return std::unexpected(std::move(accept.error()));
+    return json{{"as_new_vm", *name},
+                {"new_vm", site.random.id<VmId>().text()},
+                {"new_snapshot", site.random.id<SnapshotId>().text()},
+                {"accept", *accept}};
 }
 
 Result<Reply> resolve(const Asked& asked) {
@@ -109,6 +124,10 @@ Result<Reply> resolve(const Asked& asked) {
     if (!force) return std::unexpected(std::move(force.error()));
     if (*keep != "here" && *keep != "there")
         return fail(ErrorKind::invalid, "keep is \"here\" or \"there\"");
+    auto new_vm = new_vm_wishes(asked, *keep);
+    if (!new_vm) return std::unexpected(std::move(new_vm.error()));
+    if (vm->ownership.phase == model::Phase::replica && !new_vm->empty())
+        return branch_as_new_vm(asked, *vm, *new_vm);
     const bool lost_on_its_way =
         vm->ownership.phase == model::Phase::handing_over && *keep == "here";
     if (vm->ownership.phase != model::Phase::superseded && !lost_on_its_way)
@@ -116,11 +135,13 @@ Result<Reply> resolve(const Asked& asked) {
                           fmt::format("VM '{}' is not superseded here: there is nothing to resolve",
                                       vm->name))
                         .advising("`understudy vm list` shows who owns it."));
-    return queue(
-        asked, tasks::kResolve, *id,
-        fmt::format("resolve {}: keep what is {}", vm->name,
-                    *keep == "here" ? "here" : "on its owner"),
-        {{"vm", id->text()}, {"keep", *keep}, {"start", *start}, {"even_if_owner_runs", *force}});
+    json arguments{
+        {"vm", id->text()}, {"keep", *keep}, {"start", *start}, {"even_if_owner_runs", *force}};
+    arguments.update(*new_vm);
+    return queue(asked, tasks::kResolve, *id,
+                 fmt::format("resolve {}: keep what is {}", vm->name,
+                             *keep == "here" ? "here" : "on its owner"),
+                 arguments);
 }
 
 }  // namespace

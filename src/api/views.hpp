@@ -21,6 +21,8 @@ Result<model::Snapshot> find_snapshot(tasks::Site& site, const VmId& vm, const s
 // Of a replica; "" and "@newest" are the point that it would go on from (tasks::newest_point).
 Result<model::Snapshot> find_point(tasks::Site& site, const model::Vm& replica,
                                    const std::string& word);
+// Whether a new VM may be called so; invalid or conflict says why not.
+Result<> check_new_name(tasks::Site& site, const std::string& name);
 Result<model::Task> find_task(tasks::Site& site, const std::string& word);
 
 Result<nlohmann::json> vm_views(tasks::Site& site);

@@ -33,6 +33,25 @@ Result<json> move_body(const Arguments& arguments) {
     return body;
 }
 
+std::string to_send_text(const json& plan) {
+    std::string text = size_at(plan, "expected_bytes");
+    if (find_number(plan, "send_ms"))
+        text += fmt::format(", about {} at the {} of the last large send there",
+                            duration_at(plan, "send_ms"), rate_at(plan, "rate_bytes"));
+    return text + "; the VM runs meanwhile";
+}
+
+// What a move has measured is the best guess there is.
+std::string downtime_text(const json& plan, TimePoint now) {
+    const std::string parts = fmt::format(
+        "its shutdown (at most {}), the send of what it wrote during the last round, "
+        "which took 5 s at most unless there were four, and its start there",
+        duration_at(plan, "limit_ms"));
+    if (!find_number(plan, "downtime_ms")) return "unknown, it was not moved before: " + parts;
+    return fmt::format("about {}, as in its last move ({}): {}", duration_at(plan, "downtime_ms"),
+                       age_at(plan, "moved", now), parts);
+}
+
 void render_move(const Context& context, const json& answer) {
     const json& plan = at(answer, "plan");
     const auto now = context.world().now();
@@ -41,16 +60,15 @@ void render_move(const Context& context, const json& answer) {
     facts.add("Move", text_at(plan, "vm"));
     facts.add("To", text_at(plan, "peer"));
     if (newest.is_object()) {
-        facts.add("First send",
-                  fmt::format("{}, {}", text_at(plan, "kind"), size_at(plan, "bytes")));
-        facts.add("And what was written since", fmt::format("{}, taken {}", text_at(newest, "name"),
-                                                            age_at(newest, "taken", now)));
+        facts.add("Newest snapshot", fmt::format("{}, taken {}", text_at(newest, "name"),
+                                                 age_at(newest, "taken", now)));
+        facts.add("Its send", fmt::format("{}, {}", text_at(plan, "kind"), size_at(plan, "bytes")));
+        facts.add("Written since", size_at(plan, "unsent_bytes"));
+        facts.add("To send in all", to_send_text(plan));
     } else {
         facts.add("First send", "all of its disks: there is no snapshot of it yet");
     }
-    facts.add("Downtime", fmt::format("its shutdown (at most {}), the send of what it wrote during "
-                                      "the last round, and its boot there",
-                                      duration_at(plan, "limit_ms")));
+    facts.add("Downtime", downtime_text(plan, now));
     auto& out = context.world().out;
     out << facts.text();
     if (!list_at(plan, "issues").empty())
@@ -83,23 +101,35 @@ constexpr std::string_view kKeepHere =
     "What is here goes on, under a new epoch. Its present owner loses the VM; what was written "
     "there since the two parted stays there as a snapshot.";
 
+constexpr std::string_view kAsNewVm =
+    "Before that, what it wrote here becomes a VM of its own, {}: its disks are copied, it is not "
+    "started.";
+
 Result<Exit> replica_resolve(Context& context, const Arguments& arguments) {
     const bool here = arguments.has("keep-here");
-    if (here == arguments.has("keep-there"))
+    const auto new_vm = arguments.find("as-new-vm");
+    const bool there = arguments.has("keep-there") || (new_vm && !here);
+    if (here == there)
         return fail(Error(ErrorKind::invalid, "one of --keep-here and --keep-there is needed")
                         .advising("--keep-there takes the line of the VM's owner, --keep-here the "
                                   "one on this cluster."));
+    if (here && new_vm)
+        return fail(Error(ErrorKind::invalid, "--as-new-vm goes with --keep-there")
+                        .advising("The line that goes on here is the VM itself."));
     UNDERSTUDY_TRY(may_ask(context, "replica resolve"));
     const std::string vm = arguments.text("VM");
     if (!context.settings().yes) {
-        context.world().err << escape(vm) << ": " << (here ? kKeepHere : kKeepThere) << "\n\n";
+        context.world().err << escape(vm) << ": " << (here ? kKeepHere : kKeepThere) << "\n";
+        if (new_vm) context.world().err << fmt::format(kAsNewVm, escape(*new_vm)) << "\n";
+        context.world().err << "\n";
         UNDERSTUDY_TRY(confirm_by_name(context, vm));
     }
-    return run_task(context,
-                    request("POST", path_of({"v1", "replicas", vm, "resolve"}),
-                            {{"keep", here ? "here" : "there"},
-                             {"start", !arguments.has("no-start")},
-                             {"even_if_owner_runs", arguments.has("even-if-owner-runs")}}));
+    json body{{"keep", here ? "here" : "there"},
+              {"start", !arguments.has("no-start")},
+              {"even_if_owner_runs", arguments.has("even-if-owner-runs")}};
+    if (new_vm) body["as_new_vm"] = *new_vm;
+    if (new_vm) body["accept"] = arguments.all("accept");
+    return run_task(context, request("POST", path_of({"v1", "replicas", vm, "resolve"}), body));
 }
 
 Result<Exit> vm_may_start(Context& context, const Arguments& arguments) {
@@ -141,10 +171,16 @@ std::vector<CommandSpec> recovery_commands() {
          "For a VM that was promoted elsewhere while it still ran here: superseded. Nothing of "
          "either line is thrown away. --keep-here also takes back a VM that was being moved to a "
          "cluster which is lost.",
-         "understudy replica resolve web1 --keep-there",
+         "understudy replica resolve web1 --keep-there\n"
+         "understudy replica resolve web1 --as-new-vm web1-before",
          {{"VM", "the VM's name or UUID", true, false, Names::vm}},
          {{"--keep-there", "", "its owner's line; here it becomes a replica again"},
           {"--keep-here", "", "this cluster's line; its owner must have stopped it"},
+          {"--as-new-vm", "NAME",
+           "--keep-there, and what was written here becomes a VM of its own, not started; also of "
+           "the branch of one that was resolved before"},
+          {"--accept", "KEY", "with --as-new-vm: although this (network:lan …) is in the way",
+           true},
           {"--no-start", "", "with --keep-here: do not start it"},
           {"--even-if-owner-runs", "",
            "with --keep-here: do not ask the owner; if it runs there, it runs twice until that "

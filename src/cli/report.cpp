@@ -68,6 +68,11 @@ void resolved(const Context& context, const json& result) {
                             here ? "what is here goes on"
                                  : "it is a replica here again, the next send to here is an "
                                    "increment"));
+    if (const auto name = find_text(result, "new_vm"); name && !name->empty())
+        context.say(
+            fmt::format("What was written here is VM {0}, not started: `understudy vm "
+                        "start {0}`. The branch stays until you let go of it.",
+                        escape(*name)));
 }
 
 void verified(const Context& context, const json& task, const json& result) {

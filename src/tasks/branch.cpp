@@ -77,10 +77,6 @@ Result<bool> holds_nothing_beyond(Site& site, const VmId& vm,
     return true;
 }
 
-namespace {
-
-// Notes which snapshot the VM departs from: one that holds all that its disks do. Asked at every
-// attempt, because they can be written to and grown for as long as the VM is defined.
 Result<> see_all_kept(Work& work, const VmId& id, const std::vector<model::VmDisk>& disks,
                       const std::optional<SnapshotId>& on) {
     const auto noted = id_in<SnapshotId>(work.memo(), "departs_from");
@@ -98,8 +94,6 @@ Result<> see_all_kept(Work& work, const VmId& id, const std::vector<model::VmDis
     work.memo()["departs_from"] = kept->text();
     return work.save_memo();
 }
-
-}  // namespace
 
 Result<> see_branch_kept(Site& site, const model::Vm& vm, const model::Ownership& ownership) {
     auto presence = presence_of(site, vm.id);

@@ -18,6 +18,12 @@ Result<bool> holds_nothing_beyond(Site& site, const VmId& vm,
                                   const std::vector<model::VmDisk>& disks,
                                   const std::optional<SnapshotId>& on);
 
+// Notes in the memo, as "departs_from", a snapshot that holds all that the VM's disks do: `on`, or
+// one that is taken now and held as a branch. Asked again at every attempt, because disks can be
+// written to and grown for as long as the VM is defined. The VM is stopped or stands still.
+Result<> see_all_kept(Work& work, const VmId& vm, const std::vector<model::VmDisk>& disks,
+                      const std::optional<SnapshotId>& on);
+
 // What was this cluster's VM becomes nobody's here: writes that no snapshot has are kept as a
 // branch, its definition and its heads go, its snapshots stay. It must not run. `disks` and `on`
 // are its disks and what its heads were made on. Idempotent.

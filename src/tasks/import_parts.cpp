@@ -241,10 +241,33 @@ Result<> import_disk(Site& site, const ImportChain& chain, std::size_t disk, por
         below = std::move((*base)->reader);
     }
     for (const auto* one : *files) {
+        if (one->files.empty()) continue;  // the base's content, as it is
         UNDERSTUDY_TRY(copy_export(site, *one, std::move(below), target, go_on));
         if (one != files->back()) UNDERSTUDY_TRY(end_at(target, one->disk.size));
     }
     return {};
+}
+
+Result<Export> export_of_snapshot(Site& site, const SnapshotId& id) {
+    auto snapshot = site.catalog.snapshot(id);
+    if (!snapshot) return std::unexpected(std::move(snapshot.error()));
+    auto vm = site.catalog.vm(snapshot->vm);
+    if (!vm) return std::unexpected(std::move(vm.error()));
+    auto definition = site.catalog.definition(id);
+    if (!definition) return std::unexpected(std::move(definition.error()));
+    Export made;
+    made.vm = vm->id;
+    made.vm_name = vm->name;
+    made.snapshot = *snapshot;
+    made.definition = std::move(*definition);
+    made.base = Export::Base{id, snapshot->name, {}};
+    for (const auto& disk : snapshot->disks) {
+        ExportedDisk outlined;
+        outlined.disk = disk;
+        outlined.whole = false;
+        made.disks.push_back(std::move(outlined));
+    }
+    return made;
 }
 
 Result<ByteSize> imported_size(Site& site, const ExportedDisk& disk) {

@@ -29,6 +29,10 @@ Result<ImportChain> chain_of_new_vm(Site& site, Export wanted, const std::string
 Result<> import_disk(Site& site, const ImportChain& chain, std::size_t disk, ports::Incoming& into,
                      ByteSize size, const std::function<Result<>(ByteSize)>& go_on);
 
+// A snapshot that was taken here as an export without files: what it holds is all in its base,
+// which is the snapshot itself. For a new VM made of it.
+Result<Export> export_of_snapshot(Site& site, const SnapshotId& id);
+
 // The size of a disk of the wanted export, by its files. Checks their structure.
 Result<ByteSize> imported_size(Site& site, const ExportedDisk& disk);
 

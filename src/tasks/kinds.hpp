@@ -28,7 +28,9 @@ Kind send();               // vm, snapshot, peer, full, base?, rate_bytes, chann
 Kind promote();            // vm, snapshot, start, accept []; of a handover also before, next
 Kind move();               // vm, peer, start, limit_ms, force_off, accept []
 Kind keep_branch();        // vm, snapshot (id to be), name, epoch
-Kind resolve();            // vm, keep ("here", "there"), start, even_if_owner_runs
+// vm, keep ("here", "there"), start, even_if_owner_runs; with as_new_vm (a name) also new_vm and
+// new_snapshot (ids to be), accept []
+Kind resolve();
 Kind release();            // vm
 Kind replica_drill();      // vm, snapshot, wait, limit_ms, network
 Kind replica_remove();     // vm
@@ -37,7 +39,7 @@ Kind replica_repair();     // vm, snapshot, ranges [{target, offset, length}], r
 Kind replica_tidy();       // vm
 Kind snapshot_export();    // vm, snapshot, directory, format, base?, base_directory?
 // vm (of a new VM: its id to be), directory, pool?; of a new VM also name, snapshot (id to be),
-// base_directory?, accept []
+// base_directory?, accept []; or instead of a directory `of`, a snapshot that is here
 Kind snapshot_import();
 
 std::vector<Kind> all_kinds();

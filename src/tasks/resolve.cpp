@@ -4,6 +4,7 @@
 #include "tasks/branch.hpp"
 #include "tasks/kinds.hpp"
 #include "tasks/ownership_news.hpp"
+#include "tasks/parts.hpp"
 #include "tasks/roles.hpp"
 #include "tasks/volumes.hpp"
 
@@ -85,6 +86,53 @@ Result<> check(Work& work) {
     return {};
 }
 
+// The line here as a VM of its own, under a name and identity that nobody has: its disks are
+// copied, so that neither VM ever depends on the other. Before anything is decided: what goes wrong
+// leaves the VM superseded, with all of both lines.
+Result<> keep_as_new_vm(Work& work) {
+    const auto name = text_in(work.arguments(), "as_new_vm");
+    if (name.empty()) return {};
+    auto& site = work.site();
+    auto vm = vm_of(work);
+    if (!vm) return std::unexpected(std::move(vm.error()));
+    if (vm->ownership == work.memo().at("next").get<model::Ownership>()) return {};
+    auto presence = presence_of(site, vm->id);
+    if (!presence) return std::unexpected(std::move(presence.error()));
+    if (*presence == Presence::undefined)
+        return fail(Error(ErrorKind::refused,
+                          fmt::format("VM '{}' is not defined in libvirt here: there is no line to "
+                                      "make a VM of",
+                                      vm->name))
+                        .advising("--keep-there alone makes it a replica. Snapshots of it can be "
+                                  "exported and imported as a new VM."));
+    if (*presence == Presence::running)
+        return fail(ErrorKind::conflict, "the VM runs here, superseded: it is about to be paused");
+    UNDERSTUDY_TRY(see_all_kept(work, vm->id, vm->disks, vm->head_parent));
+    auto made = run_part(work, "new_vm", snapshot_import(),
+                         {{"of", text_in(work.memo(), "departs_from")},
+                          {"vm", text_in(work.arguments(), "new_vm")},
+                          {"name", name},
+                          {"snapshot", text_in(work.arguments(), "new_snapshot")},
+                          {"accept", texts_in(work.arguments(), "accept")}});
+    if (!made) return fail(std::move(made.error()).during(fmt::format("make '{}' of it", name)));
+    work.log(fmt::format("'{}' is a VM of its own here, not started, with what '{}' wrote", name,
+                         vm->name));
+    return {};
+}
+
+// Of a new VM that was half made nothing stays; one that is whole does, and is found again.
+// What is decided is completed by `task retry`.
+Result<> clean_up(Work& work) {
+    if (!work.memo().contains("next")) return {};
+    auto vm = work.site().catalog.find_vm(id_in<VmId>(work.arguments(), "vm"));
+    if (!vm) return std::unexpected(std::move(vm.error()));
+    if (*vm && (*vm)->ownership == work.memo().at("next").get<model::Ownership>()) return {};
+    UNDERSTUDY_TRY(undo_parts(work, {snapshot_create(), snapshot_import()}));
+    for (const char* noted : {"departs_from", "next"}) work.memo().erase(noted);
+    work.begin_again();
+    return {};
+}
+
 Result<> decide(Work& work) {
     auto& site = work.site();
     auto vm = vm_of(work);
@@ -138,6 +186,7 @@ Result<> settle(Work& work) {
     work.result()["kept"] = text_in(work.arguments(), "keep");
     work.result()["owner"] = cluster_name(site, next.owner);
     work.result()["epoch"] = next.epoch;
+    work.result()["new_vm"] = text_in(work.arguments(), "as_new_vm");
     if (keeps_here(work)) return go_on_here(work, *vm);
     auto presence = presence_of(site, vm->id);
     if (!presence) return std::unexpected(std::move(presence.error()));
@@ -150,8 +199,13 @@ Result<> settle(Work& work) {
 }  // namespace
 
 Kind resolve() {
-    return Kind{
-        kResolve, {{"check", check}, {"decide", decide}, {"settle", settle, true}}, nullptr, true};
+    return Kind{kResolve,
+                {{"check", check},
+                 {"keep_as_new_vm", keep_as_new_vm},
+                 {"decide", decide},
+                 {"settle", settle, true}},
+                clean_up,
+                true};
 }
 
 }  // namespace understudy::tasks

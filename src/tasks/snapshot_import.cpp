@@ -24,6 +24,13 @@ bool is_new_vm(Work& work) {
     return !text_in(work.arguments(), "name").empty();
 }
 
+// The files, or a snapshot that is here already, of which a new VM is made.
+Result<Export> wanted_export(Work& work) {
+    const auto of = id_in<SnapshotId>(work.arguments(), "of");
+    return of.is_nil() ? read_export(work.site(), text_in(work.arguments(), "directory"))
+                       : export_of_snapshot(work.site(), of);
+}
+
 // What the snapshot is here: of a new VM another than in its file.
 SnapshotId snapshot_id(Work& work, const Export& wanted) {
     return is_new_vm(work) ? id_in<SnapshotId>(work.arguments(), "snapshot") : wanted.snapshot.id;
@@ -31,7 +38,7 @@ SnapshotId snapshot_id(Work& work, const Export& wanted) {
 
 Result<ImportChain> chain_for(Work& work) {
     auto& site = work.site();
-    auto wanted = read_export(site, text_in(work.arguments(), "directory"));
+    auto wanted = wanted_export(work);
     if (!wanted) return std::unexpected(std::move(wanted.error()));
     if (is_new_vm(work))
         return chain_of_new_vm(site, std::move(*wanted),
@@ -203,8 +210,7 @@ Result<bool> is_listed(Work& work, const SnapshotId& id) {
 }
 
 Result<> check(Work& work) {
-    auto& site = work.site();
-    auto wanted = read_export(site, text_in(work.arguments(), "directory"));
+    auto wanted = wanted_export(work);
     if (!wanted) return std::unexpected(std::move(wanted.error()));
     if (!is_new_vm(work) && !wanted->ownership)
         return fail(Error(ErrorKind::invalid,

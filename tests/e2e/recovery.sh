@@ -106,6 +106,10 @@ us prod -y replica resolve web1 --keep-there
 phase_is prod replica >/dev/null || fail "it is no replica after resolve"
 
 echo "--- home by increments"
+us dr vm move web1 prod --dry-run
+us dr --format json vm move web1 prod --dry-run | jq -e '.plan | .downtime_ms > 0 and
+    .expected_bytes == .bytes + .unsent_bytes and .unsent_bytes > 0 and
+    .expected_bytes < 50000000' >/dev/null || fail "the dry run has no numbers"
 sent after incremental dr prod
 jq -e '.task.result.wire_bytes < 4000000' "$work/sent" >/dev/null ||
     fail "the failback is no increment: $(cat "$work/sent")"

@@ -269,6 +269,14 @@ Result<bool> MemoryPool::head_equals(const VolumeId& id, const SnapshotId& on) {
                      head->size == frozen->size);
 }
 
+Result<ByteSize> MemoryPool::head_own(const VolumeId& id, const SnapshotId&) {
+    const std::lock_guard lock(state_->mutex);
+    auto found = state_->volume(id);
+    if (!found) return std::unexpected(std::move(found.error()));
+    const auto* head = (*found)->find(Role::head);
+    return ByteSize(head ? head->content->data_blocks * kBlockBytes : 0);
+}
+
 Result<> MemoryPool::retire_head(const VolumeId& id, const SnapshotId& on) {
     auto equal = head_equals(id, on);
     if (!equal) return std::unexpected(std::move(equal.error()));

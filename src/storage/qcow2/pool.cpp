@@ -156,6 +156,9 @@ public:
     Result<bool> head_equals(const VolumeId& id, const SnapshotId& on) override {
         return volume(id)->head_equals(on);
     }
+    Result<ByteSize> head_own(const VolumeId& id, const SnapshotId&) override {
+        return volume(id)->head_own();
+    }
     Result<> retire_head(const VolumeId& id, const SnapshotId& on) override {
         return volume(id)->retire_head(on);
     }

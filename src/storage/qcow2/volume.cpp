@@ -174,6 +174,14 @@ Result<ports::SnapshotStat> Volume::stat(const SnapshotId& id) {
     return ports::SnapshotStat{.size = layer->size, .own = allocated_bytes(path_of(*layer))};
 }
 
+Result<ByteSize> Volume::head_own() {
+    const std::lock_guard lock(mutex_);
+    auto record = loaded();
+    if (!record) return std::unexpected(std::move(record.error()));
+    const auto* head = record->find(LayerRole::head);
+    return head ? allocated_bytes(path_of(*head)) : ByteSize(0);
+}
+
 Result<ports::DiskSource> Volume::prepare_snapshot(const SnapshotId& id, ByteSize size) {
     const std::lock_guard lock(mutex_);
     auto record = loaded();

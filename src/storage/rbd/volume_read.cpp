@@ -117,6 +117,25 @@ Result<std::unique_ptr<ports::ExtentStream>> Volume::changes(std::optional<Snaps
     return std::make_unique<PinnedStream>(std::move(pinned), std::move(*extents));
 }
 
+Result<ByteSize> Volume::head_own(const SnapshotId& on) {
+    std::string head;
+    std::optional<SnapshotPlace> base;
+    std::unique_ptr<Pinned> pinned;
+    {
+        const std::lock_guard lock(mutex_);
+        auto stored = loaded();
+        if (!stored) return std::unexpected(std::move(stored.error()));
+        const auto* image = stored->record.find(ImageRole::head);
+        if (!image) return ByteSize(0);
+        head = image->name;
+        const auto* frozen = stored->record.listed(on);
+        if (!frozen) return no_snapshot(on);
+        base = SnapshotPlace{frozen->image, on};
+        pinned = std::make_unique<Pinned>(shared_from_this(), pins_for(stored->record, *frozen));
+    }
+    return changed_bytes(images_, base, {head, {}});  // takes a while: not under the lock
+}
+
 Result<ports::SnapshotStat> Volume::stat(const SnapshotId& id) {
     std::optional<SnapshotPlace> base;
     SnapshotPlace place;

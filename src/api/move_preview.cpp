@@ -1,0 +1,133 @@
+#include "api/move_preview.hpp"
+
+#include "model/json.hpp"
+#include "tasks/arguments.hpp"
+#include "tasks/kinds.hpp"
+#include "tasks/send_parts.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+namespace understudy::api {
+namespace {
+
+using nlohmann::json;
+
+constexpr int kTasksLookedAt = 1000;
+constexpr ByteSize kTelling = base::MiB(16);  // a smaller send says more of the line's delay
+
+json object_of(const std::string& text) {
+    auto parsed = json::parse(text, nullptr, false);
+    return parsed.is_object() ? parsed : json::object();
+}
+
+// Null: no large send has gone there lately.
+Result<json> measured_rate(tasks::Site& site, const ClusterId& peer) {
+    auto tasks = site.catalog.tasks({std::nullopt, false, kTasksLookedAt});
+    if (!tasks) return std::unexpected(std::move(tasks.error()));
+    for (const auto& task : *tasks) {  // the newest first
+        if (task.kind != tasks::kSend || task.state != model::TaskState::succeeded) continue;
+        if (object_of(task.arguments).value("peer", "") != peer.text()) continue;
+        const auto result = object_of(task.result);
+        const auto bytes = tasks::number_in(result, "bytes");
+        const auto seconds = result.value("seconds", 0.0);
+        if (bytes < kTelling.count() || seconds <= 0) continue;
+        return json(static_cast<std::uint64_t>(static_cast<double>(bytes) / seconds));
+    }
+    return json(nullptr);
+}
+
+// {"downtime_ms", "moved"}: of the last move that was measured; nulls: there is none.
+Result<json> last_move(tasks::Site& site, const VmId& vm) {
+    auto tasks = site.catalog.tasks({vm, false, kTasksLookedAt});
+    if (!tasks) return std::unexpected(std::move(tasks.error()));
+    for (const auto& task : *tasks) {
+        if (task.kind != tasks::kMove || task.state != model::TaskState::succeeded) continue;
+        const auto result = object_of(task.result);
+        if (!result.contains("downtime_ms") || !task.ended) continue;
+        return json{{"downtime_ms", result.at("downtime_ms")},
+                    {"moved", base::format_time(*task.ended)}};
+    }
+    return json{{"downtime_ms", nullptr}, {"moved", nullptr}};
+}
+
+// What the heads hold beyond the newest snapshot. Null: a disk came since, or was plugged out.
+Result<json> unsent(tasks::Site& site, const model::Vm& vm, const model::Snapshot& newest) {
+    auto described = site.hypervisor.describe(vm.id);
+    if (!described) return std::unexpected(std::move(described.error()));
+    if (vm.head_parent != newest.id || described->disks.size() != vm.disks.size())
+        return json(nullptr);
+    ByteSize own;
+    for (const auto& disk : vm.disks) {
+        auto pool = site.pool(disk.pool);
+        if (!pool) return std::unexpected(std::move(pool.error()));
+        auto one = (*pool)->head_own(disk.volume, newest.id);
+        if (!one) return fail(std::move(one.error()).during(disk.target));
+        own += *one;
+    }
+    return json(own);
+}
+
+Result<> add_sends(tasks::Site& site, const MoveWishes& wishes, const model::Snapshot& newest,
+                   json& plan) {
+    auto planned = tasks::plan_send_here(
+        site, {wishes.vm.id, newest.id, wishes.peer.id, false, {}, wishes.accept});
+    if (!planned) return std::unexpected(std::move(planned.error()));
+    auto estimates = tasks::estimate_send(site, *planned, wishes.peer.id);
+    if (!estimates) return std::unexpected(std::move(estimates.error()));
+    ByteSize bytes;
+    for (const auto& disk : *estimates) bytes += disk.data;
+    auto since = unsent(site, wishes.vm, newest);
+    if (!since) return std::unexpected(std::move(since.error()));
+    plan["newest"] = newest;
+    plan["kind"] = std::string(engine::to_string(planned->plan.kind));
+    plan["bytes"] = bytes;
+    plan["issues"] = planned->issues;
+    plan["unsent_bytes"] = *since;
+    if (since->is_null()) return {};
+    plan["expected_bytes"] = bytes.count() + since->get<std::uint64_t>();
+    return {};
+}
+
+// With a limit no send is quicker than that.
+void add_times(const MoveWishes& wishes, json& plan) {
+    auto& rate = plan["rate_bytes"];
+    if (rate.is_null() || plan["expected_bytes"].is_null()) return;
+    auto per_second = rate.get<std::uint64_t>();
+    if (wishes.rate_bytes != 0) per_second = std::min(per_second, wishes.rate_bytes);
+    rate = per_second;
+    const auto bytes = plan["expected_bytes"].get<std::uint64_t>();
+    plan["send_ms"] = static_cast<std::uint64_t>(static_cast<double>(bytes) * 1000 /
+                                                 static_cast<double>(std::max(per_second, 1UL)));
+}
+
+}  // namespace
+
+Result<json> move_preview(tasks::Site& site, const MoveWishes& wishes) {
+    json plan{{"vm", wishes.vm.name},    {"peer", wishes.peer.name},         {"newest", nullptr},
+              {"kind", "full"},          {"limit_ms", wishes.limit.count()}, {"bytes", nullptr},
+              {"unsent_bytes", nullptr}, {"expected_bytes", nullptr},        {"send_ms", nullptr},
+              {"issues", json::array()}};
+    auto snapshots = site.catalog.snapshots(wishes.vm.id);
+    if (!snapshots) return std::unexpected(std::move(snapshots.error()));
+    auto rate = measured_rate(site, wishes.peer.id);
+    if (!rate) return rate;
+    plan["rate_bytes"] = *rate;
+    if (!snapshots->empty()) UNDERSTUDY_TRY(add_sends(site, wishes, snapshots->back(), plan));
+    add_times(wishes, plan);
+    auto before = last_move(site, wishes.vm.id);
+    if (!before) return before;
+    plan.update(*before);
+    auto sent = site.catalog.replications(wishes.vm.id);
+    if (!sent) return std::unexpected(std::move(sent.error()));
+    for (const auto& replication : *sent) {
+        const auto readiness = json::parse(replication.readiness, nullptr, false);
+        if (replication.peer == wishes.peer.id && readiness.is_array())
+            for (const auto& issue : readiness) plan["issues"].push_back(issue);
+    }
+    return plan;
+}
+
+}  // namespace understudy::api

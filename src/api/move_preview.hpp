@@ -1,0 +1,26 @@
+#pragma once
+
+#include "tasks/site.hpp"
+
+#include <cstdint>
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+#include <vector>
+
+namespace understudy::api {
+
+struct MoveWishes {
+    model::Vm vm;
+    model::Peer peer;
+    std::vector<std::string> accept;
+    Duration limit{0};             // for the guest to shut down
+    std::uint64_t rate_bytes = 0;  // per second; 0: no limit
+};
+
+// What a move would send and how long the VM would be down, as far as that is known: the newest
+// snapshot as its plan says, what is allocated in the heads since, the rate that the last large
+// send to that peer had, and the downtime that the last move of this VM took. What is not known is
+// null. OPERATORS.md has the fields.
+Result<nlohmann::json> move_preview(tasks::Site& site, const MoveWishes& wishes);
+
+}  // namespace understudy::api
