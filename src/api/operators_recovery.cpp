@@ -90,6 +90,7 @@ Result<Reply> branch_as_new_vm(const Asked& asked, const model::Vm& vm, json arg
                   {"vm", id},
                   {"name", name},
                   {"snapshot", arguments.at("new_snapshot")},
+                  {"start", arguments.at("start_new_vm")},
                   {"accept", arguments.at("accept")}});
 }
 
@@ -104,7 +105,10 @@ Result<json> new_vm_wishes(const Asked& asked, const std::string& keep) {
     UNDERSTUDY_TRY(check_new_name(site, *name));
     auto accept = texts_field(asked.body, "accept");
     if (!accept) return std::unexpected(std::move(accept.error()));
+    auto start = flag_field(asked.body, "start_new_vm", false);
+    if (!start) return std::unexpected(std::move(start.error()));
     return json{{"as_new_vm", *name},
+                {"start_new_vm", *start},
                 {"new_vm", site.random.id<VmId>().text()},
                 {"new_snapshot", site.random.id<SnapshotId>().text()},
                 {"accept", *accept}};
@@ -126,8 +130,9 @@ Result<Reply> resolve(const Asked& asked) {
         return fail(ErrorKind::invalid, "keep is \"here\" or \"there\"");
     auto new_vm = new_vm_wishes(asked, *keep);
     if (!new_vm) return std::unexpected(std::move(new_vm.error()));
-    if (vm->ownership.phase == model::Phase::replica && !new_vm->empty())
-        return branch_as_new_vm(asked, *vm, *new_vm);
+    const bool is_settled =
+        vm->ownership.phase == model::Phase::replica || vm->ownership.phase == model::Phase::owned;
+    if (is_settled && !new_vm->empty()) return branch_as_new_vm(asked, *vm, *new_vm);
     const bool lost_on_its_way =
         vm->ownership.phase == model::Phase::handing_over && *keep == "here";
     if (vm->ownership.phase != model::Phase::superseded && !lost_on_its_way)

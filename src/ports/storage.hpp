@@ -195,8 +195,8 @@ public:
     // stopped or stands still.
     virtual Result<bool> head_equals(const VolumeId&, const SnapshotId& on) = 0;
     // About how much a snapshot of the head would own if it were taken now, after `on`: from what
-    // is allocated, while the VM may run. 0 without a head, and where counting would take long.
-    virtual Result<ByteSize> head_own(const VolumeId&, const SnapshotId& on) = 0;
+    // is allocated, while the VM may run. 0 without a head; nothing where counting would take long.
+    virtual Result<std::optional<ByteSize>> head_own(const VolumeId&, const SnapshotId& on) = 0;
     // The VM runs elsewhere from now on: its head here goes, with those of rollbacks that came to
     // nothing, and the volume is a replica's. conflict: not head_equals, and what it holds would be
     // lost: take a snapshot first. refused: a VM is on it.

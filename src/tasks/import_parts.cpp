@@ -4,8 +4,10 @@
 #include "engine/send_plan.hpp"
 #include "mover/copy_disk.hpp"
 #include "mover/layer_stack.hpp"
+#include "tasks/ownership_news.hpp"
 
 #include <fmt/format.h>
+#include <nlohmann/json.hpp>
 
 #include <algorithm>
 
@@ -268,6 +270,30 @@ Result<Export> export_of_snapshot(Site& site, const SnapshotId& id) {
         made.disks.push_back(std::move(outlined));
     }
     return made;
+}
+
+Result<> check_name_is_free(Site& site, const std::string& name, const VmId& id) {
+    auto known = site.hypervisor.list();
+    if (!known) return std::unexpected(std::move(known.error()));
+    for (const auto& other : *known)
+        if (other.name == name && other.id != id)
+            return fail(Error(ErrorKind::refused, fmt::format("libvirt has a VM '{}' here", name))
+                            .advising("Choose another name."));
+    return {};
+}
+
+Result<> start_made_vm(Work& work, const VmId& id, const std::string& name) {
+    auto started = check_start(work.site(), id);
+    if (started) started = work.site().hypervisor.start(id);
+    if (!started)
+        return fail(std::move(started.error())
+                        .during(fmt::format("start '{}'", name))
+                        .keeping(fmt::format("'{}' here, whole and stopped", name))
+                        .advising(fmt::format("Try again: `understudy vm start {}`.",
+                                              base::shell_word(name))));
+    work.result()["started"] = true;
+    work.log(fmt::format("'{}' runs", name));
+    return {};
 }
 
 Result<ByteSize> imported_size(Site& site, const ExportedDisk& disk) {

@@ -33,6 +33,11 @@ Result<> import_disk(Site& site, const ImportChain& chain, std::size_t disk, por
 // which is the snapshot itself. For a new VM made of it.
 Result<Export> export_of_snapshot(Site& site, const SnapshotId& id);
 
+// Whether a new VM with this id can have this name; refused: libvirt has another one so called.
+Result<> check_name_is_free(Site& site, const std::string& name, const VmId& id);
+// Starts a VM that was made here, as an operator would; what fails leaves it whole and stopped.
+Result<> start_made_vm(Work& work, const VmId& id, const std::string& name);
+
 // The size of a disk of the wanted export, by its files. Checks their structure.
 Result<ByteSize> imported_size(Site& site, const ExportedDisk& disk);
 

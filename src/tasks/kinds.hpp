@@ -29,7 +29,7 @@ Kind promote();            // vm, snapshot, start, accept []; of a handover also
 Kind move();               // vm, peer, start, limit_ms, force_off, accept []
 Kind keep_branch();        // vm, snapshot (id to be), name, epoch
 // vm, keep ("here", "there"), start, even_if_owner_runs; with as_new_vm (a name) also new_vm and
-// new_snapshot (ids to be), accept []
+// new_snapshot (ids to be), start_new_vm, accept []
 Kind resolve();
 Kind release();            // vm
 Kind replica_drill();      // vm, snapshot, wait, limit_ms, network
@@ -39,7 +39,7 @@ Kind replica_repair();     // vm, snapshot, ranges [{target, offset, length}], r
 Kind replica_tidy();       // vm
 Kind snapshot_export();    // vm, snapshot, directory, format, base?, base_directory?
 // vm (of a new VM: its id to be), directory, pool?; of a new VM also name, snapshot (id to be),
-// base_directory?, accept []; or instead of a directory `of`, a snapshot that is here
+// base_directory?, accept [], start?; or instead of a directory `of`, a snapshot that is here
 Kind snapshot_import();
 
 std::vector<Kind> all_kinds();

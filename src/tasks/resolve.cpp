@@ -2,6 +2,7 @@
 #include "engine/ownership.hpp"
 #include "tasks/arguments.hpp"
 #include "tasks/branch.hpp"
+#include "tasks/import_parts.hpp"
 #include "tasks/kinds.hpp"
 #include "tasks/ownership_news.hpp"
 #include "tasks/parts.hpp"
@@ -86,6 +87,32 @@ Result<> check(Work& work) {
     return {};
 }
 
+// The line here can be copied: the VM is defined, and stands still (paused by the news that it was
+// superseded, or stopped).
+Result<> check_line_can_be_kept(Site& site, const model::Vm& vm) {
+    auto described = site.hypervisor.describe(vm.id);
+    if (!described && described.error().kind() == ErrorKind::not_found)
+        return fail(
+            Error(ErrorKind::refused,
+                  fmt::format("VM '{}' is not defined in libvirt here: there is no line to make a "
+                              "VM of",
+                              vm.name))
+                .advising("--keep-there makes it a replica again. After that --as-new-vm makes a "
+                          "VM of the branch that was kept, if there is one."));
+    if (!described) return std::unexpected(std::move(described.error()));
+    if (described->summary.state == ports::VmState::running)
+        return fail(Error(ErrorKind::conflict,
+                          fmt::format("VM '{}' runs here, although it is superseded", vm.name))
+                        .advising(fmt::format("It is paused when its owner is heard again; "
+                                              "`understudy vm stop {}` stops it now.",
+                                              base::shell_word(vm.name))));
+    return {};
+}
+
+bool is_decided(Work& work, const model::Vm& vm) {
+    return vm.ownership == work.memo().at("next").get<model::Ownership>();
+}
+
 // The line here as a VM of its own, under a name and identity that nobody has: its disks are
 // copied, so that neither VM ever depends on the other. Before anything is decided: what goes wrong
 // leaves the VM superseded, with all of both lines.
@@ -95,18 +122,9 @@ Result<> keep_as_new_vm(Work& work) {
     auto& site = work.site();
     auto vm = vm_of(work);
     if (!vm) return std::unexpected(std::move(vm.error()));
-    if (vm->ownership == work.memo().at("next").get<model::Ownership>()) return {};
-    auto presence = presence_of(site, vm->id);
-    if (!presence) return std::unexpected(std::move(presence.error()));
-    if (*presence == Presence::undefined)
-        return fail(Error(ErrorKind::refused,
-                          fmt::format("VM '{}' is not defined in libvirt here: there is no line to "
-                                      "make a VM of",
-                                      vm->name))
-                        .advising("--keep-there alone makes it a replica. Snapshots of it can be "
-                                  "exported and imported as a new VM."));
-    if (*presence == Presence::running)
-        return fail(ErrorKind::conflict, "the VM runs here, superseded: it is about to be paused");
+    if (is_decided(work, *vm)) return {};
+    UNDERSTUDY_TRY(check_line_can_be_kept(site, *vm));
+    UNDERSTUDY_TRY(check_name_is_free(site, name, id_in<VmId>(work.arguments(), "new_vm")));
     UNDERSTUDY_TRY(see_all_kept(work, vm->id, vm->disks, vm->head_parent));
     auto made = run_part(work, "new_vm", snapshot_import(),
                          {{"of", text_in(work.memo(), "departs_from")},
@@ -114,10 +132,21 @@ Result<> keep_as_new_vm(Work& work) {
                           {"name", name},
                           {"snapshot", text_in(work.arguments(), "new_snapshot")},
                           {"accept", texts_in(work.arguments(), "accept")}});
-    if (!made) return fail(std::move(made.error()).during(fmt::format("make '{}' of it", name)));
-    work.log(fmt::format("'{}' is a VM of its own here, not started, with what '{}' wrote", name,
-                         vm->name));
+    if (!made)
+        return fail(std::move(made.error())
+                        .during(fmt::format("make '{}' of it", name))
+                        .keeping(fmt::format("VM '{}' as it was, superseded", vm->name)));
+    work.log(fmt::format("'{}' is a VM of its own here, with what '{}' wrote", name, vm->name));
     return {};
+}
+
+// When all is settled: the VM's own line has left its memory to the new one.
+Result<> start_new_vm(Work& work) {
+    const auto name = text_in(work.arguments(), "as_new_vm");
+    if (name.empty()) return {};
+    work.result()["started"] = false;
+    if (!flag_in(work.arguments(), "start_new_vm")) return {};
+    return start_made_vm(work, id_in<VmId>(work.arguments(), "new_vm"), name);
 }
 
 // Of a new VM that was half made nothing stays; one that is whole does, and is found again.
@@ -126,7 +155,7 @@ Result<> clean_up(Work& work) {
     if (!work.memo().contains("next")) return {};
     auto vm = work.site().catalog.find_vm(id_in<VmId>(work.arguments(), "vm"));
     if (!vm) return std::unexpected(std::move(vm.error()));
-    if (*vm && (*vm)->ownership == work.memo().at("next").get<model::Ownership>()) return {};
+    if (*vm && is_decided(work, **vm)) return {};
     UNDERSTUDY_TRY(undo_parts(work, {snapshot_create(), snapshot_import()}));
     for (const char* noted : {"departs_from", "next"}) work.memo().erase(noted);
     work.begin_again();
@@ -203,7 +232,8 @@ Kind resolve() {
                 {{"check", check},
                  {"keep_as_new_vm", keep_as_new_vm},
                  {"decide", decide},
-                 {"settle", settle, true}},
+                 {"settle", settle, true},
+                 {"start_new_vm", start_new_vm, true}},
                 clean_up,
                 true};
 }

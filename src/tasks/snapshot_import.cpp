@@ -130,6 +130,7 @@ Result<model::TransferRequest> request_of_new_vm(Work& work, const ImportChain& 
     request.snapshot.origin = site.cluster.id;
     request.snapshot.epoch = request.ownership.epoch;
     request.definition = wanted.definition;
+    UNDERSTUDY_TRY(check_name_is_free(site, request.vm_name, request.vm));
     UNDERSTUDY_TRY(place_disks(work, chain, request));
     UNDERSTUDY_TRY(make_new_definition(work, wanted, request));
     return request;
@@ -389,6 +390,7 @@ Result<> define(Work& work) {
     result["snapshot"] = *snapshot;
     result["owner"] = cluster_name(site, vm->ownership.owner);
     result["new_vm"] = is_new_vm(work);
+    result["started"] = false;
     result["changes"] = work.memo().value("changes", nlohmann::json::array());
     if (!is_new_vm(work) || vm->head_parent == snapshot->id) return {};
     auto heads =
@@ -419,6 +421,12 @@ Result<> undo_new_vm(Work& work, const model::Snapshot& snapshot) {
     return {};
 }
 
+Result<> start(Work& work) {
+    if (!is_new_vm(work) || !flag_in(work.arguments(), "start")) return {};
+    return start_made_vm(work, id_in<VmId>(work.arguments(), "vm"),
+                         text_in(work.arguments(), "name"));
+}
+
 Result<> clean_up(Work& work) {
     auto& site = work.site();
     const auto transfer = id_in<TransferId>(work.memo(), "transfer");
@@ -447,7 +455,8 @@ Kind snapshot_import() {
                 {{"check", check},
                  {"receive", receive},
                  {"publish", publish, true},
-                 {"define", define, true}},
+                 {"define", define, true},
+                 {"start", start, true}},
                 clean_up,
                 true};
 }

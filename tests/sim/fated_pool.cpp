@@ -186,7 +186,7 @@ Result<bool> FatedPool::head_equals(const VolumeId& volume, const SnapshotId& on
     return fated(fate_, "pool.head_equals", [&] { return real_.head_equals(volume, on); });
 }
 
-Result<ByteSize> FatedPool::head_own(const VolumeId& volume, const SnapshotId& on) {
+Result<std::optional<ByteSize>> FatedPool::head_own(const VolumeId& volume, const SnapshotId& on) {
     return fated(fate_, "pool.head_own", [&] { return real_.head_own(volume, on); });
 }
 

@@ -64,7 +64,7 @@ public:
                                        ports::ActivationKind) override;
     Result<> deactivate(const VolumeId&, const ports::DiskSource&) override;
     Result<bool> head_equals(const VolumeId&, const SnapshotId& on) override;
-    Result<ByteSize> head_own(const VolumeId&, const SnapshotId& on) override;
+    Result<std::optional<ByteSize>> head_own(const VolumeId&, const SnapshotId& on) override;
     Result<> retire_head(const VolumeId&, const SnapshotId& on) override;
 
 private:

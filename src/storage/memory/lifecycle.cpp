@@ -269,7 +269,7 @@ Result<bool> MemoryPool::head_equals(const VolumeId& id, const SnapshotId& on) {
                      head->size == frozen->size);
 }
 
-Result<ByteSize> MemoryPool::head_own(const VolumeId& id, const SnapshotId&) {
+Result<std::optional<ByteSize>> MemoryPool::head_own(const VolumeId& id, const SnapshotId&) {
     const std::lock_guard lock(state_->mutex);
     auto found = state_->volume(id);
     if (!found) return std::unexpected(std::move(found.error()));

@@ -311,12 +311,13 @@ Result<std::unique_ptr<ports::ExtentStream>> image_changes(const Images& images,
                                            from.count());
 }
 
-Result<ByteSize> changed_bytes(const Images& images, const std::optional<SnapshotPlace>& base,
-                               const SnapshotPlace& until) {
+Result<std::optional<ByteSize>> changed_bytes(const Images& images,
+                                              const std::optional<SnapshotPlace>& base,
+                                              const SnapshotPlace& until) {
     auto listing = open_listing(images, base, until);
     if (!listing) return std::unexpected(std::move(listing.error()));
     if (!listing->fast_diff && listing->inspection->top().object_count() > kMaxCounted)
-        return ByteSize(0);
+        return std::nullopt;
     ChangesStream extents(std::move(listing->inspection), listing->fast_diff, 0);
     ByteSize bytes;
     for (;;) {

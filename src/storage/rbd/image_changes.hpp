@@ -23,9 +23,10 @@ Result<std::unique_ptr<ports::ExtentStream>> image_changes(const Images& images,
                                                            const SnapshotPlace& until,
                                                            ByteOffset from);
 
-// How much data such a listing tells, or 0 where that would take long to count.
-Result<ByteSize> changed_bytes(const Images& images, const std::optional<SnapshotPlace>& base,
-                               const SnapshotPlace& until);
+// How much data such a listing tells; nothing where that would take long to count.
+Result<std::optional<ByteSize>> changed_bytes(const Images& images,
+                                              const std::optional<SnapshotPlace>& base,
+                                              const SnapshotPlace& until);
 
 // Whether a clone has no data of its own (yet): nobody wrote to it, or all of it was undone.
 Result<bool> has_own_data(const Images& images, const std::string& image);

@@ -124,7 +124,7 @@ public:
     Result<bool> head_equals(const VolumeId& id, const SnapshotId& on) override {
         return volume(id)->head_equals(on);
     }
-    Result<ByteSize> head_own(const VolumeId& id, const SnapshotId& on) override {
+    Result<std::optional<ByteSize>> head_own(const VolumeId& id, const SnapshotId& on) override {
         return volume(id)->head_own(on);
     }
     Result<> retire_head(const VolumeId& id, const SnapshotId& on) override {

@@ -55,7 +55,7 @@ public:
     Result<ports::DiskSource> activate(const SnapshotId& id, ports::ActivationKind kind);
     Result<> deactivate(const ports::DiskSource& source);
     Result<bool> head_equals(const SnapshotId& on);
-    Result<ByteSize> head_own(const SnapshotId& on);
+    Result<std::optional<ByteSize>> head_own(const SnapshotId& on);
     Result<> retire_head(const SnapshotId& on);
 
     // What an Incoming does to the record; the image's open handle takes the snapshot.

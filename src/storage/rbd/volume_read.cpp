@@ -117,7 +117,7 @@ Result<std::unique_ptr<ports::ExtentStream>> Volume::changes(std::optional<Snaps
     return std::make_unique<PinnedStream>(std::move(pinned), std::move(*extents));
 }
 
-Result<ByteSize> Volume::head_own(const SnapshotId& on) {
+Result<std::optional<ByteSize>> Volume::head_own(const SnapshotId& on) {
     std::string head;
     std::optional<SnapshotPlace> base;
     std::unique_ptr<Pinned> pinned;
@@ -164,9 +164,9 @@ Result<ports::SnapshotStat> Volume::stat(const SnapshotId& id) {
     }
     auto own = changed_bytes(images_, base, place);  // takes a while: not under the lock
     if (!own) return std::unexpected(std::move(own.error()));
-    found.own = *own;
+    found.own = own->value_or(ByteSize(0));
     const std::lock_guard lock(mutex_);
-    own_[{id, parent}] = *own;
+    own_[{id, parent}] = found.own;
     return found;
 }
 
