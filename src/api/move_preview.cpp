@@ -53,25 +53,25 @@ Result<json> last_move(tasks::Site& site, const VmId& vm) {
     return json{{"downtime_ms", nullptr}, {"moved", nullptr}};
 }
 
-// What the heads hold beyond the newest snapshot. Null: a disk came since, or was plugged out.
-Result<json> unsent(tasks::Site& site, const model::Vm& vm, const model::Snapshot& newest) {
-    auto described = site.hypervisor.describe(vm.id);
-    if (!described) return std::unexpected(std::move(described.error()));
-    if (vm.head_parent != newest.id || described->disks.size() != vm.disks.size())
-        return json(nullptr);
+// What the heads hold beyond the newest snapshot. Null: a disk came since, or was plugged out, the
+// VM was rolled back, or counting would take long.
+Result<json> unsent(tasks::Site& site, const model::Vm& vm, const model::Snapshot& newest,
+                    std::size_t disks_now) {
+    if (vm.head_parent != newest.id || disks_now != vm.disks.size()) return json(nullptr);
     ByteSize own;
     for (const auto& disk : vm.disks) {
         auto pool = site.pool(disk.pool);
         if (!pool) return std::unexpected(std::move(pool.error()));
         auto one = (*pool)->head_own(disk.volume, newest.id);
         if (!one) return fail(std::move(one.error()).during(disk.target));
-        own += *one;
+        if (!*one) return json(nullptr);
+        own += **one;
     }
     return json(own);
 }
 
 Result<> add_sends(tasks::Site& site, const MoveWishes& wishes, const model::Snapshot& newest,
-                   json& plan) {
+                   std::size_t disks_now, json& plan) {
     auto planned = tasks::plan_send_here(
         site, {wishes.vm.id, newest.id, wishes.peer.id, false, {}, wishes.accept});
     if (!planned) return std::unexpected(std::move(planned.error()));
@@ -79,7 +79,7 @@ Result<> add_sends(tasks::Site& site, const MoveWishes& wishes, const model::Sna
     if (!estimates) return std::unexpected(std::move(estimates.error()));
     ByteSize bytes;
     for (const auto& disk : *estimates) bytes += disk.data;
-    auto since = unsent(site, wishes.vm, newest);
+    auto since = unsent(site, wishes.vm, newest, disks_now);
     if (!since) return std::unexpected(std::move(since.error()));
     plan["newest"] = newest;
     plan["kind"] = std::string(engine::to_string(planned->plan.kind));
@@ -115,7 +115,11 @@ Result<json> move_preview(tasks::Site& site, const MoveWishes& wishes) {
     auto rate = measured_rate(site, wishes.peer.id);
     if (!rate) return rate;
     plan["rate_bytes"] = *rate;
-    if (!snapshots->empty()) UNDERSTUDY_TRY(add_sends(site, wishes, snapshots->back(), plan));
+    auto described = site.hypervisor.describe(wishes.vm.id);
+    if (!described) return std::unexpected(std::move(described.error()));
+    plan["running"] = described->summary.state != ports::VmState::stopped;
+    if (!snapshots->empty())
+        UNDERSTUDY_TRY(add_sends(site, wishes, snapshots->back(), described->disks.size(), plan));
     add_times(wishes, plan);
     auto before = last_move(site, wishes.vm.id);
     if (!before) return before;

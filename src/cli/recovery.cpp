@@ -38,11 +38,12 @@ std::string to_send_text(const json& plan) {
     if (find_number(plan, "send_ms"))
         text += fmt::format(", about {} at the {} of the last large send there",
                             duration_at(plan, "send_ms"), rate_at(plan, "rate_bytes"));
-    return text + "; the VM runs meanwhile";
+    return true_at(plan, "running") ? text + "; the VM runs meanwhile" : text;
 }
 
 // What a move has measured is the best guess there is.
 std::string downtime_text(const json& plan, TimePoint now) {
+    if (!true_at(plan, "running")) return "none: it does not run here";
     const std::string parts = fmt::format(
         "its shutdown (at most {}), the send of what it wrote during the last round, "
         "which took 5 s at most unless there were four, and its start there",
@@ -102,8 +103,9 @@ constexpr std::string_view kKeepHere =
     "there since the two parted stays there as a snapshot.";
 
 constexpr std::string_view kAsNewVm =
-    "Before that, what it wrote here becomes a VM of its own, {}: its disks are copied, it is not "
-    "started.";
+    "Before that, what it wrote here becomes a VM of its own, {}: its disks are copied, its "
+    "network "
+    "cards get new addresses; it is {}started.";
 
 Result<Exit> replica_resolve(Context& context, const Arguments& arguments) {
     const bool here = arguments.has("keep-here");
@@ -116,11 +118,16 @@ Result<Exit> replica_resolve(Context& context, const Arguments& arguments) {
     if (here && new_vm)
         return fail(Error(ErrorKind::invalid, "--as-new-vm goes with --keep-there")
                         .advising("The line that goes on here is the VM itself."));
+    const bool start = arguments.has("start");
+    if (!new_vm && (start || arguments.has("accept")))
+        return fail(ErrorKind::invalid, "--start and --accept go with --as-new-vm");
     UNDERSTUDY_TRY(may_ask(context, "replica resolve"));
     const std::string vm = arguments.text("VM");
     if (!context.settings().yes) {
         context.world().err << escape(vm) << ": " << (here ? kKeepHere : kKeepThere) << "\n";
-        if (new_vm) context.world().err << fmt::format(kAsNewVm, escape(*new_vm)) << "\n";
+        if (new_vm)
+            context.world().err << fmt::format(kAsNewVm, escape(*new_vm), start ? "" : "not ")
+                                << "\n";
         context.world().err << "\n";
         UNDERSTUDY_TRY(confirm_by_name(context, vm));
     }
@@ -128,6 +135,7 @@ Result<Exit> replica_resolve(Context& context, const Arguments& arguments) {
               {"start", !arguments.has("no-start")},
               {"even_if_owner_runs", arguments.has("even-if-owner-runs")}};
     if (new_vm) body["as_new_vm"] = *new_vm;
+    if (new_vm) body["start_new_vm"] = start;
     if (new_vm) body["accept"] = arguments.all("accept");
     return run_task(context, request("POST", path_of({"v1", "replicas", vm, "resolve"}), body));
 }
@@ -170,15 +178,18 @@ std::vector<CommandSpec> recovery_commands() {
          "Say which of two lines of a VM goes on (asks first)",
          "For a VM that was promoted elsewhere while it still ran here: superseded. Nothing of "
          "either line is thrown away. --keep-here also takes back a VM that was being moved to a "
-         "cluster which is lost.",
+         "cluster which is lost. --as-new-vm NAME keeps both: the VM goes on as its owner has it, "
+         "and what was written here becomes VM NAME, on disks of its own. The branch snapshot "
+         "stays as after --keep-there.",
          "understudy replica resolve web1 --keep-there\n"
          "understudy replica resolve web1 --as-new-vm web1-before",
          {{"VM", "the VM's name or UUID", true, false, Names::vm}},
          {{"--keep-there", "", "its owner's line; here it becomes a replica again"},
           {"--keep-here", "", "this cluster's line; its owner must have stopped it"},
           {"--as-new-vm", "NAME",
-           "--keep-there, and what was written here becomes a VM of its own, not started; also of "
-           "the branch of one that was resolved before"},
+           "--keep-there, and what was written here becomes a VM of its own; also of the newest "
+           "branch of a VM that was resolved before"},
+          {"--start", "", "with --as-new-vm: start the new VM when all else is done"},
           {"--accept", "KEY", "with --as-new-vm: although this (network:lan …) is in the way",
            true},
           {"--no-start", "", "with --keep-here: do not start it"},

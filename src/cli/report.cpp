@@ -69,10 +69,13 @@ void resolved(const Context& context, const json& result) {
                                  : "it is a replica here again, the next send to here is an "
                                    "increment"));
     if (const auto name = find_text(result, "new_vm"); name && !name->empty())
-        context.say(
-            fmt::format("What was written here is VM {0}, not started: `understudy vm "
-                        "start {0}`. The branch stays until you let go of it.",
-                        escape(*name)));
+        context.say(fmt::format(
+            "What was written here is VM {0}, {1}. The branch stays until you let go of it: "
+            "`understudy vm snapshot remove … --let-go`.",
+            escape(*name),
+            true_at(result, "started")
+                ? "and runs"
+                : fmt::format("not started: `understudy vm start {}`", escape(*name))));
 }
 
 void verified(const Context& context, const json& task, const json& result) {
@@ -127,10 +130,10 @@ void imported(const Context& context, const json& result) {
     const auto vm = escape(text_at(result, "vm"));
     const auto snapshot = escape(text_at(at(result, "snapshot"), "name"));
     if (true_at(result, "new_vm"))
-        context.say(
-            fmt::format("{} is a new VM here, from snapshot {}; it is not started: "
-                        "`understudy vm start` does that.",
-                        vm, snapshot));
+        context.say(fmt::format("{} is a new VM here, from snapshot {}; {}.", vm, snapshot,
+                                true_at(result, "started")
+                                    ? "it runs"
+                                    : "it is not started: `understudy vm start` does that"));
     else
         context.say(fmt::format("Took in {}@{} ({}); {} owns the VM.", vm, snapshot,
                                 escape(text_at(result, "kind")), escape(text_at(result, "owner"))));

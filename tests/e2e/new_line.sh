@@ -26,9 +26,25 @@ superseded() {
     us prod --format json vm info web1 |
         jq -e '.vm.ownership.phase == "superseded" and .vm.state != "running"'
 }
-boots_with() { # boots_with RECORDS: it verifies them
+# A copy comes with no console of its original's; these get it, one after the other, to be looked at.
+with_console() { # with_console VM…
+    local vm serial
+    serial=$(tr -d '\n' <"$work/guest.xml" | grep -o '<serial .*</serial>' | head -n 1)
+    end prod
+    for vm; do
+        virsh_of prod dumpxml "$vm" --inactive >"$work/copy.xml"
+        tr -d '\n' <"$work/copy.xml" |
+            sed "s|<serial .*</serial>|$serial|; s|<console .*</console>||" >"$work/looked-at.xml"
+        virsh_of prod define "$work/looked-at.xml"
+    done
+    begin prod
+}
+boots_with() { # boots_with RECORDS VM: it verifies them, and writes on
+    : >"$work/prod/console"
+    us prod vm start "$2"
     await 60 guest_says 'wrote vdb' "$work/prod/console"
     found_records "$1"
+    us prod -y vm stop "$2"
 }
 
 us prod vm start web1
@@ -65,25 +81,16 @@ us prod --format json replica list | jq -e '.replicas[0].name == "web1" and .uns
     >/dev/null || fail "it is not resolved"
 us prod --format json vm info fork | jq -e '.vm | .state == "stopped" and
     .ownership.phase == "owned" and .ownership.epoch == 1' >/dev/null || fail "there is no fork"
-us dr -y vm stop web1
-: >"$work/prod/console"
-us prod vm start fork
-boots_with "$alone"
-us prod -y vm stop fork
 
 echo "--- that depends on nothing"
 branch=$(us prod --format json vm snapshot list web1 |
     jq -er '.snapshots[] | select(.holds | any(startswith("branch"))) | .name')
 us prod -y replica resolve web1 --as-new-vm again
-us dr vm start web1
 sent after incremental dr prod
 us prod -y vm snapshot remove web1 "$branch" --let-go
 us prod -y replica remove web1
 us dr -y vm stop web1
-for name in fork again; do
-    : >"$work/prod/console"
-    us prod vm start "$name"
-    boots_with "$alone"
-    us prod -y vm stop "$name"
-done
+with_console fork again
+boots_with "$alone" fork
+boots_with "$alone" again
 echo "new line on $storage: ok"
