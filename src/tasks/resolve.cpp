@@ -149,19 +149,6 @@ Result<> start_new_vm(Work& work) {
     return start_made_vm(work, id_in<VmId>(work.arguments(), "new_vm"), name);
 }
 
-// Of a new VM that was half made nothing stays; one that is whole does, and is found again.
-// What is decided is completed by `task retry`.
-Result<> clean_up(Work& work) {
-    if (!work.memo().contains("next")) return {};
-    auto vm = work.site().catalog.find_vm(id_in<VmId>(work.arguments(), "vm"));
-    if (!vm) return std::unexpected(std::move(vm.error()));
-    if (*vm && is_decided(work, **vm)) return {};
-    UNDERSTUDY_TRY(undo_parts(work, {snapshot_create(), snapshot_import()}));
-    for (const char* noted : {"departs_from", "next"}) work.memo().erase(noted);
-    work.begin_again();
-    return {};
-}
-
 Result<> decide(Work& work) {
     auto& site = work.site();
     auto vm = vm_of(work);
@@ -223,6 +210,20 @@ Result<> settle(Work& work) {
     const auto head = id_in<SnapshotId>(work.memo(), "head_parent");
     return depart(work, work.memo().at("disks").get<std::vector<model::VmDisk>>(),
                   head.is_nil() ? std::nullopt : std::optional(head));
+}
+
+// Of a new VM that was half made nothing stays; one that is whole does, and is found again. What is
+// decided is completed: cancelled right after that, here, and what failed later by `task retry`.
+Result<> clean_up(Work& work) {
+    if (!work.memo().contains("next")) return {};
+    auto vm = work.site().catalog.find_vm(id_in<VmId>(work.arguments(), "vm"));
+    if (!vm) return std::unexpected(std::move(vm.error()));
+    if (*vm && is_decided(work, **vm))
+        return work.task().step == "decide" ? settle(work) : Result<>{};
+    UNDERSTUDY_TRY(undo_parts(work, {snapshot_create(), snapshot_import()}));
+    for (const char* noted : {"departs_from", "next"}) work.memo().erase(noted);
+    work.begin_again();
+    return {};
 }
 
 }  // namespace
