@@ -170,7 +170,9 @@ Result<> decide(Work& work) {
     const auto next = work.memo().at("next").get<model::Ownership>();
     if (vm->ownership == next) return {};
     if (vm->ownership != before)
-        return fail(ErrorKind::conflict, "another cluster has taken the VM over meanwhile");
+        return fail(Error(ErrorKind::refused, "another cluster has taken the VM over meanwhile")
+                        .keeping("both lines, as they were")
+                        .advising("`understudy task retry` decides on what is known now."));
     UNDERSTUDY_TRY(change_role(site, *vm, next, work.task().actor));
     work.log(fmt::format("'{}' owns '{}' at epoch {}", cluster_name(site, next.owner), vm->name,
                          next.epoch));
@@ -231,7 +233,7 @@ Kind resolve() {
     return Kind{kResolve,
                 {{"check", check},
                  {"keep_as_new_vm", keep_as_new_vm},
-                 {"decide", decide},
+                 {"decide", decide, true},
                  {"settle", settle, true},
                  {"start_new_vm", start_new_vm, true}},
                 clean_up,
