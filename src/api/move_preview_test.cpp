@@ -1,6 +1,6 @@
 #include "api/move_preview.hpp"
-#include "protocol/features.hpp"
 #include "api/files_site_test.hpp"
+#include "protocol/features.hpp"
 #include "tasks/kinds.hpp"
 
 // `vm move --dry-run`: every number is true, or null.

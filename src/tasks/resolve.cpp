@@ -58,12 +58,25 @@ Result<> check_owner_is_down(Work& work, const model::Vm& vm) {
                                           base::shell_word(vm.name))));
 }
 
+// Of two that were asked for, one decides; the other one finds it decided.
+Result<> check_no_other_decides(Work& work, const VmId& vm) {
+    auto active = work.site().catalog.tasks({vm, true, 1000});
+    if (!active) return std::unexpected(std::move(active.error()));
+    for (const auto& task : *active) {
+        if (task.id == work.task().id || task.kind != kResolve) continue;
+        if (nlohmann::json::parse(task.memo, nullptr, false).contains("next"))
+            return fail(ErrorKind::conflict, fmt::format("'{}' is not finished", task.title));
+    }
+    return {};
+}
+
 Result<> check(Work& work) {
     auto vm = vm_of(work);
     if (!vm) return std::unexpected(std::move(vm.error()));
     if (work.memo().contains("next") &&
         work.memo().at("next").get<model::Ownership>() == vm->ownership)
         return {};  // an earlier attempt decided it already
+    UNDERSTUDY_TRY(check_no_other_decides(work, vm->id));
     // From the memo below on nobody begins one any more.
     UNDERSTUDY_TRY(check_no_snapshot_is_half_done(work.site(), vm->id, work.task().id));
     auto next = keeps_here(work) ? engine::kept_here(vm->ownership, work.site().cluster.id)

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The sites lose sight of each other, a VM is promoted while it still runs at the first, and both
-# write. Of what the first wrote alone a VM of its own is made: it boots with all of that, depends on
-# nothing of the other, and the VM itself goes on by increments.
+# write. Of what the first wrote alone a VM of its own is made: it boots with all of that, depends
+# on nothing of the other, and the VM itself goes on by increments.
 #   new_line.sh BUILD_DIR [qcow2|rbd]    BUILD_DIR has understudyd and understudy. Needs root.
 set -euo pipefail
 bin=$(realpath "$1")
@@ -26,7 +26,7 @@ superseded() {
     us prod --format json vm info web1 |
         jq -e '.vm.ownership.phase == "superseded" and .vm.state != "running"'
 }
-# A copy comes with no console of its original's; these get it, one after the other, to be looked at.
+# A copy comes with no console; these get the original's, one after the other, to be looked at.
 with_console() { # with_console VM…
     local vm serial
     serial=$(tr -d '\n' <"$work/guest.xml" | grep -o '<serial .*</serial>' | head -n 1)
