@@ -196,7 +196,7 @@ constexpr PositionalSpec kReplica{"VM", "the VM's name or UUID", true, false, Na
 std::vector<CommandSpec> replica_commands() {
     return {
         {"replica list",
-         "Say what would come back if a peer were lost now, and list its VMs' copies here",
+         "List replicas, and what would come back if a peer were lost",
          "AGE is the age of the newest complete, verified snapshot: what a promote would lose, and "
          "LATE when it is more than [recovery] in understudyd.toml allows. READY says whether it "
          "would start here, VERIFIED when it was last proven to be what its source has, RTO how "

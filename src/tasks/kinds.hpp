@@ -31,13 +31,13 @@ Kind keep_branch();        // vm, snapshot (id to be), name, epoch
 // vm, keep ("here", "there"), start, even_if_owner_runs; with as_new_vm (a name) also new_vm and
 // new_snapshot (ids to be), start_new_vm, accept []
 Kind resolve();
-Kind release();            // vm
-Kind replica_drill();      // vm, snapshot, wait, limit_ms, network
-Kind replica_remove();     // vm
-Kind replica_verify();     // vm, snapshot, repair, rate_bytes
-Kind replica_repair();     // vm, snapshot, ranges [{target, offset, length}], rest, rate_bytes
-Kind replica_tidy();       // vm
-Kind snapshot_export();    // vm, snapshot, directory, format, base?, base_directory?
+Kind release();          // vm
+Kind replica_drill();    // vm, snapshot, wait, limit_ms, network
+Kind replica_remove();   // vm
+Kind replica_verify();   // vm, snapshot, repair, rate_bytes
+Kind replica_repair();   // vm, snapshot, ranges [{target, offset, length}], rest, rate_bytes
+Kind replica_tidy();     // vm
+Kind snapshot_export();  // vm, snapshot, directory, format, base?, base_directory?
 // vm (of a new VM: its id to be), directory, pool?; of a new VM also name, snapshot (id to be),
 // base_directory?, accept [], start?; or instead of a directory `of`, a snapshot that is here
 Kind snapshot_import();

@@ -58,12 +58,25 @@ Result<> check_owner_is_down(Work& work, const model::Vm& vm) {
                                           base::shell_word(vm.name))));
 }
 
+// Of two that were asked for, one decides; the other one finds it decided.
+Result<> check_no_other_decides(Work& work, const VmId& vm) {
+    auto active = work.site().catalog.tasks({vm, true, 1000});
+    if (!active) return std::unexpected(std::move(active.error()));
+    for (const auto& task : *active) {
+        if (task.id == work.task().id || task.kind != kResolve) continue;
+        if (nlohmann::json::parse(task.memo, nullptr, false).contains("next"))
+            return fail(ErrorKind::conflict, fmt::format("'{}' is not finished", task.title));
+    }
+    return {};
+}
+
 Result<> check(Work& work) {
     auto vm = vm_of(work);
     if (!vm) return std::unexpected(std::move(vm.error()));
     if (work.memo().contains("next") &&
         work.memo().at("next").get<model::Ownership>() == vm->ownership)
         return {};  // an earlier attempt decided it already
+    UNDERSTUDY_TRY(check_no_other_decides(work, vm->id));
     // From the memo below on nobody begins one any more.
     UNDERSTUDY_TRY(check_no_snapshot_is_half_done(work.site(), vm->id, work.task().id));
     auto next = keeps_here(work) ? engine::kept_here(vm->ownership, work.site().cluster.id)
@@ -149,6 +162,19 @@ Result<> start_new_vm(Work& work) {
     return start_made_vm(work, id_in<VmId>(work.arguments(), "new_vm"), name);
 }
 
+// Of a new VM that was half made nothing stays; one that is whole does, and is found again.
+// What is decided is completed by `task retry`.
+Result<> clean_up(Work& work) {
+    if (!work.memo().contains("next")) return {};
+    auto vm = work.site().catalog.find_vm(id_in<VmId>(work.arguments(), "vm"));
+    if (!vm) return std::unexpected(std::move(vm.error()));
+    if (*vm && is_decided(work, **vm)) return {};
+    UNDERSTUDY_TRY(undo_parts(work, {snapshot_create(), snapshot_import()}));
+    for (const char* noted : {"departs_from", "next"}) work.memo().erase(noted);
+    work.begin_again();
+    return {};
+}
+
 Result<> decide(Work& work) {
     auto& site = work.site();
     auto vm = vm_of(work);
@@ -157,7 +183,9 @@ Result<> decide(Work& work) {
     const auto next = work.memo().at("next").get<model::Ownership>();
     if (vm->ownership == next) return {};
     if (vm->ownership != before)
-        return fail(ErrorKind::conflict, "another cluster has taken the VM over meanwhile");
+        return fail(Error(ErrorKind::refused, "another cluster has taken the VM over meanwhile")
+                        .keeping("both lines, as they were")
+                        .advising("`understudy task retry` decides on what is known now."));
     UNDERSTUDY_TRY(change_role(site, *vm, next, work.task().actor));
     work.log(fmt::format("'{}' owns '{}' at epoch {}", cluster_name(site, next.owner), vm->name,
                          next.epoch));
@@ -212,27 +240,13 @@ Result<> settle(Work& work) {
                   head.is_nil() ? std::nullopt : std::optional(head));
 }
 
-// Of a new VM that was half made nothing stays; one that is whole does, and is found again. What is
-// decided is completed: cancelled right after that, here, and what failed later by `task retry`.
-Result<> clean_up(Work& work) {
-    if (!work.memo().contains("next")) return {};
-    auto vm = work.site().catalog.find_vm(id_in<VmId>(work.arguments(), "vm"));
-    if (!vm) return std::unexpected(std::move(vm.error()));
-    if (*vm && is_decided(work, **vm))
-        return work.task().step == "decide" ? settle(work) : Result<>{};
-    UNDERSTUDY_TRY(undo_parts(work, {snapshot_create(), snapshot_import()}));
-    for (const char* noted : {"departs_from", "next"}) work.memo().erase(noted);
-    work.begin_again();
-    return {};
-}
-
 }  // namespace
 
 Kind resolve() {
     return Kind{kResolve,
                 {{"check", check},
                  {"keep_as_new_vm", keep_as_new_vm},
-                 {"decide", decide},
+                 {"decide", decide, true},
                  {"settle", settle, true},
                  {"start_new_vm", start_new_vm, true}},
                 clean_up,

@@ -335,9 +335,10 @@ Result<> check_no_snapshot_is_half_done(Site& site, const VmId& vm,
     for (const auto& task : *active) {
         if (task.id == asking) continue;
         for (const auto& part : parts_of(task))
-            // Also one that has to plan anew: what it has made is there until it does.
+            // Who names itself is none that a snapshot waits for: also one that has to plan anew
+            // counts, because what it has made is there until it does.
             if ((part.kind == kSnapshotCreate &&
-                 (!part.step.empty() || part.memo.contains("disks"))) ||
+                 (!part.step.empty() || (asking && part.memo.contains("disks")))) ||
                 // A definition that has still to follow a merge.
                 (part.kind == "snapshot_remove" && part.memo.contains(kFollow)))
                 return fail(ErrorKind::conflict, fmt::format("'{}' is not finished", task.title));

@@ -37,7 +37,8 @@ void wait_long(World& world) {
     world.clock().sleep(std::chrono::hours(1000));
     for (auto& cluster : world.clusters()) {
         auto gone = cluster->operate([&](Daemon& here) {
-            return here.receiving.give_up_older_than(cluster->clock().now() - std::chrono::hours(1));
+            return here.receiving.give_up_older_than(cluster->clock().now() -
+                                                     std::chrono::hours(1));
         });
         if (!gone) world.broken("promise 5: an old transfer stays: " + gone.error().text());
     }
