@@ -11,7 +11,8 @@ anywhere=${3:-8}
 . "$(dirname "${BASH_SOURCE[0]}")/clusters.sh"
 
 task_now() { us prod --format json task info "$task" | jq "$1"; }
-attempt() { [ "$(task_now .task.attempts)" -gt "$1" ]; }
+# Or the send had ended when the daemon was killed, and there is none to come.
+attempt() { [ "$(task_now .task.attempts)" -gt "$1" ] || ended; }
 # This attempt has sent so much that some of it is durable (checkpoints come every 200 ms).
 well_on() {
     local now

@@ -12,7 +12,7 @@ namespace understudy::rbd {
 
 struct SnapshotPlace {
     std::string image;
-    SnapshotId snapshot;
+    std::optional<SnapshotId> snapshot;  // none: the head
 };
 
 // Extents at or after `from` that may differ between base and until, or, without a base, that are
@@ -23,7 +23,8 @@ Result<std::unique_ptr<ports::ExtentStream>> image_changes(const Images& images,
                                                            const SnapshotPlace& until,
                                                            ByteOffset from);
 
-// How much data such a listing tells; nothing where that would take long to count.
+// How much data such a listing tells, nothing where that would take long to count. About as much of
+// a head that is being written to.
 Result<std::optional<ByteSize>> changed_bytes(const Images& images,
                                               const std::optional<SnapshotPlace>& base,
                                               const SnapshotPlace& until);

@@ -133,7 +133,7 @@ Result<std::optional<ByteSize>> Volume::head_own(const SnapshotId& on) {
         base = SnapshotPlace{frozen->image, on};
         pinned = std::make_unique<Pinned>(shared_from_this(), pins_for(stored->record, *frozen));
     }
-    return changed_bytes(images_, base, {head, {}});  // takes a while: not under the lock
+    return changed_bytes(images_, base, {head, std::nullopt});  // takes a while: not under the lock
 }
 
 Result<ports::SnapshotStat> Volume::stat(const SnapshotId& id) {

@@ -69,5 +69,24 @@ TEST_P(StorageConformance, a_promoted_disk_that_nothing_ran_on_is_retired) {
     EXPECT_TRUE(read_snapshot(pool(), volume, next) == filled(kDiskSize, 3));
 }
 
+// Drivers count in pieces of their own; no piece is larger than an eighth of the disk.
+TEST_P(StorageConformance, a_head_owns_about_what_was_written_to_it_since_its_snapshot) {
+    const auto owned = [&](const VolumeId& id, const SnapshotId& on) {
+        return must(pool().head_own(id, on)).value_or(ByteSize(0)).count();
+    };
+    constexpr std::uint64_t kWritten = 512 * 1024;
+    GuestDisk disk(fixture(), "disk", kDiskSize);
+    disk.run({write_op(0, 2 * kWritten, 1)});
+    const auto first = disk.take();
+    EXPECT_LT(owned(disk.id(), first), kWritten) << "nothing was written since";
+    disk.run({write_op(4096, kWritten, 2)});
+    EXPECT_GE(owned(disk.id(), first), kWritten);
+    EXPECT_LE(owned(disk.id(), first), kWritten + kDiskSize.count() / 8);
+    const auto second = disk.take();
+    EXPECT_LT(owned(disk.id(), second), kWritten) << "the snapshot has it now";
+    must(pool().retire_head(disk.id(), second));
+    EXPECT_EQ(must(pool().head_own(disk.id(), second)), ByteSize(0)) << "there is no head";
+}
+
 }  // namespace
 }  // namespace understudy::conformance
