@@ -45,6 +45,11 @@ bool is_past_record(Work& work) {
     return work.memo().contains("next");
 }
 
+// There: a VM that was off stays off.
+bool is_to_start(Work& work) {
+    return flag_in(work.arguments(), "start", true) && flag_in(work.memo(), "was_running");
+}
+
 // The target could not take it.
 Result<> check_resolved_there(Work& work) {
     auto link = work.site().peers.to(peer_id(work));
@@ -231,7 +236,7 @@ Result<model::Ownership> answer_of_target(Work& work, const model::Ownership& of
     const bool cancelled = work.interrupted() && !work.stopping();
     if (!cancelled && !work.memo().contains("refusal")) {
         ports::Handover handover{vm_id(work), offered, id_in<SnapshotId>(work.memo(), "last")};
-        handover.start = flag_in(work.arguments(), "start", true);
+        handover.start = is_to_start(work);
         handover.autostart = flag_in(work.memo(), "autostart");
         handover.accept = texts_in(work.arguments(), "accept");
         auto answer = (*link)->hand_over(handover);
@@ -320,7 +325,7 @@ void tell(Work& work, bool started) {
 // The target starts it by itself; this only looks, so that the operator knows.
 Result<> see_it_run(Work& work) {
     auto& site = work.site();
-    if (!flag_in(work.arguments(), "start", true) || !flag_in(work.memo(), "was_running")) {
+    if (!is_to_start(work)) {
         tell(work, false);
         return {};
     }

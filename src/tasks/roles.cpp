@@ -47,9 +47,17 @@ Result<> change_role(Site& site, const model::Vm& vm, const model::Ownership& ne
     const auto text = fmt::format(
         "{}: {} at epoch {} here ({} before), '{}' owns it", vm.name, model::to_string(next.phase),
         next.epoch, model::to_string(vm.ownership.phase), cluster_name(site, next.owner));
-    UNDERSTUDY_TRY(site.catalog.set_ownership(vm.id, vm.ownership, next,
-                                              new_event(site, actor, "role", vm.id, text)));
-    spdlog::info("{}", text);
+    auto changed = site.catalog.set_ownership(vm.id, vm.ownership, next,
+                                              new_event(site, actor, "role", vm.id, text));
+    if (!changed && changed.error().kind() == ErrorKind::conflict) {
+        // A handover and the task that it has queued record the same; either may be the first.
+        auto now = site.catalog.vm(vm.id);
+        if (!now) return std::unexpected(std::move(now.error()));
+        if (now->ownership != next) return changed;
+    } else {
+        UNDERSTUDY_TRY(std::move(changed));
+        spdlog::info("{}", text);
+    }
     if (site.guard && startable) return site.guard->allow(vm.id);
     return {};
 }

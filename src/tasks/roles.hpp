@@ -7,8 +7,9 @@
 namespace understudy::tasks {
 
 // Every change of who may run a VM goes through here: what forbids its start is durable before the
-// record says so, and what allows it comes after. conflict: the record is not `vm.ownership` any
-// more. Durable when it returns. `actor` is whose doing it is, for the events; empty: understudyd.
+// record says so, and what allows it comes after. Durable when it returns. `actor` is whose doing
+// it is, for the events; empty: understudyd. Done when another has recorded the same already.
+// conflict: the record is not `vm.ownership` any more.
 Result<> change_role(Site& site, const model::Vm& vm, const model::Ownership& next,
                      std::string_view actor);
 

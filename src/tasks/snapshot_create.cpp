@@ -75,16 +75,8 @@ Result<> undo(Work& work) {
         return fail(Error(ErrorKind::conflict, "the VM runs on the new overlays already")
                         .advising(fmt::format("`understudy task retry {}` completes it.",
                                               work.task().id.text())));
-    for (const auto& disk : planned_disks(work)) {
-        auto pool = site.pool(disk.pool);
-        if (!pool) continue;
-        auto undone =
-            (*pool)->cancel_snapshot(disk.volume, id_in<SnapshotId>(work.arguments(), "snapshot"));
-        if (!undone && undone.error().kind() != ErrorKind::not_found)
-            return fail(std::move(undone.error()).during(disk.target));
-    }
+    UNDERSTUDY_TRY(forget_heads(work));
     UNDERSTUDY_TRY(forget_unused(site, vm, planned_disks(work)));
-    work.memo().erase("switches");
     work.memo().erase("disks");
     return work.save_memo();
 }
@@ -272,11 +264,10 @@ Result<> let_go(Work& work) {
 // that the snapshot is completed instead, whatever the task is called then.
 Result<> take_back(Work& work) {
     if (!work.memo().contains("consistency")) {
-        if (work.memo().contains("domain_xml")) let_guest_go_on(work);  // the moment had begun
-        auto described = work.site().hypervisor.describe(id_in<VmId>(work.arguments(), "vm"));
-        if (!described && described.error().kind() != ErrorKind::not_found)
-            return std::unexpected(std::move(described.error()));
-        if (!described || !is_switched(work, *described)) {
+        auto passed = has_passed(work);
+        if (!passed && passed.error().kind() != ErrorKind::not_found)
+            return std::unexpected(std::move(passed.error()));
+        if (!passed || !*passed) {
             UNDERSTUDY_TRY(undo(work));
             work.begin_again();
             return {};

@@ -16,6 +16,8 @@ namespace understudy::tasks {
 namespace {
 
 constexpr const char* kStandsStill = "stands_still";  // in the memo: the VM ran and is to go on
+constexpr const char* kTaken = "taken";               // in the memo: a moment was begun, when
+constexpr const char* kSpent = "overlays_spent";      // in the memo: they are to be made anew
 constexpr std::size_t kMaxAtOnce = 16;                // snapshots that one moment waits for
 
 VmId vm_id(Work& work) {
@@ -197,6 +199,18 @@ Result<> prepare_heads(Work& work, const ports::VmDescription& described) {
     return {};
 }
 
+Result<> forget_heads(Work& work) {
+    for (const auto& disk : planned_disks(work)) {
+        auto pool = work.site().pool(disk.pool);
+        if (!pool) continue;
+        auto gone = (*pool)->cancel_snapshot(disk.volume, snapshot_id(work));
+        if (!gone && gone.error().kind() != ErrorKind::not_found)
+            return fail(std::move(gone.error()).during(disk.target));
+    }
+    for (const char* noted : {"switches", kTaken, kSpent}) work.memo().erase(noted);
+    return work.save_memo();
+}
+
 void let_guest_go_on(Work& work) {
     auto& hypervisor = work.site().hypervisor;
     if (flag_in(work.memo(), kStandsStill) && may_run(work)) {
@@ -214,10 +228,57 @@ void let_guest_go_on(Work& work) {
                  thawed.error().text());
 }
 
+namespace {
+
+// An attempt that was cut off may have switched the VM without libvirt's knowing of it. Afterwards
+// it is on the disks that libvirt names, and the overlays are gone, which would hide what it writes
+// there; or the VM is off, and what it wrote is found through the overlays that were made for it.
+Result<> settle_moment(Work& work) {
+    if (!work.memo().contains(kTaken) || planned_switches(work).empty()) return {};
+    if (!flag_in(work.memo(), kSpent)) {
+        auto described = work.site().hypervisor.describe(vm_id(work));
+        if (!described) return std::unexpected(std::move(described.error()));
+        const auto state = described->summary.state;
+        if (state == ports::VmState::stopped || is_switched(work, *described)) return {};
+        if (state == ports::VmState::running) work.memo()[kStandsStill] = true;
+        UNDERSTUDY_TRY(work.save_memo());
+        auto settled = work.site().hypervisor.settle_snapshot(vm_id(work), [&] {
+            work.memo()[kSpent] = true;
+            return work.save_memo();
+        });
+        if (!settled && !flag_in(work.memo(), kSpent))  // whatever it is: nothing is known yet
+            return fail(Error(ErrorKind::unavailable, settled.error().what())
+                            .advising(settled.error().advice()));
+    }
+    UNDERSTUDY_TRY(forget_heads(work));
+    work.log("an attempt at the moment was cut off: its overlays are made anew");
+    return {};
+}
+
+}  // namespace
+
+Result<bool> has_passed(Work& work) {
+    UNDERSTUDY_TRY(settle_moment(work));
+    if (work.memo().contains("domain_xml")) let_guest_go_on(work);  // the moment had begun
+    auto described = work.site().hypervisor.describe(vm_id(work));
+    if (!described) return std::unexpected(std::move(described.error()));
+    if (is_switched(work, *described)) return true;
+    if (described->summary.state != ports::VmState::stopped || !work.memo().contains(kTaken) ||
+        planned_switches(work).empty())
+        return false;
+    // On overlays that do not fit any more the VM would find its disks changed.
+    auto fits = check_plan(work, *described);
+    if (!fits && fits.error().kind() == ErrorKind::conflict) return false;
+    UNDERSTUDY_TRY(std::move(fits));
+    UNDERSTUDY_TRY(take_all(work, *described));
+    return true;
+}
+
 Result<> moment(Work& work) {
     // A cancelled task whose moment had passed was completed, and others may have come since: a
     // retry must not switch the VM back to layers that are frozen by now.
     if (work.memo().contains("consistency")) return {};
+    UNDERSTUDY_TRY(settle_moment(work));
     if (flag_in(work.memo(), kStandsStill)) let_guest_go_on(work);
     auto described = work.site().hypervisor.describe(vm_id(work));
     if (!described) return std::unexpected(std::move(described.error()));
@@ -226,10 +287,11 @@ Result<> moment(Work& work) {
         work.log("the VM is on the new overlays already");
         let_guest_go_on(work);
     } else {
+        if (!work.memo().contains("switches")) UNDERSTUDY_TRY(prepare_heads(work, *described));
         UNDERSTUDY_TRY(check_plan(work, *described));
         work.memo()["domain_xml"] = described->domain_xml;
         // Counted from before the moment, so that a stated RPO is never better than the truth.
-        work.memo()["taken"] = base::format_time(work.site().clock.now());
+        work.memo()[kTaken] = base::format_time(work.site().clock.now());
         UNDERSTUDY_TRY(work.save_memo());
         auto taken = take_all(work, *described);
         if (!taken) return std::unexpected(std::move(taken.error()));

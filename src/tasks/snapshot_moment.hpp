@@ -12,6 +12,7 @@ namespace understudy::tasks {
 //   disks        the volumes, one per disk of the VM
 //   switches     per disk what prepare_heads made; `overlay` false: the disk stays on its head
 //   domain_xml   the definition, written down when the moment is about to begin
+//   taken        when an attempt at the moment began, whose outcome may be unknown
 //   consistency  the moment has passed
 
 std::vector<model::VmDisk> planned_disks(Work& work);
@@ -26,10 +27,17 @@ bool is_switched(Work& work, const ports::VmDescription& described);
 // Makes the future heads, which nothing uses yet. Idempotent.
 Result<> prepare_heads(Work& work, const ports::VmDescription& described);
 
+// Takes them away again, unused; the moment is as if it had never begun.
+Result<> forget_heads(Work& work);
+
 // A daemon that died in the middle of the moment has left the guest frozen, or standing still.
 void let_guest_go_on(Work& work);
 
 // conflict: the VM's disks have changed since the plan; nothing was switched.
 Result<> moment(Work& work);
+
+// Whether the VM is on its overlays, asked when the task is not to go on. The moment of a VM that
+// was switched off since an attempt passes now: nobody knows any more what its overlays hold.
+Result<bool> has_passed(Work& work);
 
 }  // namespace understudy::tasks

@@ -190,6 +190,9 @@ guest() { "$lab/guest-tell" "$work/prod/talk" "$@"; } # gives the guest work and
 records() { grep -a 'wrote vdb' "$work/prod/console" | tail -n 1 | grep -ao '[0-9]*' || echo 0; }
 more_than() { [ "$(records)" -gt "$1" ]; }
 log_says() { grep -q "$2" <<<"$(us prod task log "$1")"; } # log_says TASK TEXT
+# What comes through a pipe, to its end: `grep -q` ends at the first match, and pipefail counts the
+# writer's broken pipe as a failure.
+tells() { grep "$@" >/dev/null; }
 guest_says() { grep -aq "$1" "$2"; }
 
 # The guest of these tests: two disks, qcow2 and raw, or two images where prod has its pool in Ceph;

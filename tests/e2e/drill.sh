@@ -52,7 +52,7 @@ copy_said() { grep -aq "$1" "$work"/dr/state/drills/consoles/*; }
 nothing_left() { # nothing_left WHEN
     copy_runs && fail "$1: a copy still runs: $(copies)"
     grep -rl -- -drill- "$work/dr/root/etc/qemu" && fail "$1: a copy is still defined"
-    records_of_volumes | grep -q '"drill"' && fail "$1: a copy's disk is still there"
+    records_of_volumes | tells '"drill"' && fail "$1: a copy's disk is still there"
     [ "$(named | sort)" = "$(stored | sort)" ] ||
         fail "$1: in the records: $(named | sort), in the pool: $(stored | sort)"
     us dr --format json vm snapshot list web1 | jq -e '[.snapshots[].holds[] |
@@ -112,7 +112,7 @@ us prod vm start web1
 await 120 guest_says 'wrote vdb 5' "$work/prod/console"
 us prod vm snapshot create web1 first
 us prod vm snapshot send web1 first --to dr
-us dr replica list | grep -q unknown || fail "an RTO without a drill: $(us dr replica list)"
+us dr replica list | tells unknown || fail "an RTO without a drill: $(us dr replica list)"
 
 echo "--- while increments arrive"
 send_on &
@@ -144,8 +144,8 @@ us dr replica drill web1 --wait console=READY --timeout 20s >"$work/said" || cod
 cat "$work/said"
 drilled '(.passed | not) and .snapshot_name == "broken" and .boot_ms == 0'
 grep -aq HALTED "$evidence/console.txt" || fail "no end of the console: $(ls -l "$evidence")"
-us dr event list | grep -q 'drill web1@broken: FAILED' || fail "no event: $(us dr event list)"
-us dr replica list | grep -q 'FAILED' || fail "not listed: $(us dr replica list)"
+us dr event list | tells 'drill web1@broken: FAILED' || fail "no event: $(us dr event list)"
+us dr replica list | tells 'FAILED' || fail "not listed: $(us dr replica list)"
 us dr --format json task list --all | jq -e '[.tasks[] | select(.kind == "replica_drill") |
     .state] | all(. == "succeeded")' >/dev/null || fail "a drill as such has failed"
 nothing_left "after a failed drill"

@@ -19,7 +19,7 @@ trap leave EXIT
 
 ports_of() { ls "/sys/class/net/$1/brif"; }
 vm_answers() { (exec 3<>/dev/tcp/198.51.100.9/8080) 2>/dev/null; }
-copy_runs() { grep -al "guest=web1-[d]rill-" /proc/[0-9]*/cmdline 2>/dev/null | grep -q .; }
+copy_runs() { grep -al "guest=web1-[d]rill-" /proc/[0-9]*/cmdline 2>/dev/null | tells .; }
 
 ip link add "$lan" type bridge
 ip link add "$cellar" type bridge

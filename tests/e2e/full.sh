@@ -15,7 +15,7 @@ small_disk() { # small_disk CLUSTER SIZE: its pool is on a file system of that s
     pool_path[$1]=$work/$1/small/pool
 }
 task_now() { us prod --format json task info "$task" | jq -r "$1"; }
-over() { task_now .task.state | grep -Eq 'succeeded|failed|cancelled'; }
+over() { task_now .task.state | tells -E 'succeeded|failed|cancelled'; }
 fill_up() { # fill_up CLUSTER: and keeps nothing free
     dd if=/dev/zero of="$work/$1/small/ballast" bs=1M 2>/dev/null || true
     dd if=/dev/zero of="$work/$1/small/ballast2" bs=4096 2>/dev/null || true

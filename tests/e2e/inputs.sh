@@ -54,7 +54,7 @@ prepare() {
 
 before_there_is_a_cluster() {
     begin prod
-    us prod cluster status | grep -q 'not set up yet' || fail "no word on the missing cluster"
+    us prod cluster status | tells 'not set up yet' || fail "no word on the missing cluster"
     us prod --format json cluster status | jq -e '.cluster == null' >/dev/null
     says 3 'cluster init NAME' prod vm list
     says 3 'cluster init NAME' prod peer invite
@@ -160,7 +160,7 @@ completion() { # completion LINE NAME
 unsupported_disk() {
     local before
     before=$(find "$work/prod/pool" | sort)
-    us prod vm info odd | grep -q vmdk || fail "vm info does not show the unsupported disk"
+    us prod vm info odd | tells vmdk || fail "vm info does not show the unsupported disk"
     says 1 'vdb' prod vm snapshot create odd
     grep -q vmdk "$work/err" || fail "no word on why: $(cat "$work/err")"
     us prod --format json vm snapshot list odd | jq -e '.snapshots == []' >/dev/null
@@ -205,7 +205,7 @@ replaced_identity() {
     end dr
     mv "$work/dr/state/identity" "$work/dr/state/identity.before"
     begin dr
-    us prod peer info dr | grep -q 'not the pinned one' || fail "a new identity went unnoticed"
+    us prod peer info dr | tells 'not the pinned one' || fail "a new identity went unnoticed"
     says 3 'not the pinned one' prod vm snapshot send web1 one --to dr --dry-run
     joins 3 'another certificate' prod "$(token_of dr)"
     end dr
@@ -218,7 +218,7 @@ replaced_identity() {
 peer_down() {
     local task
     crash dr
-    us prod peer info dr | grep -q 'cannot reach dr' || fail "peer info of a dead peer"
+    us prod peer info dr | tells 'cannot reach dr' || fail "peer info of a dead peer"
     says 4 'cannot reach dr' prod vm snapshot send web1 one --to dr --full --dry-run
     us prod vm snapshot create web1 two
     task=$(us prod --no-wait vm snapshot send web1 two --to dr)
@@ -227,20 +227,20 @@ peer_down() {
     await 10 cancelled "$task"
     says 4 'cannot reach understudyd' dr vm list
 }
-waits_for_dr() { us prod task log "$1" | grep -q 'cannot reach dr'; }
+waits_for_dr() { us prod task log "$1" | tells 'cannot reach dr'; }
 cancelled() { us prod --format json task info "$1" | jq -e '.task.state == "cancelled"'; }
 
 end_of_pairing() {
     begin dr
     says 3 '2 VMs of this cluster are sent to it' prod -y peer remove dr
     us prod peer map dr network lan=br0
-    us prod peer info dr | grep -q 'network lan there is br0 here' || fail "the map is not shown"
-    us prod peer map dr network --remove lan | grep -q none || fail "the map is not taken back"
+    us prod peer info dr | tells 'network lan there is br0 here' || fail "the map is not shown"
+    us prod peer map dr network --remove lan | tells none || fail "the map is not taken back"
     us prod -y peer remove dr --force
     us prod --format json peer list | jq -e '.peers == []' >/dev/null
     us prod --format json vm snapshot list web1 | jq -e '.snapshots | length == 2' >/dev/null
     says 1 'no peers' prod vm snapshot send web1 two
-    us dr peer info prod | grep -q 'does not know this certificate' || fail "the other side is told"
+    us dr peer info prod | tells 'does not know this certificate' || fail "the other side is told"
     crash prod
     us dr -y replica promote "$weird" --no-start
     says 3 'owns the VM already' dr -y replica promote "$weird"
@@ -259,7 +259,7 @@ api_over_https() {
     pin=$(openssl x509 -in "$work/third/state/identity/cert.pem" -noout -fingerprint -sha256)
     export UNDERSTUDY_URL=$url UNDERSTUDY_FINGERPRINT=${pin#*=}
     export UNDERSTUDY_TOKEN_FILE=$work/third/state/api-token
-    "$bin/understudy" cluster status | grep -q third || fail "the API over HTTPS"
+    "$bin/understudy" cluster status | tells third || fail "the API over HTTPS"
     (umask 077 && printf 'wrong-token-wrong-token-wrong-token\n' >"$work/token")
     ends 4 'does not accept the token' --token-file "$work/token" cluster status
     chmod 644 "$work/token"
@@ -326,7 +326,7 @@ every_help_has_an_example() {
     local command
     while read -r command; do
         # shellcheck disable=SC2086 # it is several words
-        "$bin/understudy" $command --help | grep -q '^Example' || fail "$command --help: no example"
+        "$bin/understudy" $command --help | tells '^Example' || fail "$command --help: no example"
     done < <(for noun in cluster peer vm replica task event; do
         "$bin/understudy" "$noun" --help | sed -n 's/^  \([a-z -]*[a-z]\) .*/\1/p'
     done)

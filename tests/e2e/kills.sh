@@ -19,7 +19,7 @@ well_on() {
     now=$(task_now .task.progress.done_bytes)
     { [ "$now" != "$1" ] && [ "$now" -ge 12000000 ]; } || ended
 }
-ended() { task_now .task.state | grep -Eq 'succeeded|failed|cancelled'; }
+ended() { task_now .task.state | tells -E 'succeeded|failed|cancelled'; }
 listed() { us dr --format json replica list | jq '[.replicas[].snapshots] | add // 0'; }
 
 killed() { # killed CLUSTER: kill -9 of its daemon, and its restart; the guest must not notice

@@ -62,7 +62,7 @@ branch_of() {
 }
 await 60 branch_of # an embedded libvirt that dies amid a snapshot is no matter of this test
 branch=$(branch_of)
-us prod replica list | grep -q 'web1 .*superseded .*replica resolve web1 --keep-there' ||
+us prod replica list | tells 'web1 .*superseded .*replica resolve web1 --keep-there' ||
     fail "the list does not say what to do"
 
 echo "--- names and wishes that cannot be"

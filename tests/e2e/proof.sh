@@ -35,8 +35,8 @@ differs_at() { # differs_at TARGET OFFSET: one grain, named everywhere
     us dr replica verify web1 >"$work/differs" 2>&1 || code=$?
     [ "$code" -eq 1 ] || fail "exit code $code, not 1: $(cat "$work/differs")"
     grep -q "$1 at $2+4096" "$work/differs" || fail "not named: $(cat "$work/differs")"
-    us dr replica list | grep -q DIFFERS || fail "not listed: $(us dr replica list)"
-    us dr replica info web1 | grep -q "$1 at $2, 4096 bytes" ||
+    us dr replica list | tells DIFFERS || fail "not listed: $(us dr replica list)"
+    us dr replica info web1 | tells "$1 at $2, 4096 bytes" ||
         fail "not shown: $(us dr replica info web1)"
     echo "one flipped bit: $(grep "^error" "$work/differs")"
 }
@@ -46,7 +46,7 @@ repaired() { # repaired SNAPSHOT
     grep -q '4.0 KiB put right' "$work/repaired" || fail "$(cat "$work/repaired")"
     grep -q 'equal to what prod has' "$work/repaired" || fail "$(cat "$work/repaired")"
     same_bytes "$1"
-    us dr replica list | grep -Eq 'equal (just now|.* ago)' || fail "still: $(us dr replica list)"
+    us dr replica list | tells -E 'equal (just now|.* ago)' || fail "still: $(us dr replica list)"
 }
 
 # Whatever dr's catalog knows of VMs, gone while its daemon is down.

@@ -4,7 +4,7 @@
 
 task_now() { us prod --format json task info "$task" | jq -r "$1"; }
 state_is() { [ "$(task_now .task.state)" = "$1" ]; }
-over() { task_now .task.state | grep -Eq 'succeeded|failed|cancelled'; }
+over() { task_now .task.state | tells -E 'succeeded|failed|cancelled'; }
 logged() { log_says "$task" "$1"; }
 listed() { us dr --format json replica list | jq '[.replicas[].snapshots] | add // 0'; }
 carried() { link_to dr count | cut -d' ' -f1; }

@@ -55,7 +55,7 @@ us dr --format json replica list | jq -e '.replicas[0].verified == null' >/dev/n
 verified_for 1048576
 stated=$(jq '.tasks[0].result.verify_wire_bytes' "$work/verified")
 [ "$stated" -lt 204800 ] || fail "$stated bytes of digests"
-us dr replica list | grep -qE 'equal (just now|.* ago)' || fail "not shown: $(us dr replica list)"
+us dr replica list | tells -E 'equal (just now|.* ago)' || fail "not shown: $(us dr replica list)"
 
 # One bit.
 at=$(((1 << 30) + 123456789))

@@ -60,7 +60,7 @@ branch_of() { # branch_of WALKER: the snapshot of what the former owner wrote al
 }
 found_what_was_sent() { # found_what_was_sent WALKER
     local found
-    found=$(tac "$work/$1.console" | grep -am 1 '^VERIFY vdb' | grep -o '[0-9]*$')
+    found=$(grep -a '^VERIFY vdb' "$work/$1.console" | tail -n 1 | grep -o '[0-9]*$')
     [ "${found:--1}" -ge "${sent[$1]}" ] || fail "$1 has ${found:-no} records, not ${sent[$1]}"
     if grep -a ^BAD "$work/$1.console"; then fail "$1 found damage"; fi
 }

@@ -40,10 +40,12 @@ other_than() { if [ "$1" = prod ]; then echo dr; else echo prod; fi; }
 
 # ---- what a guest has written ----
 
-records_of() { tac "$work/$1.console" | grep -am 1 '^wrote vdb' | grep -o '[0-9]*$' || echo 0; }
+records_of() {
+    grep -a '^wrote vdb' "$work/$1.console" | tail -n 1 | grep -o '[0-9]*$' || echo 0
+}
 # Since it booted last.
 writes() {
-    tac "$work/$1.console" 2>/dev/null | grep -am 1 -e '^READY' -e '^wrote vdb' | grep -q wrote
+    grep -a -e '^READY' -e '^wrote vdb' "$work/$1.console" 2>/dev/null | tail -n 1 | tells wrote
 }
 
 # Each boot has found all that was acknowledged before it: none was lost in any move.

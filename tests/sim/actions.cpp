@@ -23,6 +23,7 @@ void Actions::set_weather() {
     weather.frame_damaged = rough(30, 300);
     weather.frame_repeated = rough(20, 200);
     weather.meanwhile = rough(30, 300);
+    weather.forgets = 2;
     for (auto& cluster : world_.clusters()) set_clock(*cluster);
 }
 

@@ -126,6 +126,10 @@ memory::WorldHooks Cluster::hooks() {
         }
     };
     hooks.merge = [this](const ports::LiveMerge& merge) { return pool_.perform_merge(merge); };
+    hooks.forgets = [this] { return world_.chance().one_in(world_.weather.forgets); };
+    hooks.take_back = [this](const std::string& base, const std::string& top) {
+        return pool_.take_back(base, top);
+    };
     hooks.size = [this](const ports::DiskSource& source) {
         return pool_.disk_size(source.location);
     };

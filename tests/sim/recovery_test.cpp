@@ -2,6 +2,7 @@
 #include "all_well.hpp"
 #include "model/json.hpp"
 #include "play.hpp"
+#include "tasks/roles.hpp"
 #include "tasks/take_over.hpp"
 
 #include <gmock/gmock.h>
@@ -118,6 +119,36 @@ TEST_F(Recovery, a_moved_vm_runs_there_with_all_it_wrote_and_is_a_replica_here) 
     EXPECT_THAT(a.machines(), IsEmpty());
     EXPECT_THAT(branches(a), IsEmpty());
     EXPECT_EQ(b.catalog().vm(vm)->ownership.epoch, 2U);
+}
+
+TEST_F(Recovery, a_vm_that_was_off_is_moved_and_stays_off) {
+    a.stop_vm(vm);
+    const auto task = move(a);
+    work();
+    ASSERT_EQ(outcome(a, task), "succeeded ");
+    EXPECT_EQ(phase(b), Phase::owned);
+    EXPECT_FALSE(runs(b));
+    EXPECT_FALSE(runs(a));
+    EXPECT_TRUE(b.start_vm(vm));
+}
+
+TEST_F(Recovery, the_task_that_starts_a_vm_may_be_quicker_than_the_answer_that_it_is_taken) {
+    const auto armed = b.serve([&](Daemon& there) -> Result<> {
+        there.site.settings.at_point = [&](const std::optional<VmId>&, const std::string& point) {
+            if (point != "take_over.record.before") return;
+            const auto now = *there.site.catalog.vm(vm);  // as the task's step `own` does it
+            EXPECT_TRUE(tasks::change_role(there.site, now, {2, b.id(), Phase::owned}, ""));
+        };
+        return {};
+    });
+    ASSERT_TRUE(armed);
+    const auto task = move(a);
+    a.run_all();
+    work();
+    ASSERT_EQ(outcome(a, task), "succeeded ");
+    EXPECT_TRUE(runs(b));
+    const auto log = *a.catalog().task_log(task, 0, 1000);
+    for (const auto& line : log) EXPECT_THAT(line.text, testing::Not(HasSubstr("not taken over")));
 }
 
 TEST_F(Recovery, the_way_back_is_an_increment) {

@@ -154,6 +154,50 @@ TEST_F(Scenario, a_retry_of_a_snapshot_that_its_cancel_completed_leaves_the_vm_w
         EXPECT_EQ(after[i].source, before[i].source) << "switched back to a frozen layer";
 }
 
+TEST_F(Scenario, a_switch_that_libvirt_has_no_record_of_loses_nothing_of_what_is_written_to_it) {
+    world.weather.forgets = 1;
+    for (const bool cancelled : {false, true}) {
+        const auto task = snapshot(a, vm, cancelled ? "second" : "first");
+        a.die_at("hypervisor.snapshot", true);
+        a.run_all();
+        a.write(vm, "vda", 3, 4, world.next_stamp());
+        if (cancelled) {
+            ASSERT_TRUE(a.catalog().request_cancel(task, world.clock().now()));
+        }
+        restart(a);
+        EXPECT_EQ(lists(a, last_), !cancelled);
+        a.write(vm, "vda", 5, 1, world.next_stamp());  // hides some of that
+        check_promises(world);
+    }
+    taken(a, vm, "third");
+}
+
+TEST_F(Scenario, cut_off_while_such_a_switch_is_settled_nothing_is_lost_either) {
+    world.weather.forgets = 1;
+    unsigned nth = 0;
+    for (bool reached = true; reached;) {
+        snapshot(a, vm, "snapshot " + std::to_string(++nth));
+        a.die_at("hypervisor.snapshot", true);
+        a.run_all();
+        a.write(vm, "vda", nth % 8, 3, world.next_stamp());
+        a.start();
+        a.die_at_nth_call(nth, nth % 2 == 0);
+        a.run_all();
+        reached = !a.waits_to_die();
+        a.live_on();
+        a.write(vm, "vda", nth % 8 + 1, 1, world.next_stamp());
+        if (nth % 3 == 0) a.stop_vm(vm);
+        restart(a);
+        EXPECT_TRUE(lists(a, last_)) << nth;
+        if (nth % 3 == 0) {
+            ASSERT_TRUE(a.start_vm(vm));
+        }
+        check_promises(world);
+        ASSERT_THAT(world.broken_promises(), IsEmpty()) << nth;
+    }
+    EXPECT_GT(nth, 10U);
+}
+
 TEST_F(Scenario, a_cancelled_live_removal_ends_with_its_layers_merged) {
     const auto first = taken(a, vm, "first");
     a.write(vm, "vda", 3, 2, 17);

@@ -26,6 +26,7 @@ struct Weather {
     unsigned frame_lost = 0;    // with its channel
     unsigned frame_damaged = 0;
     unsigned frame_repeated = 0;
+    unsigned forgets = 0;    // a libvirt that ended right after a switch, of having made it
     unsigned meanwhile = 0;  // something else happens between two calls of a daemon
 };
 

@@ -63,6 +63,7 @@ public:
     void begin_commit(const std::string& target, const std::string& base, const std::string& top);
     void save_memory();  // as `virsh managedsave`
     std::string monitor(const std::string& human_command);
+    std::string qmp(const std::string& command);  // what QEMU answers, an error included
     std::string xml(bool inactive);
     std::vector<std::string> chain(const std::string& target);
 

@@ -189,6 +189,14 @@ std::string Guest::monitor(const std::string& human_command) {
     return result != nullptr ? result : "";
 }
 
+std::string Guest::qmp(const std::string& command) {
+    auto domain = domain_of(id_);
+    char* result = nullptr;
+    EXPECT_EQ(virDomainQemuMonitorCommand(domain.get(), command.c_str(), &result, 0), 0) << command;
+    const Text owned(result);
+    return result != nullptr ? result : "";
+}
+
 void Guest::write(const std::string& target, std::uint64_t offset, std::uint64_t length,
                   int pattern) {
     // vda is virtio-disk0, vdb is virtio-disk1.

@@ -11,6 +11,7 @@
 #include "hypervisor/libvirt/nvram_file.hpp"
 #include "hypervisor/libvirt/snapshot.hpp"
 #include "hypervisor/libvirt/stated_disks.hpp"
+#include "hypervisor/libvirt/stray_layers.hpp"
 
 #include <fmt/format.h>
 #include <libvirt/libvirt.h>
@@ -59,6 +60,11 @@ public:
                                         const std::function<Result<>()>& still) override {
         return with(vm, [&](virDomainPtr domain) {
             return take_snapshot(pauses_, domain, switches, freeze_limit, still);
+        });
+    }
+    Result<> settle_snapshot(const VmId& vm, const std::function<Result<>()>& spent) override {
+        return with(vm, [&](virDomainPtr domain) {
+            return libvirt::settle_snapshot(pauses_, domain, spent);
         });
     }
     Result<> thaw(const VmId& vm) override { return with(vm, libvirt::thaw); }

@@ -130,4 +130,20 @@ Result<> Pauses::settle(virDomainPtr domain, Late late) {
     return still_waiting(domain, late);
 }
 
+Result<Pause> Pause::begin(Pauses& pauses, virDomainPtr domain) {
+    UNDERSTUDY_TRY(pauses.settle(domain, Pauses::Late::go_on));
+    int state = VIR_DOMAIN_NOSTATE;
+    if (virDomainGetState(domain, &state, nullptr, 0) < 0)
+        return fail(domain_error(domain, "look at"));
+    if (state != VIR_DOMAIN_RUNNING && state != VIR_DOMAIN_BLOCKED) return Pause(nullptr);
+    UNDERSTUDY_TRY(pauses.pause(domain, kPauseLimit, Pauses::Late::go_on));
+    return Pause(domain);
+}
+
+Result<> Pause::end() {
+    auto* domain = std::exchange(domain_, nullptr);
+    if (domain == nullptr) return {};
+    return let_go_on(domain);
+}
+
 }  // namespace understudy::libvirt

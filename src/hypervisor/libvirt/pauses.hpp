@@ -6,6 +6,7 @@
 #include "hypervisor/libvirt/handles.hpp"
 
 #include <memory>
+#include <utility>
 
 namespace understudy::libvirt {
 
@@ -32,6 +33,22 @@ private:
     // Outlives this object for as long as QEMU does not answer.
     std::shared_ptr<Attempts> attempts_ = make();
     static std::shared_ptr<Attempts> make();
+};
+
+// Keeps a running domain paused for as long as it lives; one that is paused already it leaves so.
+class Pause {
+public:
+    static Result<Pause> begin(Pauses& pauses, virDomainPtr domain);  // as Pauses::pause
+    // Failed: the domain is still paused, and how to help it.
+    Result<> end();
+    void leave() { domain_ = nullptr; }  // it stays paused
+    ~Pause() { (void)end(); }
+    Pause(Pause&& other) noexcept : domain_(std::exchange(other.domain_, nullptr)) {}
+    Pause& operator=(Pause&&) = delete;
+
+private:
+    explicit Pause(virDomainPtr domain) : domain_(domain) {}
+    virDomainPtr domain_;
 };
 
 }  // namespace understudy::libvirt

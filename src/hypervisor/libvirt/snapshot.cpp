@@ -61,34 +61,6 @@ std::size_t already_switched(const std::vector<ports::DiskDescription>& disks,
         }));
 }
 
-// Keeps a running domain paused for as long as it lives.
-class Pause {
-public:
-    static Result<Pause> begin(Pauses& pauses, virDomainPtr domain) {
-        UNDERSTUDY_TRY(pauses.settle(domain, Pauses::Late::go_on));
-        int state = VIR_DOMAIN_NOSTATE;
-        if (virDomainGetState(domain, &state, nullptr, 0) < 0)
-            return fail(domain_error(domain, "look at"));
-        if (state != VIR_DOMAIN_RUNNING && state != VIR_DOMAIN_BLOCKED) return Pause(nullptr);
-        UNDERSTUDY_TRY(pauses.pause(domain, kPauseLimit, Pauses::Late::go_on));
-        return Pause(domain);
-    }
-    // Failed: the domain is still paused, and how to help it.
-    Result<> end() {
-        auto* domain = std::exchange(domain_, nullptr);
-        if (domain == nullptr || virDomainResume(domain) == 0) return {};
-        return fail(domain_error(domain, "resume")
-                        .advising("The VM is still paused: `virsh resume` lets it go on."));
-    }
-    ~Pause() { (void)end(); }
-    Pause(Pause&& other) noexcept : domain_(std::exchange(other.domain_, nullptr)) {}
-    Pause& operator=(Pause&&) = delete;
-
-private:
-    explicit Pause(virDomainPtr domain) : domain_(domain) {}
-    virDomainPtr domain_;
-};
-
 Result<> switch_disks(virDomainPtr domain, const std::string& snapshot) {
     constexpr unsigned kFlags =
         VIR_DOMAIN_SNAPSHOT_CREATE_DISK_ONLY | VIR_DOMAIN_SNAPSHOT_CREATE_ATOMIC |

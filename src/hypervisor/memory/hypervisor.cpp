@@ -71,6 +71,10 @@ Result<ports::VmDescription> MemoryHypervisor::describe(const VmId& vm) {
     ports::VmDescription description;
     description.summary = (*guest)->summary;
     description.disks = (*guest)->disks;
+    for (auto& disk : description.disks)
+        if (const auto known = (*guest)->believed.find(disk.target);
+            known != (*guest)->believed.end())
+            disk.source = known->second;
     for (auto& disk : description.disks) disk.size = size_of(disk);
     description.has_nvram = !(*guest)->nvram_path.empty();
     description.obstacles = (*guest)->obstacles;
@@ -101,7 +105,7 @@ Result<> MemoryHypervisor::shutdown(const VmId& vm, Duration) {
     if (!guest) return fail(std::move(guest.error()));
     if ((*guest)->summary.state == VmState::paused)
         return fail(ErrorKind::conflict, fmt::format("VM '{}' is paused", (*guest)->summary.name));
-    (*guest)->summary.state = VmState::stopped;
+    (*guest)->switch_off();
     return end("shutdown");
 }
 
@@ -109,7 +113,7 @@ Result<> MemoryHypervisor::stop(const VmId& vm) {
     UNDERSTUDY_TRY(begin("stop"));
     auto guest = find(vm);
     if (!guest) return fail(std::move(guest.error()));
-    (*guest)->summary.state = VmState::stopped;
+    (*guest)->switch_off();
     frozen_.erase(vm);
     return end("stop");
 }
@@ -156,16 +160,49 @@ Result<model::Consistency> MemoryHypervisor::snapshot(
     const bool guest_runs = (*guest)->summary.state == VmState::running && hooks_.guest;
     if (guest_runs) hooks_.guest(vm, disks, Moment::before);
     for (auto& disk : disks) disk.size = size_of(disk);
+    std::map<std::string, ports::DiskSource> before;
+    for (const auto& disk : disks) before[disk.target] = disk.source;
     const auto state = (*guest)->summary.state;
     if (still) (*guest)->summary.state = VmState::paused;  // a caller that dies leaves it so
     auto done = still ? still() : Result<>{};
     if (done) done = switch_sources(disks, switches, ErrorKind::conflict);
     (*guest)->summary.state = state;
     if (done && guest_runs) hooks_.guest(vm, disks, Moment::after);
-    if (done) done = end("snapshot");  // a caller that dies here thaws nothing any more
+    const auto forget = [&] {
+        if (!switches.empty() && hooks_.forgets && hooks_.forgets()) (*guest)->believed = before;
+    };
+    try {
+        if (done) done = end("snapshot");  // a caller that dies here thaws nothing any more
+    } catch (...) {
+        forget();
+        throw;
+    }
     frozen_.erase(vm);
+    if (!done) forget();
     UNDERSTUDY_TRY(std::move(done));
     return consistency_;
+}
+
+Result<> MemoryHypervisor::settle_snapshot(const VmId& vm, const std::function<Result<>()>& spent) {
+    UNDERSTUDY_TRY(begin("settle_snapshot"));
+    auto guest = find(vm);
+    if (!guest) return fail(std::move(guest.error()));
+    if ((*guest)->summary.state == VmState::stopped)
+        return fail(ErrorKind::unavailable, "the VM is off by now");
+    auto& believed = (*guest)->believed;
+    for (auto& disk : (*guest)->disks) {
+        const auto known = believed.find(disk.target);
+        if (known == believed.end() || known->second == disk.source) continue;
+        if (hooks_.take_back)
+            UNDERSTUDY_TRY(hooks_.take_back(known->second.location, disk.source.location));
+        disk.source = known->second;
+    }
+    believed.clear();
+    const auto state = (*guest)->summary.state;
+    (*guest)->summary.state = VmState::paused;  // a caller that dies leaves it so
+    UNDERSTUDY_TRY(spent());
+    (*guest)->summary.state = state;
+    return end("settle_snapshot");
 }
 
 Result<> MemoryHypervisor::thaw(const VmId& vm) {

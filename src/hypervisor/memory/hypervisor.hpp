@@ -36,6 +36,10 @@ struct WorldHooks {
     // outcome, before anything was done. lost_reply is asked after it was done.
     std::function<Result<>(const std::string& call)> fault;
     std::function<Result<>(const std::string& call)> lost_reply;
+    // Whether a libvirt that ended amid a snapshot has no record of what it had QEMU switch to.
+    std::function<bool()> forgets;
+    // What was written to `top` since a switch that was forgotten goes to `base`, too.
+    std::function<Result<>(const std::string& base, const std::string& top)> take_back;
 };
 
 // A libvirt in RAM for simulations. Deterministic: no clock, no randomness, no thread; VMs are
@@ -77,6 +81,7 @@ public:
     Result<model::Consistency> snapshot(const VmId&, const std::vector<ports::DiskSwitch>&,
                                         Duration freeze_limit,
                                         const std::function<Result<>()>& still) override;
+    Result<> settle_snapshot(const VmId&, const std::function<Result<>()>& spent) override;
     Result<> thaw(const VmId&) override;
     Result<> set_disks(const VmId&, const std::vector<ports::DiskSwitch>&) override;
     Result<> merge(const VmId&, const std::string& target, const ports::LiveMerge&,
@@ -99,9 +104,16 @@ private:
     struct Guest {
         ports::VmSummary summary;
         std::vector<ports::DiskDescription> disks;
+        // What libvirt says of them, by target, after a switch that it forgot; else empty.
+        std::map<std::string, ports::DiskSource> believed;
         std::vector<model::ReadinessIssue> obstacles;
         std::string nvram_path;  // empty: a BIOS guest
         std::vector<std::string> networks;
+
+        void switch_off() {
+            summary.state = ports::VmState::stopped;
+            believed.clear();  // of a VM that is off a libvirt in RAM knows the truth
+        }
     };
 
     Result<> begin(const std::string& call);

@@ -42,6 +42,10 @@ public:
     // if top was the head, the guest writes to the base. Idempotent.
     Result<> perform_merge(const ports::LiveMerge& merge);
 
+    // What a hypervisor does about a switch that it has no record of: `base` has all that was
+    // written to `top` as well, which keeps it. conflict: they are not two such layers.
+    Result<> take_back(const std::string& base, const std::string& top);
+
     // Power loss: unflushed bytes are gone, every Incoming from before answers `unavailable`.
     void crash();
     // A medium that loses a bit of a frozen disk, as all that shows it then sees it.

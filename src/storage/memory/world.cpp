@@ -178,6 +178,17 @@ Result<> MemoryPool::perform_merge(const ports::LiveMerge& merge) {
     return fail(ErrorKind::conflict, "no merge of " + merge.top + " is planned");
 }
 
+Result<> MemoryPool::take_back(const std::string& base, const std::string& top) {
+    const std::lock_guard lock(state_->mutex);
+    for (auto& [id, volume] : state_->volumes) {
+        const auto* above = volume.at(top);
+        if (!above || above->parent != base) continue;
+        volume.merge_content({.base = base, .top = top, .done = false});
+        return {};
+    }
+    return fail(ErrorKind::conflict, fmt::format("{} is not right above {}", top, base));
+}
+
 void MemoryPool::crash() {
     const std::lock_guard lock(state_->mutex);
     ++state_->power_cycles;

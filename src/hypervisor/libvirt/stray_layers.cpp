@@ -1,0 +1,272 @@
+#include "hypervisor/libvirt/stray_layers.hpp"
+
+#include "hypervisor/libvirt/connection.hpp"
+#include "hypervisor/libvirt/libvirt_error.hpp"
+#include "hypervisor/libvirt/xml.hpp"
+
+#include <fmt/format.h>
+#include <libvirt/libvirt-qemu.h>
+#include <nlohmann/json.hpp>
+
+#include <algorithm>
+#include <charconv>
+#include <chrono>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <thread>
+#include <vector>
+
+namespace understudy::libvirt {
+namespace {
+
+using nlohmann::json;
+
+constexpr std::chrono::milliseconds kPoll{20};
+constexpr std::chrono::seconds kPatience{60};
+
+constexpr const char* kAdvice =
+    "This is tried again. If it goes on, `understudy vm stop` stops the VM; what it wrote stays.";
+
+// What QEMU answers to a command of its own protocol (QMP).
+Result<json> ask(virDomainPtr domain, const char* command, const json& arguments = json::object()) {
+    const json request{{"execute", command}, {"arguments", arguments}};
+    char* text = nullptr;
+    if (virDomainQemuMonitorCommand(domain, request.dump().c_str(), &text, 0) < 0)
+        return fail(domain_error(domain, "ask QEMU about"));
+    const Text owned(text);
+    auto answer = json::parse(text, nullptr, false);
+    if (answer.is_object() && answer.contains("return")) return answer["return"];
+    std::string said = text;
+    if (answer.is_object() && answer.contains("error")) said = answer["error"].value("desc", said);
+    return fail(Error(ErrorKind::unavailable, fmt::format("QEMU to {}: {}", command, said))
+                    .advising(kAdvice));
+}
+
+// A layer's two nodes, as libvirt names them: libvirt-N-storage and, above it, libvirt-N-format.
+std::string format_node(unsigned number) {
+    return fmt::format("libvirt-{}-format", number);
+}
+std::string storage_node(unsigned number) {
+    return fmt::format("libvirt-{}-storage", number);
+}
+
+std::optional<unsigned> number_of_storage(const std::string& node) {
+    constexpr std::string_view kHead = "libvirt-";
+    unsigned number = 0;
+    if (!node.starts_with(kHead)) return std::nullopt;
+    const auto [end, error] =
+        std::from_chars(node.data() + kHead.size(), node.data() + node.size(), number);
+    if (error != std::errc{} || node != storage_node(number)) return std::nullopt;
+    return number;
+}
+
+struct Nodes {
+    std::map<unsigned, std::string> layers;  // by their number, the files that QEMU has open
+    std::set<std::string> names;             // of all nodes
+};
+
+Result<Nodes> nodes_of(virDomainPtr domain) {
+    auto listed = ask(domain, "query-named-block-nodes", {{"flat", true}});
+    if (!listed) return std::unexpected(std::move(listed.error()));
+    Nodes nodes;
+    for (const auto& node : *listed) {
+        const auto name = node.value("node-name", std::string());
+        nodes.names.insert(name);
+        if (const auto number = number_of_storage(name))
+            nodes.layers[*number] = node.value("file", std::string());
+    }
+    return nodes;
+}
+
+// A disk as libvirt has it.
+struct Disk {
+    std::string target;
+    std::string alias;  // names its device in QEMU
+    std::string file;   // that it says the guest writes to
+};
+
+struct Known {
+    std::vector<Disk> disks;
+    std::set<std::string> files;  // theirs, and all that lie below or are being copied to
+};
+
+std::string file_of(pugi::xml_node source) {
+    const auto file = attribute_of(source, "file");
+    return file.empty() ? attribute_of(source, "dev") : file;
+}
+
+Result<Known> known_to_libvirt(virDomainPtr domain) {
+    auto live = domain_xml(domain, 0);
+    if (!live) return std::unexpected(std::move(live.error()));
+    auto document = parse_domain(*live);
+    if (!document) return std::unexpected(std::move(document.error()));
+    Known known;
+    for (const auto disk : children_of(devices_of(*document), "disk")) {
+        known.disks.push_back({attribute_of(disk.child("target"), "dev"),
+                               attribute_of(disk.child("alias"), "name"),
+                               file_of(disk.child("source"))});
+        for (const auto& found : disk.select_nodes(".//source"))
+            known.files.insert(file_of(found.node()));
+    }
+    return known;
+}
+
+// The disk whose device stands on this node; nothing when none does.
+Result<std::optional<Disk>> disk_on(virDomainPtr domain, const Known& known,
+                                    const std::string& node) {
+    auto devices = ask(domain, "query-block");
+    if (!devices) return std::unexpected(std::move(devices.error()));
+    for (const auto& device : *devices) {
+        if (!device.contains("inserted") ||
+            device["inserted"].value("node-name", std::string()) != node)
+            continue;
+        const auto path = "/" + device.value("qdev", std::string()) + "/";
+        const auto disk = std::ranges::find_if(known.disks, [&](const Disk& candidate) {
+            return path.find("/" + candidate.alias + "/") != std::string::npos;
+        });
+        if (disk != known.disks.end()) return *disk;
+        return fail(Error(ErrorKind::unavailable,
+                          fmt::format("QEMU runs {} on a layer that libvirt does not know, on a "
+                                      "device that it does not know either: {}",
+                                      label(domain), path))
+                        .advising(kAdvice));
+    }
+    return std::nullopt;
+}
+
+Result<std::optional<std::string>> state_of_job(virDomainPtr domain, const std::string& id) {
+    auto jobs = ask(domain, "query-jobs");
+    if (!jobs) return std::unexpected(std::move(jobs.error()));
+    for (const auto& job : *jobs)
+        if (job.value("id", std::string()) == id) return job.value("status", std::string());
+    return std::nullopt;
+}
+
+// A layer that libvirt does not know.
+struct Stray {
+    unsigned number = 0;
+    std::string job;  // commits it; empty: no device stands on it
+};
+
+std::string node_of_file(const Nodes& nodes, const std::string& file) {
+    const auto at =
+        std::ranges::find_if(nodes.layers, [&](const auto& layer) { return layer.second == file; });
+    return at == nodes.layers.end() ? std::string() : format_node(at->first);
+}
+
+// Begins to commit the layer to the one that libvirt says the disk is on, unless an earlier call
+// has begun.
+Result<Stray> begin(virDomainPtr domain, const Known& known, const Nodes& nodes, unsigned number) {
+    auto disk = disk_on(domain, known, format_node(number));
+    if (!disk) return std::unexpected(std::move(disk.error()));
+    if (!*disk) return Stray{number, {}};
+    const auto own = node_of_file(nodes, (*disk)->file);
+    if (own.empty())
+        return fail(Error(ErrorKind::unavailable,
+                          fmt::format("QEMU runs {} of {} on {}, which libvirt does not know",
+                                      (*disk)->target, label(domain), nodes.layers.at(number)))
+                        .advising(kAdvice));
+    Stray stray{number, "understudy-" + (*disk)->target};
+    auto state = state_of_job(domain, stray.job);
+    if (!state) return std::unexpected(std::move(state.error()));
+    if (*state) return stray;
+    auto begun = ask(domain, "block-commit",
+                     {{"job-id", stray.job}, {"device", format_node(number)}, {"base-node", own}});
+    if (!begun) return std::unexpected(std::move(begun.error()));
+    return stray;
+}
+
+// Until the job is in that state; empty: until it has gone.
+Result<> await(virDomainPtr domain, const std::string& job, const std::string& wanted) {
+    const auto until = std::chrono::steady_clock::now() + kPatience;
+    while (std::chrono::steady_clock::now() < until) {
+        auto state = state_of_job(domain, job);
+        if (!state) return std::unexpected(std::move(state.error()));
+        if (state->value_or("") == wanted) return {};
+        if (!*state)
+            return fail(
+                Error(ErrorKind::unavailable,
+                      fmt::format("QEMU could not commit what {} wrote ({})", label(domain), job))
+                    .advising("Is there room? The reason is in the VM's QEMU log "
+                              "(/var/log/libvirt/qemu)."));
+        std::this_thread::sleep_for(kPoll);
+    }
+    return fail(Error(ErrorKind::unavailable,
+                      fmt::format("QEMU still commits what {} wrote ({})", label(domain), job))
+                    .advising(kAdvice));
+}
+
+Result<> complete(virDomainPtr domain, const std::string& job) {
+    auto asked = ask(domain, "job-complete", {{"id", job}});
+    if (!asked) return std::unexpected(std::move(asked.error()));
+    return await(domain, job, {});
+}
+
+// QEMU refuses to remove a node that is in use.
+Result<> remove(virDomainPtr domain, const Nodes& nodes, unsigned number) {
+    for (const auto& node : {format_node(number), storage_node(number)}) {
+        if (!nodes.names.contains(node)) continue;
+        auto removed = ask(domain, "blockdev-del", {{"node-name", node}});
+        if (!removed) return std::unexpected(std::move(removed.error()));
+    }
+    return {};
+}
+
+Result<> let_go(virDomainPtr domain, const Nodes& nodes, const std::vector<Stray>& strays) {
+    for (const auto& stray : strays)
+        if (!stray.job.empty()) UNDERSTUDY_TRY(complete(domain, stray.job));
+    for (const auto& stray : strays) UNDERSTUDY_TRY(remove(domain, nodes, stray.number));
+    return {};
+}
+
+Result<std::vector<Stray>> find_strays(virDomainPtr domain, const Nodes& nodes) {
+    auto known = known_to_libvirt(domain);
+    if (!known) return std::unexpected(std::move(known.error()));
+    std::vector<Stray> strays;
+    for (const auto& [number, file] : nodes.layers) {
+        if (file.empty() || known->files.contains(file)) continue;
+        auto stray = begin(domain, *known, nodes, number);
+        if (!stray) return std::unexpected(std::move(stray.error()));
+        strays.push_back(std::move(*stray));
+    }
+    return strays;
+}
+
+}  // namespace
+
+Result<> settle_snapshot(Pauses& pauses, virDomainPtr domain,
+                         const std::function<Result<>()>& spent) {
+    auto active = is_active(domain);
+    if (!active) return std::unexpected(std::move(active.error()));
+    if (!*active) return fail(ErrorKind::unavailable, label(domain) + " is off by now");
+    // Before libvirt is asked: what it adds meanwhile is not taken for a stray one.
+    auto nodes = nodes_of(domain);
+    if (!nodes) return std::unexpected(std::move(nodes.error()));
+    auto strays = find_strays(domain, *nodes);
+    if (!strays) return std::unexpected(std::move(strays.error()));
+    bool in_use = false;
+    for (const auto& stray : *strays) {
+        if (stray.job.empty()) continue;
+        in_use = true;
+        UNDERSTUDY_TRY(await(domain, stray.job, "ready"));
+    }
+    if (!in_use) {
+        UNDERSTUDY_TRY(let_go(domain, *nodes, *strays));
+        return spent();
+    }
+    auto pause = Pause::begin(pauses, domain);
+    if (!pause) return std::unexpected(std::move(pause.error()));
+    auto done = let_go(domain, *nodes, *strays);
+    if (done) {
+        done = spent();
+        if (!done) pause->leave();
+    }
+    auto resumed = pause->end();
+    if (!done && !resumed) return fail(std::move(resumed.error()).during(done.error().what()));
+    UNDERSTUDY_TRY(std::move(done));
+    return resumed;
+}
+
+}  // namespace understudy::libvirt
