@@ -95,13 +95,15 @@ public:
                                                 const std::function<Result<>()>& still) = 0;
     // Ends a freeze that a snapshot left behind whose daemon died; done when there is none.
     virtual Result<> thaw(const VmId&) = 0;
-    // After a snapshot of a running VM that was cut off, whoever died: the VM is put back on the
-    // disks that describe() tells, with all that it wrote, if it was switched without a record of
-    // it. `spent` is called when the overlays are in no use, before the VM writes anything that
+    // After a snapshot of a running VM that was cut off, whoever died. If describe() tells that the
+    // VM is on its overlays, so does its definition from then on. Otherwise it is put on the disks
+    // that describe() tells, with all that it wrote, should it have been switched without a record
+    // of it; `spent` is called when the overlays are in no use, before the VM writes anything that
     // they would hide: from then on they must not be used. A VM that ran goes on afterwards; a
-    // crash of this process, or a failure of `spent`, may leave it paused. unavailable: not yet, or
-    // the VM is off by now.
-    virtual Result<> settle_snapshot(const VmId&, const std::function<Result<>()>& spent) = 0;
+    // crash of this process, or a failure in the midst of it, may leave it paused. unavailable: not
+    // yet, or the VM is off by now.
+    virtual Result<> settle_snapshot(const VmId&, const std::vector<DiskSwitch>&,
+                                     const std::function<Result<>()>& spent) = 0;
     // The same as a snapshot for a stopped VM: changes its definition, all disks in one step.
     virtual Result<> set_disks(const VmId&, const std::vector<DiskSwitch>&) = 0;
     // Merges layers under a running VM; returns when done. `cancelled` is asked now and then.

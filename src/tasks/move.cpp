@@ -162,6 +162,8 @@ Result<> stop_guest(Work& work) {
     auto presence = presence_of(site, vm_id(work));
     if (!presence) return std::unexpected(std::move(presence.error()));
     if (*presence != Presence::running) return {};
+    work.memo()["was_running"] = true;  // perhaps since a moment ago
+    UNDERSTUDY_TRY(work.save_memo());
     auto asked = site.hypervisor.shutdown(vm_id(work), Duration(0));
     if (!asked && asked.error().kind() != ErrorKind::unavailable)
         return std::unexpected(std::move(asked.error()));

@@ -235,21 +235,28 @@ namespace {
 // there; or the VM is off, and what it wrote is found through the overlays that were made for it.
 Result<> settle_moment(Work& work) {
     if (!work.memo().contains(kTaken) || planned_switches(work).empty()) return {};
-    if (!flag_in(work.memo(), kSpent)) {
-        auto described = work.site().hypervisor.describe(vm_id(work));
-        if (!described) return std::unexpected(std::move(described.error()));
-        const auto state = described->summary.state;
-        if (state == ports::VmState::stopped || is_switched(work, *described)) return {};
-        if (state == ports::VmState::running) work.memo()[kStandsStill] = true;
+    auto& hypervisor = work.site().hypervisor;
+    auto described = hypervisor.describe(vm_id(work));
+    if (!described) return std::unexpected(std::move(described.error()));
+    const auto state = described->summary.state;
+    const bool switched = is_switched(work, *described);
+    if (state == ports::VmState::stopped && (switched || !flag_in(work.memo(), kSpent))) return {};
+    if (switched || !flag_in(work.memo(), kSpent)) {
+        if (state == ports::VmState::running && !switched) work.memo()[kStandsStill] = true;
         UNDERSTUDY_TRY(work.save_memo());
-        auto settled = work.site().hypervisor.settle_snapshot(vm_id(work), [&] {
-            work.memo()[kSpent] = true;
-            return work.save_memo();
-        });
-        if (!settled && !flag_in(work.memo(), kSpent))  // whatever it is: nothing is known yet
-            return fail(Error(ErrorKind::unavailable, settled.error().what())
+        auto settled =
+            hypervisor.settle_snapshot(vm_id(work), planned_switches(work), [&]() -> Result<> {
+                work.memo()[kSpent] = true;
+                auto saved = work.save_memo();
+                if (!saved) work.memo().erase(kSpent);
+                return saved;
+            });
+        if (!settled && settled.error().kind() != ErrorKind::cancelled)
+            return fail(Error(ErrorKind::unavailable, settled.error().what())  // whatever it is
                             .advising(settled.error().advice()));
+        if (!settled || switched) return settled;
     }
+    if (!flag_in(work.memo(), kSpent)) return {};  // it was switched after all
     UNDERSTUDY_TRY(forget_heads(work));
     work.log("an attempt at the moment was cut off: its overlays are made anew");
     return {};

@@ -13,11 +13,21 @@ if [ "$storage" = rbd ]; then
     with_ceph prod
     with_ceph dr
 fi
-define_guest web1
+lan=usnew$((first_port % 100000))
+leave() {
+    finish
+    ip link del "$lan" 2>/dev/null || true
+}
+trap leave EXIT
+ip link add "$lan" type bridge # that no card is plugged into
+variables=$work/prod/web1_VARS.fd
+define_guest web1 "us.mode=verify,write us.pause=0.1" --uefi "$variables" --memory 256 \
+    --network "$lan"
 # Two guests will write to this console at once.
 sed -i "s|<source path='$work/prod/console'/>|<source path='$work/prod/console' append='on'/>|" \
     "$work/guest.xml"
 virsh_of prod define "$work/guest.xml" >/dev/null
+virsh_of prod dumpxml web1 --inactive >"$work/guest.xml" # with its card's address
 with_link prod
 with_link dr
 pair
@@ -45,7 +55,7 @@ boots_with() { # boots_with RECORDS VM: it verifies them, and writes on
 }
 
 us prod vm start web1
-await 60 guest_says 'wrote vdb' "$work/prod/console"
+await 120 guest_says 'wrote vdb' "$work/prod/console"
 sent common full
 shared=$(records)
 link_to prod cut
@@ -56,11 +66,13 @@ us dr -y replica promote web1
 link_to prod open
 link_to dr open
 await 60 superseded
+crash prod # in or near the moment of the branch's snapshot
+begin prod
 branch_of() {
     us prod --format json vm snapshot list web1 |
         jq -er '.snapshots[] | select(.holds | any(startswith("branch"))) | .name'
 }
-await 60 branch_of # an embedded libvirt that dies amid a snapshot is no matter of this test
+await 120 branch_of
 branch=$(branch_of)
 us prod replica list | tells 'web1 .*superseded .*replica resolve web1 --keep-there' ||
     fail "the list does not say what to do"
@@ -85,7 +97,10 @@ us prod --format json vm info fork | jq -e '.vm | .state == "stopped" and
     .ownership.phase == "owned" and .ownership.epoch == 1' >/dev/null || fail "there is no fork"
 
 echo "--- that depends on nothing"
-us prod -y replica resolve web1 --as-new-vm again
+us prod -y replica resolve web1 --as-new-vm again --start
+us prod --format json vm info again | jq -e '.vm.state == "running"' >/dev/null ||
+    fail "it was not started: $(us prod vm info again)"
+us prod -y vm stop again
 sent after incremental dr prod
 us prod -y vm snapshot remove web1 "$branch" --let-go
 us prod -y replica remove web1
@@ -107,5 +122,18 @@ while read -r one other; do
     qemu-img compare -U "$one" "$other" >/dev/null || fail "they differ: $one $other"
 done <"$work/pairs"
 with_console fork
+one_of_each() { # one_of_each XPATH: of web1's definition then, fork's and again's, all different
+    local name
+    for name in guest fork again; do xmllint --xpath "string($1)" "$work/$name.xml"; done |
+        sort -u | grep -c .
+}
+end prod
+for name in fork again; do virsh_of prod dumpxml "$name" --inactive >"$work/$name.xml"; done
+begin prod
+for path in /domain/uuid //interface/mac/@address //os/nvram; do
+    [ "$(one_of_each "$path")" -eq 3 ] || fail "$path is shared: $(one_of_each "$path")"
+done
+copy=$(xmllint --xpath 'string(//os/nvram)' "$work/fork.xml")
+cmp "$copy" "$variables" || fail "the copy's UEFI variables are not those that web1 had"
 boots_with "$alone" fork
 echo "new line on $storage: ok"

@@ -97,8 +97,8 @@ walk_once() { # walk_once VICTIM: with as many VMs as there are points to try
 }
 
 # Each move leaves its snapshots, and the longer a disk's chain, the slower every step: after some
-# rounds others walk on.
-readonly moves_each=4
+# rounds others walk on. More at once wait so long for each other that each sends more rounds.
+readonly moves_each=4 teams=7
 begin_team() { # begin_team WALKER…: they run on prod, those before are off
     local name
     for name in "${walkers[@]}"; do us "${at[$name]}" vm stop -y "$name" >/dev/null; done
@@ -110,8 +110,8 @@ begin_team() { # begin_team WALKER…: they run on prod, those before are off
     await 60 all_write
 }
 
-size=${2:-10}
-mapfile -t everyone < <(seq -f w%g $((4 * size)))
+size=${2:-6}
+mapfile -t everyone < <(seq -f w%g $((teams * size)))
 define_walkers w0 "${everyone[@]}"
 pair
 watch_guests
@@ -131,7 +131,7 @@ printf '%s\n' "${left_source[@]}"
 began=$SECONDS
 all=$((2 * ${#left_source[@]})) walked=0 rounds=0 victim=prod
 while [ "$walked" -lt "$all" ]; do
-    if ((rounds % moves_each == 0 && rounds / moves_each < 4)); then
+    if ((rounds % moves_each == 0 && rounds / moves_each < teams)); then
         begin_team "${everyone[@]:rounds/moves_each*size:size}"
     fi
     before=$walked

@@ -61,6 +61,7 @@ public:
     void resize(const std::string& target, std::uint64_t bytes);
     // An active commit, left to itself.
     void begin_commit(const std::string& target, const std::string& base, const std::string& top);
+    void define_while_it_runs(const std::string& xml);
     void save_memory();  // as `virsh managedsave`
     std::string monitor(const std::string& human_command);
     std::string qmp(const std::string& command);  // what QEMU answers, an error included

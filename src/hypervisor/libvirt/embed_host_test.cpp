@@ -223,6 +223,13 @@ void Guest::begin_commit(const std::string& target, const std::string& base,
               0);
 }
 
+void Guest::define_while_it_runs(const std::string& xml) {
+    auto domain = domain_of(id_);
+    const DomainHandle defined(
+        virDomainDefineXMLFlags(virDomainGetConnect(domain.get()), xml.c_str(), 0));
+    EXPECT_TRUE(defined) << virGetLastErrorMessage();
+}
+
 void Guest::save_memory() {
     auto domain = domain_of(id_);
     EXPECT_EQ(virDomainManagedSave(domain.get(), 0), 0) << virGetLastErrorMessage();

@@ -152,6 +152,10 @@ Result<> set_disks(virDomainPtr domain, const std::vector<ports::DiskSwitch>& sw
     if (*state != VmState::stopped)
         return fail(ErrorKind::conflict, label(domain) + " is running; its disks are in use");
     UNDERSTUDY_TRY(refuse_saved_image(domain, "get other disks"));
+    return define_disks(domain, switches);
+}
+
+Result<> define_disks(virDomainPtr domain, const std::vector<ports::DiskSwitch>& switches) {
     auto definition = domain_xml(domain, VIR_DOMAIN_XML_INACTIVE | VIR_DOMAIN_XML_SECURE);
     if (!definition) return fail(std::move(definition.error()));
     auto left = switches_left(*definition, switches);

@@ -18,6 +18,8 @@ Result<> stop(virDomainPtr domain);
 Result<> pause(Pauses& pauses, virDomainPtr domain);
 Result<> resume(Pauses& pauses, virDomainPtr domain);
 Result<> set_disks(virDomainPtr domain, const std::vector<ports::DiskSwitch>& switches);
+// Only the definition, also of a running VM.
+Result<> define_disks(virDomainPtr domain, const std::vector<ports::DiskSwitch>& switches);
 Result<> define(virConnectPtr connection, const std::string& domain_xml);
 Result<> undefine(virDomainPtr domain);  // conflict: it runs
 

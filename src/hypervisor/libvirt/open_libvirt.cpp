@@ -62,9 +62,10 @@ public:
             return take_snapshot(pauses_, domain, switches, freeze_limit, still);
         });
     }
-    Result<> settle_snapshot(const VmId& vm, const std::function<Result<>()>& spent) override {
+    Result<> settle_snapshot(const VmId& vm, const std::vector<ports::DiskSwitch>& switches,
+                             const std::function<Result<>()>& spent) override {
         return with(vm, [&](virDomainPtr domain) {
-            return libvirt::settle_snapshot(pauses_, domain, spent);
+            return libvirt::settle_snapshot(pauses_, domain, switches, spent);
         });
     }
     Result<> thaw(const VmId& vm) override { return with(vm, libvirt::thaw); }

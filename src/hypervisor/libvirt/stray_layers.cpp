@@ -2,6 +2,7 @@
 
 #include "hypervisor/libvirt/connection.hpp"
 #include "hypervisor/libvirt/libvirt_error.hpp"
+#include "hypervisor/libvirt/lifecycle.hpp"
 #include "hypervisor/libvirt/xml.hpp"
 
 #include <fmt/format.h>
@@ -27,7 +28,8 @@ constexpr std::chrono::milliseconds kPoll{20};
 constexpr std::chrono::seconds kPatience{60};
 
 constexpr const char* kAdvice =
-    "This is tried again. If it goes on, `understudy vm stop` stops the VM; what it wrote stays.";
+    "This is tried again, and the VM may stand still until then: do not resume it by hand. If it "
+    "goes on, `understudy vm stop` stops the VM; what it wrote stays.";
 
 // What QEMU answers to a command of its own protocol (QMP).
 Result<json> ask(virDomainPtr domain, const char* command, const json& arguments = json::object()) {
@@ -97,10 +99,10 @@ std::string file_of(pugi::xml_node source) {
     return file.empty() ? attribute_of(source, "dev") : file;
 }
 
-Result<Known> known_to_libvirt(virDomainPtr domain) {
-    auto live = domain_xml(domain, 0);
-    if (!live) return std::unexpected(std::move(live.error()));
-    auto document = parse_domain(*live);
+Result<Known> known_to_libvirt(virDomainPtr domain, unsigned flags = 0) {
+    auto xml = domain_xml(domain, flags);
+    if (!xml) return std::unexpected(std::move(xml.error()));
+    auto document = parse_domain(*xml);
     if (!document) return std::unexpected(std::move(document.error()));
     Known known;
     for (const auto disk : children_of(devices_of(*document), "disk")) {
@@ -221,12 +223,17 @@ Result<> let_go(virDomainPtr domain, const Nodes& nodes, const std::vector<Stray
     return {};
 }
 
-Result<std::vector<Stray>> find_strays(virDomainPtr domain, const Nodes& nodes) {
+// Of the overlays those that QEMU has and libvirt does not know. No other node is looked at: what
+// is no file has no path that could be compared.
+Result<std::vector<Stray>> find_strays(virDomainPtr domain, const Nodes& nodes,
+                                       const std::vector<ports::DiskSwitch>& switches) {
     auto known = known_to_libvirt(domain);
     if (!known) return std::unexpected(std::move(known.error()));
     std::vector<Stray> strays;
     for (const auto& [number, file] : nodes.layers) {
-        if (file.empty() || known->files.contains(file)) continue;
+        const bool is_overlay = std::ranges::any_of(
+            switches, [&](const auto& change) { return change.source.location == file; });
+        if (!is_overlay || known->files.contains(file)) continue;
         auto stray = begin(domain, *known, nodes, number);
         if (!stray) return std::unexpected(std::move(stray.error()));
         strays.push_back(std::move(*stray));
@@ -234,9 +241,32 @@ Result<std::vector<Stray>> find_strays(virDomainPtr domain, const Nodes& nodes) 
     return strays;
 }
 
+Result<bool> is_on_overlays(virDomainPtr domain, const std::vector<ports::DiskSwitch>& switches) {
+    auto known = known_to_libvirt(domain);
+    if (!known) return std::unexpected(std::move(known.error()));
+    return std::ranges::any_of(switches, [&](const ports::DiskSwitch& change) {
+        return std::ranges::any_of(known->disks, [&](const Disk& disk) {
+            return disk.target == change.target && disk.file == change.source.location;
+        });
+    });
+}
+
+// libvirt writes its definition down after its record of the running VM. Disks that were unplugged
+// since are in neither.
+Result<> complete_definition(virDomainPtr domain, std::vector<ports::DiskSwitch> switches) {
+    auto defined = known_to_libvirt(domain, VIR_DOMAIN_XML_INACTIVE);
+    if (!defined) return std::unexpected(std::move(defined.error()));
+    std::erase_if(switches, [&](const ports::DiskSwitch& change) {
+        return std::ranges::find(defined->disks, change.target, &Disk::target) ==
+               defined->disks.end();
+    });
+    return define_disks(domain, switches);
+}
+
 }  // namespace
 
 Result<> settle_snapshot(Pauses& pauses, virDomainPtr domain,
+                         const std::vector<ports::DiskSwitch>& switches,
                          const std::function<Result<>()>& spent) {
     auto active = is_active(domain);
     if (!active) return std::unexpected(std::move(active.error()));
@@ -244,7 +274,10 @@ Result<> settle_snapshot(Pauses& pauses, virDomainPtr domain,
     // Before libvirt is asked: what it adds meanwhile is not taken for a stray one.
     auto nodes = nodes_of(domain);
     if (!nodes) return std::unexpected(std::move(nodes.error()));
-    auto strays = find_strays(domain, *nodes);
+    auto switched = is_on_overlays(domain, switches);
+    if (!switched) return std::unexpected(std::move(switched.error()));
+    if (*switched) return complete_definition(domain, switches);
+    auto strays = find_strays(domain, *nodes, switches);
     if (!strays) return std::unexpected(std::move(strays.error()));
     bool in_use = false;
     for (const auto& stray : *strays) {
@@ -259,14 +292,13 @@ Result<> settle_snapshot(Pauses& pauses, virDomainPtr domain,
     auto pause = Pause::begin(pauses, domain);
     if (!pause) return std::unexpected(std::move(pause.error()));
     auto done = let_go(domain, *nodes, *strays);
-    if (done) {
-        done = spent();
-        if (!done) pause->leave();
+    if (done) done = spent();
+    if (!done) {
+        // It may be off some overlays already, and nobody has noted that they hold old data.
+        pause->leave();
+        return done;
     }
-    auto resumed = pause->end();
-    if (!done && !resumed) return fail(std::move(resumed.error()).during(done.error().what()));
-    UNDERSTUDY_TRY(std::move(done));
-    return resumed;
+    return pause->end();
 }
 
 }  // namespace understudy::libvirt

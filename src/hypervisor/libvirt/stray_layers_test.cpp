@@ -10,6 +10,7 @@ namespace {
 
 using namespace testing;
 using ports::DiskSwitch;
+using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::Not;
@@ -79,7 +80,7 @@ protected:
     // The VM's state when it was said that the overlays are spent.
     ports::VmState settle() {
         std::optional<ports::VmState> then;
-        auto settled = virt_.settle_snapshot(guest_->id(), [&]() -> Result<> {
+        auto settled = virt_.settle_snapshot(guest_->id(), switches(), [&]() -> Result<> {
             EXPECT_FALSE(then) << "called twice";
             then = state();
             return {};
@@ -112,8 +113,29 @@ TEST_F(StrayLayers, without_any_nothing_is_done) {
     settle();
     EXPECT_EQ(guest_->qmp(R"({"execute":"query-named-block-nodes"})").size(), before.size());
     snapshot_works();
-    settle();
+}
+
+TEST_F(StrayLayers, of_a_vm_that_libvirt_has_on_them_the_definition_says_so_too) {
+    const auto before = guest_->xml(true);
+    snapshot_works();
+    const auto on_both = AllOf(HasSubstr("stray/a.1'"), HasSubstr("stray/b.1'"));
+    EXPECT_THAT(guest_->xml(true), on_both);
+    guest_->define_while_it_runs(before);  // as if libvirt had ended before it wrote that down
+    ASSERT_THAT(guest_->xml(true), Not(HasSubstr(".1'")));
+    const auto never = []() -> Result<> {
+        ADD_FAILURE();
+        return {};
+    };
+    ASSERT_TRUE(virt_.settle_snapshot(guest_->id(), switches(), never));
+    EXPECT_THAT(guest_->xml(true), on_both);
     EXPECT_THAT(guest_->chain("vda"), ElementsAre(path("a.1"), path("a")));
+}
+
+TEST_F(StrayLayers, what_is_no_overlay_of_this_snapshot_is_none_of_its_business) {
+    make_overlay(path("other"), path("a"), "qcow2", "64M");
+    add_storage(3, path("other"));
+    settle();
+    EXPECT_THAT(guest_->qmp(R"({"execute":"query-named-block-nodes"})"), HasSubstr("/other"));
 }
 
 TEST_F(StrayLayers, one_that_is_in_no_use_is_closed_and_the_snapshot_can_be_taken_again) {
@@ -156,7 +178,7 @@ TEST_F(StrayLayers, a_vm_that_stands_still_is_settled_too_and_stands_still) {
 TEST_F(StrayLayers, the_vm_stays_paused_when_nobody_could_note_that_its_overlays_are_spent) {
     switch_behind_its_back();
     const auto failed = [] { return fail(ErrorKind::no_space, "no room for the note"); };
-    auto settled = virt_.settle_snapshot(guest_->id(), failed);
+    auto settled = virt_.settle_snapshot(guest_->id(), switches(), failed);
     EXPECT_EQ(settled.error().kind(), ErrorKind::no_space);
     EXPECT_EQ(state(), ports::VmState::paused);
     EXPECT_EQ(settle(), ports::VmState::paused);
@@ -168,8 +190,10 @@ TEST_F(StrayLayers, of_a_vm_that_is_off_nothing_is_said) {
         ADD_FAILURE();
         return {};
     };
-    EXPECT_EQ(virt_.settle_snapshot(guest_->id(), never).error().kind(), ErrorKind::unavailable);
-    EXPECT_EQ(virt_.settle_snapshot(VmId::random(), never).error().kind(), ErrorKind::not_found);
+    EXPECT_EQ(virt_.settle_snapshot(guest_->id(), switches(), never).error().kind(),
+              ErrorKind::unavailable);
+    EXPECT_EQ(virt_.settle_snapshot(VmId::random(), switches(), never).error().kind(),
+              ErrorKind::not_found);
 }
 
 }  // namespace

@@ -183,13 +183,21 @@ Result<model::Consistency> MemoryHypervisor::snapshot(
     return consistency_;
 }
 
-Result<> MemoryHypervisor::settle_snapshot(const VmId& vm, const std::function<Result<>()>& spent) {
+Result<> MemoryHypervisor::settle_snapshot(const VmId& vm,
+                                           const std::vector<ports::DiskSwitch>& switches,
+                                           const std::function<Result<>()>& spent) {
     UNDERSTUDY_TRY(begin("settle_snapshot"));
     auto guest = find(vm);
     if (!guest) return fail(std::move(guest.error()));
     if ((*guest)->summary.state == VmState::stopped)
         return fail(ErrorKind::unavailable, "the VM is off by now");
     auto& believed = (*guest)->believed;
+    const bool is_known =
+        believed.empty() && std::ranges::any_of(switches, [&](const ports::DiskSwitch& change) {
+            const auto* disk = find_disk((*guest)->disks, change.target);
+            return disk != nullptr && disk->source == change.source;
+        });
+    if (is_known) return end("settle_snapshot");
     for (auto& disk : (*guest)->disks) {
         const auto known = believed.find(disk.target);
         if (known == believed.end() || known->second == disk.source) continue;

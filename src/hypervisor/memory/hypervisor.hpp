@@ -81,7 +81,8 @@ public:
     Result<model::Consistency> snapshot(const VmId&, const std::vector<ports::DiskSwitch>&,
                                         Duration freeze_limit,
                                         const std::function<Result<>()>& still) override;
-    Result<> settle_snapshot(const VmId&, const std::function<Result<>()>& spent) override;
+    Result<> settle_snapshot(const VmId&, const std::vector<ports::DiskSwitch>&,
+                             const std::function<Result<>()>& spent) override;
     Result<> thaw(const VmId&) override;
     Result<> set_disks(const VmId&, const std::vector<ports::DiskSwitch>&) override;
     Result<> merge(const VmId&, const std::string& target, const ports::LiveMerge&,
