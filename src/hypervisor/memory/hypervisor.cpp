@@ -147,6 +147,9 @@ Result<model::Consistency> MemoryHypervisor::snapshot(
     if ((*guest)->summary.state == VmState::stopped)
         return fail(ErrorKind::conflict,
                     fmt::format("VM '{}' does not run", (*guest)->summary.name));
+    // As QEMU does to a libvirt that is mistaken about what it runs on.
+    if (!switches.empty() && !(*guest)->believed.empty())
+        return fail(ErrorKind::unavailable, "an overlay is in use already");
     auto& disks = (*guest)->disks;
     const auto switched = std::count_if(switches.begin(), switches.end(), [&](const auto& change) {
         const auto* disk = find_disk(disks, change.target);

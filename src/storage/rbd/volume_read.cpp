@@ -108,7 +108,7 @@ Result<std::unique_ptr<ports::ExtentStream>> Volume::changes(std::optional<Snaps
     auto pins = pins_for(record, *snapshot);
     std::optional<SnapshotPlace> base_place;
     if (base) {
-        base_place = SnapshotPlace{record.listed(*base)->image, *base};
+        base_place = SnapshotPlace{record.listed(*base)->image, base};
         for (auto& pin : pins_for(record, *record.listed(*base))) pins.push_back(std::move(pin));
     }
     auto extents = image_changes(images_, base_place, {snapshot->image, until}, from);
