@@ -1,6 +1,7 @@
 #include "api/operators_calls.hpp"
 #include "api/views.hpp"
 #include "tasks/ownership_news.hpp"
+#include "tasks/snapshot_moment.hpp"
 #include "tasks/volumes.hpp"
 
 #include <fmt/format.h>
@@ -81,6 +82,7 @@ Result<Reply> may_start(const Asked& asked) {
     auto id = VmId::parse(asked.path[1]);
     if (!id) return std::unexpected(std::move(id.error()));
     UNDERSTUDY_TRY(tasks::check_may_start(asked.site(), *id));
+    UNDERSTUDY_TRY(tasks::check_no_moment_is_open(asked.site(), *id));
     return Reply{200, {{"vm", id->text()}, {"may_start", true}}};
 }
 

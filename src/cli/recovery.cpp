@@ -153,8 +153,8 @@ std::vector<CommandSpec> recovery_commands() {
     return {
         {"vm may-start",
          "Say whether a VM may start here, and change nothing",
-         "What libvirt's hook asks before every start: this cluster's record, and the peers that "
-         "have a replica. Exit code 3 when it must not.",
+         "What libvirt's hook asks before every start: this cluster's record, the peers that have "
+         "a replica, and whether a snapshot of it was cut off. Exit code 3 when it must not.",
          "understudy vm may-start 6d7f0c1e-0f0b-4d3a-9a53-4f1f6f0d2a11",
          {{"UUID", "the VM's UUID"}},
          {},

@@ -140,7 +140,7 @@ public:
     // prepare makes the future head (a fresh overlay; the current head is not touched; `size` is
     // the disk's present virtual size; one of another size that was not switched to is made anew),
     // the hypervisor switches the VM to it, commit records that the former head is now the frozen
-    // `id`. cancel removes a prepared overlay that was not switched to.
+    // `id`. cancel removes a prepared overlay that the VM is not on, with what it holds.
     // Without live_overlay prepare only checks and names the present head, the moment is
     // take_snapshot, commit lists what it took, and cancel removes that when it is not committed.
     virtual Result<DiskSource> prepare_snapshot(const VolumeId&, const SnapshotId& id,
@@ -151,6 +151,9 @@ public:
     virtual Result<> take_snapshot(const VolumeId&, const SnapshotId& id) = 0;
     // Whether take_snapshot has made `id`, committed or not. Always false with live_overlay.
     virtual Result<bool> snapshot_taken(const VolumeId&, const SnapshotId& id) = 0;
+    // Whether the overlay that was prepared for `id` holds anything that a VM wrote, or is written
+    // to. Always false without live_overlay, or when none is prepared.
+    virtual Result<bool> overlay_written(const VolumeId&, const SnapshotId& id) = 0;
     virtual Result<> commit_snapshot(const VolumeId&, const SnapshotId& id) = 0;
     virtual Result<> cancel_snapshot(const VolumeId&, const SnapshotId& id) = 0;
 

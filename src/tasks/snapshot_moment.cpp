@@ -2,6 +2,8 @@
 
 #include "engine/ownership.hpp"
 #include "tasks/arguments.hpp"
+#include "tasks/kinds.hpp"
+#include "tasks/parts.hpp"
 #include "tasks/volumes.hpp"
 
 #include <fmt/format.h>
@@ -211,6 +213,51 @@ Result<> forget_heads(Work& work) {
     return work.save_memo();
 }
 
+Result<> check_overlays_are_unwritten(Work& work) {
+    if (!work.memo().contains(kTaken) || flag_in(work.memo(), kSpent)) return {};
+    for (const auto& disk : planned_disks(work)) {
+        auto pool = work.site().pool(disk.pool);
+        if (!pool) return std::unexpected(std::move(pool.error()));
+        auto known = (*pool)->knows(disk.volume);
+        if (!known) return std::unexpected(std::move(known.error()));
+        if (!*known) continue;
+        auto written = (*pool)->overlay_written(disk.volume, snapshot_id(work));
+        if (!written) return std::unexpected(std::move(written.error()).during(disk.target));
+        if (!*written) continue;
+        std::string file;
+        for (const auto& head : planned_heads(work))
+            if (text_in(head, "target") == disk.target) file = text_in(head, "location");
+        const auto retry = fmt::format("`understudy task retry {}`", work.task().id.text());
+        return fail(Error(ErrorKind::refused,
+                          fmt::format("an attempt at the snapshot was cut off, the VM wrote to {} "
+                                      "before it went off, and its disks have changed since",
+                                      file))
+                        .keeping("that file, which holds what the VM wrote last")
+                        .advising(fmt::format("Give the VM the disks and sizes back that it had, "
+                                              "and {} puts it on that file. If nothing in it is "
+                                              "needed, move the file away first.",
+                                              retry)));
+    }
+    return {};
+}
+
+Result<> check_no_moment_is_open(Site& site, const VmId& vm) {
+    auto active = site.catalog.tasks({vm, true, 1000});
+    if (!active) return std::unexpected(std::move(active.error()));
+    for (const auto& task : *active)
+        for (const auto& part : parts_of(task))
+            if (part.kind == kSnapshotCreate && part.memo.contains(kTaken) &&
+                !part.memo.contains("consistency"))
+                return fail(Error(ErrorKind::refused,
+                                  fmt::format("'{}' was cut off in its moment: the newest writes "
+                                              "may be in an overlay that the VM is not on",
+                                              task.title))
+                                .advising(fmt::format("It is settled within seconds of the "
+                                                      "daemon's start: `understudy task watch {}`.",
+                                                      task.id.text())));
+    return {};
+}
+
 void let_guest_go_on(Work& work) {
     auto& hypervisor = work.site().hypervisor;
     if (flag_in(work.memo(), kStandsStill) && may_run(work)) {
@@ -295,7 +342,10 @@ Result<> moment(Work& work) {
         let_guest_go_on(work);
     } else {
         if (!work.memo().contains("switches")) UNDERSTUDY_TRY(prepare_heads(work, *described));
-        UNDERSTUDY_TRY(check_plan(work, *described));
+        auto fits = check_plan(work, *described);
+        if (!fits && described->summary.state == ports::VmState::stopped)
+            UNDERSTUDY_TRY(check_overlays_are_unwritten(work));  // else all is planned anew
+        UNDERSTUDY_TRY(std::move(fits));
         work.memo()["domain_xml"] = described->domain_xml;
         // Counted from before the moment, so that a stated RPO is never better than the truth.
         work.memo()[kTaken] = base::format_time(work.site().clock.now());

@@ -4,6 +4,7 @@
 #include "protocol/features.hpp"
 #include "tasks/kinds.hpp"
 #include "tasks/ownership_news.hpp"
+#include "tasks/snapshot_moment.hpp"
 #include "world.hpp"
 
 #include <fmt/format.h>
@@ -127,6 +128,7 @@ memory::WorldHooks Cluster::hooks() {
     };
     hooks.merge = [this](const ports::LiveMerge& merge) { return pool_.perform_merge(merge); };
     hooks.forgets = [this] { return world_.chance().one_in(world_.weather.forgets); };
+    hooks.forgets_for_good = [this] { return world_.weather.forgets_for_good; };
     hooks.take_back = [this](const std::string& base, const std::string& top) {
         return pool_.take_back(base, top);
     };
@@ -261,6 +263,14 @@ std::optional<TaskId> Cluster::queue(std::string_view kind, const VmId& vm,
 Result<> Cluster::start_vm(const VmId& vm) {
     return operate([&](Daemon& here) -> Result<> {
         UNDERSTUDY_TRY(tasks::check_start(here.site, vm));
+        return here.site.hypervisor.start(vm);
+    });
+}
+
+Result<> Cluster::start_by_hand(const VmId& vm) {
+    return operate([&](Daemon& here) -> Result<> {
+        UNDERSTUDY_TRY(tasks::check_may_start(here.site, vm));
+        UNDERSTUDY_TRY(tasks::check_no_moment_is_open(here.site, vm));
         return here.site.hypervisor.start(vm);
     });
 }

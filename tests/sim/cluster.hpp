@@ -76,6 +76,7 @@ public:
     std::optional<TaskId> queue(std::string_view kind, const VmId& vm, const std::string& title,
                                 nlohmann::json arguments);
     Result<> start_vm(const VmId& vm);
+    Result<> start_by_hand(const VmId& vm);  // `virsh start`, with the hook of Understudy
     model::Task task(const TaskId& id);
 
     // Hosts and guests.

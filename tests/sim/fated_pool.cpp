@@ -107,6 +107,10 @@ Result<> FatedPool::commit_snapshot(const VolumeId& volume, const SnapshotId& id
     return fated(fate_, "pool.commit_snapshot", [&] { return real_.commit_snapshot(volume, id); });
 }
 
+Result<bool> FatedPool::overlay_written(const VolumeId& volume, const SnapshotId& id) {
+    return fated(fate_, "pool.overlay_written", [&] { return real_.overlay_written(volume, id); });
+}
+
 Result<> FatedPool::cancel_snapshot(const VolumeId& volume, const SnapshotId& id) {
     return fated(fate_, "pool.cancel_snapshot", [&] {
         auto cancelled = real_.cancel_snapshot(volume, id);

@@ -26,8 +26,9 @@ struct Weather {
     unsigned frame_lost = 0;    // with its channel
     unsigned frame_damaged = 0;
     unsigned frame_repeated = 0;
-    unsigned forgets = 0;    // a libvirt that ended right after a switch, of having made it
-    unsigned meanwhile = 0;  // something else happens between two calls of a daemon
+    unsigned forgets = 0;           // a libvirt that ended right after a switch, of having made it
+    bool forgets_for_good = false;  // also when the VM is off
+    unsigned meanwhile = 0;         // something else happens between two calls of a daemon
 };
 
 // Clusters, what is between them, time and chance: one run in one thread. Same seed, same run.

@@ -99,13 +99,22 @@ Result<> MemoryHypervisor::start(const VmId& vm) {
     return end("start");
 }
 
+void MemoryHypervisor::switch_off(Guest& guest) {
+    guest.summary.state = VmState::stopped;
+    if (hooks_.forgets_for_good && hooks_.forgets_for_good())
+        for (auto& disk : guest.disks)
+            if (const auto known = guest.believed.find(disk.target); known != guest.believed.end())
+                disk.source = known->second;
+    guest.believed.clear();
+}
+
 Result<> MemoryHypervisor::shutdown(const VmId& vm, Duration) {
     UNDERSTUDY_TRY(begin("shutdown"));
     auto guest = find(vm);
     if (!guest) return fail(std::move(guest.error()));
     if ((*guest)->summary.state == VmState::paused)
         return fail(ErrorKind::conflict, fmt::format("VM '{}' is paused", (*guest)->summary.name));
-    (*guest)->switch_off();
+    switch_off(**guest);
     return end("shutdown");
 }
 
@@ -113,7 +122,7 @@ Result<> MemoryHypervisor::stop(const VmId& vm) {
     UNDERSTUDY_TRY(begin("stop"));
     auto guest = find(vm);
     if (!guest) return fail(std::move(guest.error()));
-    (*guest)->switch_off();
+    switch_off(**guest);
     frozen_.erase(vm);
     return end("stop");
 }

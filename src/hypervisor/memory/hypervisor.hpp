@@ -38,6 +38,8 @@ struct WorldHooks {
     std::function<Result<>(const std::string& call)> lost_reply;
     // Whether a libvirt that ended amid a snapshot has no record of what it had QEMU switch to.
     std::function<bool()> forgets;
+    // Whether it still has none when the VM is off, which is defined with the disks of before.
+    std::function<bool()> forgets_for_good;
     // What was written to `top` since a switch that was forgotten goes to `base`, too.
     std::function<Result<>(const std::string& base, const std::string& top)> take_back;
 };
@@ -110,16 +112,12 @@ private:
         std::vector<model::ReadinessIssue> obstacles;
         std::string nvram_path;  // empty: a BIOS guest
         std::vector<std::string> networks;
-
-        void switch_off() {
-            summary.state = ports::VmState::stopped;
-            believed.clear();  // of a VM that is off a libvirt in RAM knows the truth
-        }
     };
 
     Result<> begin(const std::string& call);
     Result<> end(const std::string& call);
     Result<Guest*> find(const VmId& vm);
+    void switch_off(Guest& guest);
     Result<> change_state(const VmId& vm, const std::string& call, ports::VmState from,
                           ports::VmState to);
     ByteSize size_of(const ports::DiskDescription& disk) const;

@@ -45,7 +45,7 @@ void MemoryHypervisor::set_adapt_issues(std::vector<model::ReadinessIssue> issue
 }
 
 void MemoryHypervisor::power_loss() {
-    for (auto& [id, guest] : guests_) guest.switch_off();
+    for (auto& [id, guest] : guests_) switch_off(guest);
     frozen_.clear();
 }
 

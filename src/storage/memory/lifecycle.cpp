@@ -28,7 +28,8 @@ Result<ports::DiskSource> MemoryPool::prepare_snapshot(const VolumeId& id,
         if (prepared->snapshot != snapshot)
             return fail(Error(ErrorKind::conflict,
                               "snapshot " + prepared->snapshot.text() + " is being taken")
-                            .advising("Commit or cancel that one first."));
+                            .advising("Its task comes first: see `understudy task list`; "
+                                      "one that failed may be retried."));
         if (volume.in_place) return source_of(*head);
         if (prepared->size == size) return source_of(*prepared);
         if (prepared->written)
@@ -87,6 +88,14 @@ Result<> MemoryPool::commit_snapshot(const VolumeId& id, const SnapshotId& snaps
     prepared->role = Role::head;
     prepared->snapshot = {};
     return {};
+}
+
+Result<bool> MemoryPool::overlay_written(const VolumeId& id, const SnapshotId& snapshot) {
+    const std::lock_guard lock(state_->mutex);
+    auto found = state_->volume(id);
+    if (!found) return std::unexpected(std::move(found.error()));
+    const auto* prepared = (*found)->find(Role::prepared, snapshot);
+    return prepared && !(*found)->in_place && prepared->written;
 }
 
 Result<> MemoryPool::cancel_snapshot(const VolumeId& id, const SnapshotId& snapshot) {

@@ -112,6 +112,9 @@ public:
     Result<> commit_snapshot(const VolumeId& id, const SnapshotId& snapshot) override {
         return volume(id)->commit_snapshot(snapshot);
     }
+    Result<bool> overlay_written(const VolumeId& id, const SnapshotId& snapshot) override {
+        return volume(id)->overlay_written(snapshot);
+    }
     Result<> cancel_snapshot(const VolumeId& id, const SnapshotId& snapshot) override {
         return volume(id)->cancel_snapshot(snapshot);
     }

@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <utility>
 
 namespace understudy::qcow2 {
@@ -200,7 +201,8 @@ Result<ports::DiskSource> Volume::prepare_snapshot(const SnapshotId& id, ByteSiz
         if (prepared->snapshot != id)
             return fail(Error(ErrorKind::conflict,
                               "snapshot " + prepared->snapshot.text() + " is being taken")
-                            .advising("Commit or cancel that one first."));
+                            .advising("Its task comes first: see `understudy task list`; "
+                                      "one that failed may be retried."));
         if (prepared->size == size) return source_of(*prepared);
         // The disk was resized since: the guest would find it as it was.
         auto unused = untouched(*record, LayerRole::prepared, id);
@@ -240,6 +242,18 @@ Result<> Volume::commit_snapshot(const SnapshotId& id) {
     UNDERSTUDY_TRY(save(*record));
     crash_point("snapshot committed");
     return {};
+}
+
+Result<bool> Volume::overlay_written(const SnapshotId& id) {
+    const std::lock_guard lock(mutex_);
+    auto record = loaded();
+    if (!record) return std::unexpected(std::move(record.error()));
+    const auto* prepared = record->find(LayerRole::prepared, id);
+    std::error_code ignored;
+    if (!prepared || !std::filesystem::exists(path_of(*prepared), ignored)) return false;
+    auto unused = untouched(*record, LayerRole::prepared, id);
+    if (!unused) return std::unexpected(std::move(unused.error()));
+    return !unused->has_value();
 }
 
 Result<> Volume::cancel_snapshot(const SnapshotId& id) {

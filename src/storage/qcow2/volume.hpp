@@ -41,6 +41,7 @@ public:
     Result<ports::SnapshotStat> stat(const SnapshotId& id);
     Result<ports::DiskSource> prepare_snapshot(const SnapshotId& id, ByteSize size);
     Result<> commit_snapshot(const SnapshotId& id);
+    Result<bool> overlay_written(const SnapshotId& id);
     Result<> cancel_snapshot(const SnapshotId& id);
     Result<std::unique_ptr<ports::Reader>> open_snapshot(const SnapshotId& id);
     Result<std::unique_ptr<ports::ExtentStream>> changes(std::optional<SnapshotId> base,

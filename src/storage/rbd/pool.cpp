@@ -78,6 +78,11 @@ public:
     Result<> commit_snapshot(const VolumeId& id, const SnapshotId& snapshot) override {
         return volume(id)->commit_snapshot(snapshot);
     }
+    Result<bool> overlay_written(const VolumeId& id, const SnapshotId&) override {
+        auto known = volume(id)->head();  // not_found: no such volume
+        if (!known) return std::unexpected(std::move(known.error()));
+        return false;  // there are none
+    }
     Result<> cancel_snapshot(const VolumeId& id, const SnapshotId& snapshot) override {
         return volume(id)->cancel_snapshot(snapshot);
     }

@@ -80,7 +80,8 @@ Result<ports::DiskSource> Volume::prepare_snapshot(const SnapshotId& id) {
     if (const auto* taking = record.taking()) {
         if (taking->id == id) return source_of(*head);
         return fail(Error(ErrorKind::conflict, "snapshot " + taking->id.text() + " is being taken")
-                        .advising("Commit or cancel that one first."));
+                        .advising("Its task comes first: see `understudy task list`; "
+                                  "one that failed may be retried."));
     }
     if (!record.rollback.is_nil())
         return fail(Error(ErrorKind::conflict,

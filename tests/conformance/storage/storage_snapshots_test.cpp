@@ -172,12 +172,14 @@ TEST_P(StorageConformance, preparing_and_committing_may_be_repeated) {
     EXPECT_EQ(must(pool().prepare_snapshot(disk.id(), id, kDiskSize)), overlay);
     EXPECT_EQ(overlay == disk.original(), in_place());
     EXPECT_EQ(disk.head(), disk.original()) << "not before commit";
+    EXPECT_FALSE(must(pool().overlay_written(disk.id(), id)));
     must(pool().take_snapshot(disk.id(), id));
     EXPECT_TRUE(must(pool().snapshots(disk.id())).empty());
     EXPECT_EQ(error_of(pool().prepare_snapshot(disk.id(), SnapshotId::random(), kDiskSize)),
               ErrorKind::conflict);
     fixture().guest(overlay, {write_op(0, 4096, 2)});  // the VM has switched, or went on
     fixture().crash();
+    EXPECT_EQ(must(pool().overlay_written(disk.id(), id)), !in_place());
     for (int repeat = 0; repeat < 2; ++repeat) {
         must(pool().commit_snapshot(disk.id(), id));
         EXPECT_EQ(disk.head(), overlay);
@@ -259,6 +261,7 @@ TEST_P(StorageConformance, unknown_volumes_and_snapshots_are_not_found) {
     EXPECT_EQ(error_of(pool().stat(none, id)), ErrorKind::not_found);
     EXPECT_EQ(error_of(pool().prepare_snapshot(none, id, kDiskSize)), ErrorKind::not_found);
     EXPECT_EQ(error_of(pool().commit_snapshot(none, id)), ErrorKind::not_found);
+    EXPECT_EQ(error_of(pool().overlay_written(none, id)), ErrorKind::not_found);
     EXPECT_EQ(error_of(pool().cancel_snapshot(none, id)), ErrorKind::not_found);
     EXPECT_EQ(error_of(pool().open_snapshot(none, id)), ErrorKind::not_found);
     EXPECT_EQ(error_of(pool().changes(none, {}, id, {})), ErrorKind::not_found);
