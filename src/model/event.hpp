@@ -15,7 +15,7 @@ struct Event {
     std::int64_t sequence = 0;  // 1, 2, …: the catalog's
     TimePoint time;
     std::string actor;       // who: "root (uid 0)", "API token", "understudyd", "peer dr"
-    std::string kind;        // "role", "asked", "failed", "recovered", "peer"
+    std::string kind;        // "role", "asked", "failed", "recovered", "kept", "peer"
     std::optional<VmId> vm;  // whose it is, where it is one VM's
     std::string text;        // for people
     std::string hash;        // SHA-256 of the one before and of all above, hex: the catalog's

@@ -98,10 +98,11 @@ public:
     // After a snapshot of a running VM that was cut off, whoever died. If describe() tells that the
     // VM is on its overlays, so does its definition from then on. Otherwise it is put on the disks
     // that describe() tells, with all that it wrote, should it have been switched without a record
-    // of it; `spent` is called when the overlays are in no use, before the VM writes anything that
-    // they would hide: from then on they must not be used. A VM that ran goes on afterwards; a
-    // crash of this process, or a failure in the midst of it, may leave it paused. unavailable: not
-    // yet, or the VM is off by now.
+    // of it; `spent` is called when the overlays are in use no more, before the VM writes anything
+    // that they would hide: from then on they must not be used. Of a VM that runs on other disks it
+    // is not called: nothing is known of what its overlays hold. A VM that ran goes on afterwards;
+    // a crash of this process, or a failure in the midst of it, may leave it paused. unavailable:
+    // not yet, or the VM is off by now.
     virtual Result<> settle_snapshot(const VmId&, const std::vector<DiskSwitch>&,
                                      const std::function<Result<>()>& spent) = 0;
     // The same as a snapshot for a stopped VM: changes its definition, all disks in one step.

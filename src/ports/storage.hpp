@@ -154,6 +154,9 @@ public:
     // Whether the overlay that was prepared for `id` holds anything that a VM wrote, or is written
     // to. Always false without live_overlay, or when none is prepared.
     virtual Result<bool> overlay_written(const VolumeId&, const SnapshotId& id) = 0;
+    // As cancel, but the overlay stays under another name, which is returned: what it holds is in
+    // no disk. Nobody removes it but the operator, not with the volume either.
+    virtual Result<std::string> set_aside(const VolumeId&, const SnapshotId& id) = 0;
     virtual Result<> commit_snapshot(const VolumeId&, const SnapshotId& id) = 0;
     virtual Result<> cancel_snapshot(const VolumeId&, const SnapshotId& id) = 0;
 

@@ -75,8 +75,6 @@ Result<> undo(Work& work) {
         return fail(Error(ErrorKind::conflict, "the VM runs on the new overlays already")
                         .advising(fmt::format("`understudy task retry {}` completes it.",
                                               work.task().id.text())));
-    if (!described || described->summary.state == ports::VmState::stopped)
-        UNDERSTUDY_TRY(check_overlays_are_unwritten(work));
     UNDERSTUDY_TRY(forget_heads(work));
     UNDERSTUDY_TRY(forget_unused(site, vm, planned_disks(work)));
     work.memo().erase("disks");

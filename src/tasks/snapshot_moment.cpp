@@ -4,6 +4,7 @@
 #include "tasks/arguments.hpp"
 #include "tasks/kinds.hpp"
 #include "tasks/parts.hpp"
+#include "tasks/roles.hpp"
 #include "tasks/volumes.hpp"
 
 #include <fmt/format.h>
@@ -160,6 +161,23 @@ Result<model::Consistency> take_all(Work& work, const ports::VmDescription& desc
     return taken;
 }
 
+// Of an attempt whose outcome is unknown: what a VM wrote to its overlay before it went off may be
+// in no disk, and the VM is not on it, nor can be put on it any more.
+Result<bool> set_aside_if_written(Work& work, ports::StoragePool& pool, const model::VmDisk& disk) {
+    if (!work.memo().contains(kTaken) || flag_in(work.memo(), kSpent)) return false;
+    auto written = pool.overlay_written(disk.volume, snapshot_id(work));
+    if (!written || !*written) return written;
+    auto kept = pool.set_aside(disk.volume, snapshot_id(work));
+    if (!kept) return std::unexpected(std::move(kept.error()));
+    const auto said = fmt::format(
+        "an attempt at '{}' was cut off, and what the VM wrote to {} from then until it went off "
+        "is in none of its disks: it is kept as {}",
+        work.task().title, disk.target, *kept);
+    work.log(said);
+    record_event(work.site(), {}, "kept", vm_id(work), said);
+    return true;
+}
+
 // Another cluster may have taken the VM over since: then it stands still for good.
 bool may_run(Work& work) {
     auto& site = work.site();
@@ -205,7 +223,9 @@ Result<> forget_heads(Work& work) {
     for (const auto& disk : planned_disks(work)) {
         auto pool = work.site().pool(disk.pool);
         if (!pool) continue;
-        auto gone = (*pool)->cancel_snapshot(disk.volume, snapshot_id(work));
+        auto kept = set_aside_if_written(work, **pool, disk);
+        auto gone = kept ? (*pool)->cancel_snapshot(disk.volume, snapshot_id(work))
+                         : std::unexpected(std::move(kept.error()));
         if (!gone && gone.error().kind() != ErrorKind::not_found)
             return fail(std::move(gone.error()).during(disk.target));
     }
@@ -213,48 +233,30 @@ Result<> forget_heads(Work& work) {
     return work.save_memo();
 }
 
-Result<> check_overlays_are_unwritten(Work& work) {
-    if (!work.memo().contains(kTaken) || flag_in(work.memo(), kSpent)) return {};
-    for (const auto& disk : planned_disks(work)) {
-        auto pool = work.site().pool(disk.pool);
-        if (!pool) return std::unexpected(std::move(pool.error()));
-        auto known = (*pool)->knows(disk.volume);
-        if (!known) return std::unexpected(std::move(known.error()));
-        if (!*known) continue;
-        auto written = (*pool)->overlay_written(disk.volume, snapshot_id(work));
-        if (!written) return std::unexpected(std::move(written.error()).during(disk.target));
-        if (!*written) continue;
-        std::string file;
-        for (const auto& head : planned_heads(work))
-            if (text_in(head, "target") == disk.target) file = text_in(head, "location");
-        const auto retry = fmt::format("`understudy task retry {}`", work.task().id.text());
-        return fail(Error(ErrorKind::refused,
-                          fmt::format("an attempt at the snapshot was cut off, the VM wrote to {} "
-                                      "before it went off, and its disks have changed since",
-                                      file))
-                        .keeping("that file, which holds what the VM wrote last")
-                        .advising(fmt::format("Give the VM the disks and sizes back that it had, "
-                                              "and {} puts it on that file. If nothing in it is "
-                                              "needed, move the file away first.",
-                                              retry)));
-    }
-    return {};
-}
-
 Result<> check_no_moment_is_open(Site& site, const VmId& vm) {
     auto active = site.catalog.tasks({vm, true, 1000});
     if (!active) return std::unexpected(std::move(active.error()));
     for (const auto& task : *active)
-        for (const auto& part : parts_of(task))
-            if (part.kind == kSnapshotCreate && part.memo.contains(kTaken) &&
-                !part.memo.contains("consistency"))
-                return fail(Error(ErrorKind::refused,
-                                  fmt::format("'{}' was cut off in its moment: the newest writes "
-                                              "may be in an overlay that the VM is not on",
-                                              task.title))
-                                .advising(fmt::format("It is settled within seconds of the "
-                                                      "daemon's start: `understudy task watch {}`.",
-                                                      task.id.text())));
+        for (const auto& part : parts_of(task)) {
+            if (part.kind != kSnapshotCreate || !part.memo.contains(kTaken) ||
+                flag_in(part.memo, kSpent))
+                continue;
+            const auto id = id_in<SnapshotId>(part.arguments, "snapshot");
+            for (const auto& disk : part.memo.value("disks", std::vector<model::VmDisk>{})) {
+                auto pool = site.pool(disk.pool);
+                auto written = pool ? (*pool)->overlay_written(disk.volume, id) : false;
+                if (!written || !*written) continue;
+                return fail(
+                    Error(
+                        ErrorKind::refused,
+                        fmt::format("'{}' was cut off, and {} has its newest writes in an overlay "
+                                    "that the VM is not on yet",
+                                    task.title, disk.target))
+                        .advising(fmt::format("The daemon settles it by itself: `understudy task "
+                                              "watch {}`, then start the VM.",
+                                              task.id.text())));
+            }
+        }
     return {};
 }
 
@@ -303,7 +305,11 @@ Result<> settle_moment(Work& work) {
                             .advising(settled.error().advice()));
         if (!settled || switched) return settled;
     }
-    if (!flag_in(work.memo(), kSpent)) return {};  // it was switched after all
+    if (!flag_in(work.memo(), kSpent)) {  // none was in use
+        described = hypervisor.describe(vm_id(work));
+        if (!described) return std::unexpected(std::move(described.error()));
+        if (is_switched(work, *described)) return {};  // after all
+    }
     UNDERSTUDY_TRY(forget_heads(work));
     work.log("an attempt at the moment was cut off: its overlays are made anew");
     return {};
@@ -342,10 +348,7 @@ Result<> moment(Work& work) {
         let_guest_go_on(work);
     } else {
         if (!work.memo().contains("switches")) UNDERSTUDY_TRY(prepare_heads(work, *described));
-        auto fits = check_plan(work, *described);
-        if (!fits && described->summary.state == ports::VmState::stopped)
-            UNDERSTUDY_TRY(check_overlays_are_unwritten(work));  // else all is planned anew
-        UNDERSTUDY_TRY(std::move(fits));
+        UNDERSTUDY_TRY(check_plan(work, *described));
         work.memo()["domain_xml"] = described->domain_xml;
         // Counted from before the moment, so that a stated RPO is never better than the truth.
         work.memo()[kTaken] = base::format_time(work.site().clock.now());

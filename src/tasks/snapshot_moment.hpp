@@ -27,15 +27,12 @@ bool is_switched(Work& work, const ports::VmDescription& described);
 // Makes the future heads, which nothing uses yet. Idempotent.
 Result<> prepare_heads(Work& work, const ports::VmDescription& described);
 
-// Takes them away again, unused; the moment is as if it had never begun.
+// Takes them away again; the moment is as if it had never begun. One that holds what may be in no
+// disk is set aside, which the log and an event tell.
 Result<> forget_heads(Work& work);
 
-// refused: an attempt at the moment whose outcome is unknown left an overlay that holds something.
-// Asked of a VM that is off, before its overlays are thrown away.
-Result<> check_overlays_are_unwritten(Work& work);
-
-// refused: an attempt at a moment of this VM was cut off and is not settled. Started now, the VM
-// might find itself without what it wrote last.
+// refused: an attempt at a moment of this VM, which is off, was cut off and is not settled. Started
+// now it would find itself without what it wrote last. Any thread.
 Result<> check_no_moment_is_open(Site& site, const VmId& vm);
 
 // A daemon that died in the middle of the moment has left the guest frozen, or standing still.

@@ -111,6 +111,10 @@ Result<bool> FatedPool::overlay_written(const VolumeId& volume, const SnapshotId
     return fated(fate_, "pool.overlay_written", [&] { return real_.overlay_written(volume, id); });
 }
 
+Result<std::string> FatedPool::set_aside(const VolumeId& volume, const SnapshotId& id) {
+    return fated(fate_, "pool.set_aside", [&] { return real_.set_aside(volume, id); });
+}
+
 Result<> FatedPool::cancel_snapshot(const VolumeId& volume, const SnapshotId& id) {
     return fated(fate_, "pool.cancel_snapshot", [&] {
         auto cancelled = real_.cancel_snapshot(volume, id);

@@ -46,6 +46,7 @@ public:
     Result<bool> snapshot_taken(const VolumeId&, const SnapshotId& id) override;
     Result<> commit_snapshot(const VolumeId&, const SnapshotId& id) override;
     Result<bool> overlay_written(const VolumeId&, const SnapshotId& id) override;
+    Result<std::string> set_aside(const VolumeId&, const SnapshotId& id) override;
     Result<> cancel_snapshot(const VolumeId&, const SnapshotId& id) override;
     Result<std::unique_ptr<ports::Reader>> open_snapshot(const VolumeId&,
                                                          const SnapshotId&) override;

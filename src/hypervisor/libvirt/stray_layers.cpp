@@ -287,7 +287,10 @@ Result<> settle_snapshot(Pauses& pauses, virDomainPtr domain,
     }
     if (!in_use) {
         UNDERSTUDY_TRY(let_go(domain, *nodes, *strays));
-        return spent();
+        // One that stands still may do so because an earlier call was cut off behind let_go().
+        auto now = summary_of(domain);
+        if (!now) return std::unexpected(std::move(now.error()));
+        return now->state == ports::VmState::running ? Result<>{} : spent();
     }
     auto pause = Pause::begin(pauses, domain);
     if (!pause) return std::unexpected(std::move(pause.error()));

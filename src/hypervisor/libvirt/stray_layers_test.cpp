@@ -77,8 +77,8 @@ protected:
              "data":{"node":"libvirt-1-format","overlay":"libvirt-4-format"}}]}})");
     }
     ports::VmState state() { return virt_.describe(guest_->id())->summary.state; }
-    // The VM's state when it was said that the overlays are spent.
-    ports::VmState settle() {
+    // The VM's state when it was said that the overlays are spent, if it was.
+    std::optional<ports::VmState> settle() {
         std::optional<ports::VmState> then;
         auto settled = virt_.settle_snapshot(guest_->id(), switches(), [&]() -> Result<> {
             EXPECT_FALSE(then) << "called twice";
@@ -86,8 +86,7 @@ protected:
             return {};
         });
         EXPECT_TRUE(settled) << settled.error().text();
-        EXPECT_TRUE(then);
-        return then.value_or(ports::VmState::stopped);
+        return then;
     }
     void snapshot_works() {
         for (const auto* name : {"a.1", "b.1"}) std::filesystem::remove(path(name));
@@ -108,9 +107,9 @@ protected:
 };
 
 TEST_F(StrayLayers, without_any_nothing_is_done) {
-    settle();
+    EXPECT_EQ(settle(), std::nullopt);
     const auto before = guest_->qmp(R"({"execute":"query-named-block-nodes"})");
-    settle();
+    EXPECT_EQ(settle(), std::nullopt);
     EXPECT_EQ(guest_->qmp(R"({"execute":"query-named-block-nodes"})").size(), before.size());
     snapshot_works();
 }
@@ -134,7 +133,7 @@ TEST_F(StrayLayers, of_a_vm_that_libvirt_has_on_them_the_definition_says_so_too)
 TEST_F(StrayLayers, what_is_no_overlay_of_this_snapshot_is_none_of_its_business) {
     make_overlay(path("other"), path("a"), "qcow2", "64M");
     add_storage(3, path("other"));
-    settle();
+    EXPECT_EQ(settle(), std::nullopt);
     EXPECT_THAT(guest_->qmp(R"({"execute":"query-named-block-nodes"})"), HasSubstr("/other"));
 }
 
@@ -145,7 +144,7 @@ TEST_F(StrayLayers, one_that_is_in_no_use_is_closed_and_the_snapshot_can_be_take
     auto taken = virt_.snapshot(guest_->id(), switches(), Duration(0), {});
     ASSERT_FALSE(taken);
     EXPECT_THAT(taken.error().text(), HasSubstr("Duplicate nodes"));
-    settle();
+    EXPECT_EQ(settle(), std::nullopt);
     snapshot_works();
 }
 

@@ -209,7 +209,8 @@ Result<> MemoryHypervisor::settle_snapshot(const VmId& vm,
             const auto* disk = find_disk((*guest)->disks, change.target);
             return disk != nullptr && disk->source == change.source;
         });
-    if (is_known) return end("settle_snapshot");
+    if (is_known || (believed.empty() && (*guest)->summary.state == VmState::running))
+        return end("settle_snapshot");
     for (auto& disk : (*guest)->disks) {
         const auto known = believed.find(disk.target);
         if (known == believed.end() || known->second == disk.source) continue;

@@ -98,6 +98,18 @@ Result<bool> MemoryPool::overlay_written(const VolumeId& id, const SnapshotId& s
     return prepared && !(*found)->in_place && prepared->written;
 }
 
+Result<std::string> MemoryPool::set_aside(const VolumeId& id, const SnapshotId& snapshot) {
+    const std::lock_guard lock(state_->mutex);
+    auto found = state_->volume(id);
+    if (!found) return std::unexpected(std::move(found.error()));
+    const auto* prepared = (*found)->find(Role::prepared, snapshot);
+    if (!prepared || (*found)->in_place)
+        return fail(ErrorKind::not_found, "no overlay for snapshot " + snapshot.text());
+    const auto location = prepared->location;
+    (*found)->remove(location);
+    return location + ".kept";
+}
+
 Result<> MemoryPool::cancel_snapshot(const VolumeId& id, const SnapshotId& snapshot) {
     const std::lock_guard lock(state_->mutex);
     auto found = state_->volume(id);

@@ -115,6 +115,9 @@ public:
     Result<bool> overlay_written(const VolumeId& id, const SnapshotId& snapshot) override {
         return volume(id)->overlay_written(snapshot);
     }
+    Result<std::string> set_aside(const VolumeId& id, const SnapshotId& snapshot) override {
+        return volume(id)->set_aside(snapshot);
+    }
     Result<> cancel_snapshot(const VolumeId& id, const SnapshotId& snapshot) override {
         return volume(id)->cancel_snapshot(snapshot);
     }

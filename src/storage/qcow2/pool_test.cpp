@@ -309,6 +309,20 @@ TEST_F(Qcow2Pool, nothing_is_taken_from_under_a_running_vm) {
     ASSERT_TRUE(overlay.has_value());
     const Opened vm(overlay->location);
     EXPECT_EQ(pool().cancel_snapshot(volume_, next).error().kind(), ErrorKind::refused);
+    EXPECT_EQ(pool().set_aside(volume_, next).error().kind(), ErrorKind::refused);
+}
+
+TEST_F(Qcow2Pool, an_overlay_that_was_set_aside_outlives_its_volume) {
+    adopted();
+    const auto next = SnapshotId::random();
+    const auto overlay = pool().prepare_snapshot(volume_, next, kSize);
+    ASSERT_TRUE(overlay.has_value());
+    const auto kept = pool().set_aside(volume_, next);
+    ASSERT_TRUE(kept.has_value()) << kept.error().text();
+    EXPECT_FALSE(std::filesystem::exists(overlay->location));
+    take();
+    ASSERT_TRUE(pool().forget(volume_, true).has_value());
+    EXPECT_TRUE(std::filesystem::exists(*kept));
 }
 
 TEST_F(Qcow2Pool, a_running_drill_is_not_taken_away) {

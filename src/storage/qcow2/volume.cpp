@@ -7,7 +7,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <filesystem>
 #include <utility>
 
 namespace understudy::qcow2 {
@@ -242,18 +241,6 @@ Result<> Volume::commit_snapshot(const SnapshotId& id) {
     UNDERSTUDY_TRY(save(*record));
     crash_point("snapshot committed");
     return {};
-}
-
-Result<bool> Volume::overlay_written(const SnapshotId& id) {
-    const std::lock_guard lock(mutex_);
-    auto record = loaded();
-    if (!record) return std::unexpected(std::move(record.error()));
-    const auto* prepared = record->find(LayerRole::prepared, id);
-    std::error_code ignored;
-    if (!prepared || !std::filesystem::exists(path_of(*prepared), ignored)) return false;
-    auto unused = untouched(*record, LayerRole::prepared, id);
-    if (!unused) return std::unexpected(std::move(unused.error()));
-    return !unused->has_value();
 }
 
 Result<> Volume::cancel_snapshot(const SnapshotId& id) {

@@ -42,6 +42,7 @@ public:
     Result<ports::DiskSource> prepare_snapshot(const SnapshotId& id, ByteSize size);
     Result<> commit_snapshot(const SnapshotId& id);
     Result<bool> overlay_written(const SnapshotId& id);
+    Result<std::string> set_aside(const SnapshotId& id);
     Result<> cancel_snapshot(const SnapshotId& id);
     Result<std::unique_ptr<ports::Reader>> open_snapshot(const SnapshotId& id);
     Result<std::unique_ptr<ports::ExtentStream>> changes(std::optional<SnapshotId> base,

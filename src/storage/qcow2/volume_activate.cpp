@@ -90,6 +90,35 @@ Result<std::optional<VolumeLayer>> Volume::untouched(const VolumeRecord& record,
     return std::nullopt;
 }
 
+Result<bool> Volume::overlay_written(const SnapshotId& id) {
+    const std::lock_guard lock(mutex_);
+    auto record = loaded();
+    if (!record) return std::unexpected(std::move(record.error()));
+    const auto* prepared = record->find(LayerRole::prepared, id);
+    if (!prepared || !file_exists(path_of(*prepared))) return false;
+    if (in_use_by_qemu(path_of(*prepared))) return true;
+    auto alone = LayerChain::open_alone(path_of(*prepared), "qcow2");  // its base may be gone
+    if (!alone) return std::unexpected(std::move(alone.error()));
+    auto extent = (*alone)->extents(1, ByteOffset(0), false)->next();
+    if (!extent) return std::unexpected(std::move(extent.error()));
+    return extent->has_value();
+}
+
+Result<std::string> Volume::set_aside(const SnapshotId& id) {
+    const std::lock_guard lock(mutex_);
+    auto record = loaded();
+    if (!record) return std::unexpected(std::move(record.error()));
+    const auto* prepared = record->find(LayerRole::prepared, id);
+    if (!prepared) return fail(ErrorKind::not_found, "no overlay for snapshot " + id.text());
+    const auto path = path_of(*prepared);
+    if (in_use_by_qemu(path)) return fail(ErrorKind::refused, "a VM writes to " + path);
+    const auto kept = path + ".kept";  // no name of a layer: nothing takes it for a leftover
+    UNDERSTUDY_TRY(rename_durably(path, kept));
+    crash_point("overlay set aside");
+    UNDERSTUDY_TRY(drop(*record, std::string(prepared->file)));
+    return kept;
+}
+
 Result<ports::DiskSource> Volume::make_head(VolumeRecord& record, const VolumeLayer& onto,
                                             LayerRole role) {
     auto overlay = make_overlay(record, onto, onto.size, role, onto.snapshot);

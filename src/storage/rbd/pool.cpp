@@ -83,6 +83,9 @@ public:
         if (!known) return std::unexpected(std::move(known.error()));
         return false;  // there are none
     }
+    Result<std::string> set_aside(const VolumeId&, const SnapshotId& snapshot) override {
+        return fail(ErrorKind::not_found, "no overlay for snapshot " + snapshot.text());
+    }
     Result<> cancel_snapshot(const VolumeId& id, const SnapshotId& snapshot) override {
         return volume(id)->cancel_snapshot(snapshot);
     }

@@ -230,6 +230,24 @@ TEST_P(StorageConformance, a_cancelled_snapshot_leaves_no_trace) {
     expect_snapshots(pool(), disk.id(), disk.contents());
 }
 
+TEST_P(StorageConformance, an_overlay_that_is_set_aside_is_no_part_of_the_volume_any_more) {
+    GuestDisk disk(fixture(), "disk", kDiskSize);
+    const auto id = SnapshotId::random();
+    const auto overlay = must(pool().prepare_snapshot(disk.id(), id, kDiskSize));
+    if (in_place()) {
+        EXPECT_EQ(error_of(pool().set_aside(disk.id(), id)), ErrorKind::not_found);
+    } else {
+        fixture().guest(overlay, {write_op(0, 4096, 2)});
+        EXPECT_NE(must(pool().set_aside(disk.id(), id)), overlay.location);
+        EXPECT_EQ(error_of(pool().set_aside(disk.id(), id)), ErrorKind::not_found);
+    }
+    EXPECT_FALSE(must(pool().overlay_written(disk.id(), id)));
+    must(pool().cancel_snapshot(disk.id(), id));
+    disk.take();
+    expect_snapshots(pool(), disk.id(), disk.contents());
+    EXPECT_EQ(disk.head() == disk.original(), in_place());
+}
+
 TEST_P(StorageConformance, a_snapshot_is_of_the_moment_in_which_it_was_taken) {
     GuestDisk disk(fixture(), "disk", kDiskSize);
     disk.run({write_op(0, 4096, 1)});
