@@ -49,6 +49,7 @@ await 60 logged 'no answer within 4 s'
 ! over || fail "a dead OSD at the target ended the send: $(task_now .task)"
 logged 'ceph -s' || fail "no advice: $(us prod task log "$task")"
 await 30 more_than "$(records)"
+stands_still
 daemon_of dr osd start
 ends_whole target
 logged 'going on at disk' || fail "the send began from zero: $(us prod task log "$task")"
