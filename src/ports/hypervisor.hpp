@@ -34,7 +34,7 @@ struct DiskDescription {
 struct VmDescription {
     VmSummary summary;
     std::vector<DiskDescription> disks;
-    std::string domain_xml;  // inactive, with secrets left out
+    std::string domain_xml;  // inactive, without secrets and without the layers of its disks
     bool has_nvram = false;
     // What cannot travel (TPM state, host devices, secrets, shared disks), as it would stand at
     // any target; a `blocks` one is refused at send unless accepted by its key.
@@ -105,7 +105,9 @@ public:
     // not yet, or the VM is off by now.
     virtual Result<> settle_snapshot(const VmId&, const std::vector<DiskSwitch>&,
                                      const std::function<Result<>()>& spent) = 0;
-    // The same as a snapshot for a stopped VM: changes its definition, all disks in one step.
+    // The same as a snapshot for a stopped VM: changes its definition, all disks in one step. From
+    // then on the definition names no layer below these disks: the next start finds them by the
+    // headers of the files. To be called before a layer of a stopped VM's disk is deleted.
     virtual Result<> set_disks(const VmId&, const std::vector<DiskSwitch>&) = 0;
     // Merges layers under a running VM; returns when done. `cancelled` is asked now and then.
     // Idempotent: a merge that already happened is a success.

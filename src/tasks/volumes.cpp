@@ -168,6 +168,9 @@ Result<> remove_from_volume(Work& work, const VmId& vm,
     if (described->summary.state != ports::VmState::stopped)
         return remove_live(work, vm, attached->target, disk.volume, **pool, id);
     UNDERSTUDY_TRY(remember_disk(work, disk.volume, *attached));
+    // The definition may name the layer that goes. First the name, then the file: a crash in
+    // between leaves a VM that starts.
+    UNDERSTUDY_TRY(work.site().hypervisor.set_disks(vm, {{attached->target, attached->source}}));
     return (*pool)->remove_snapshot(disk.volume, id);
 }
 

@@ -8,23 +8,12 @@ export UNDERSTUDY_HALT_DIR=$work/halts # see README.md
 # shellcheck disable=SC2034 # by clusters.sh: one for each VM that is halted, and some that go on
 workers=32
 walkers=() # those that walk now; others are off
-declare -A uuid=() halted=()
+declare -A halted=()
 mkdir -p "$UNDERSTUDY_HALT_DIR"
+# shellcheck source=tests/e2e/quick.sh
+. "$(dirname "${BASH_SOURCE[0]}")/quick.sh"
 
-define_walkers() { # define_walkers NAME…: on prod
-    local image name dir=$work/prod
-    image=$("$lab/quick-guest.sh")
-    mkdir -p "$dir"
-    for name; do
-        uuid[$name]=$(cat /proc/sys/kernel/random/uuid)
-        qemu-img create -q -f qcow2 "$dir/$name-a.qcow2" 64M
-        truncate -s 32M "$dir/$name-b.raw"
-        "$lab/domain-xml.sh" --name "$name" --uuid "${uuid[$name]}" --machine pc --memory 32 \
-            --image "$image" --disk "$dir/$name-a.qcow2:qcow2:vda" \
-            --disk "$dir/$name-b.raw:raw:vdb" --serial "$work/$name.console" >"$work/guest.xml"
-        virsh_of prod define "$work/guest.xml" >/dev/null
-    done
-}
+define_walkers() { define_quick 64M 32M "$@"; } # define_walkers NAME…: on prod
 
 watch_guests() { # from now on no walker may run twice: see no_two_guests
     "$(dirname "${BASH_SOURCE[0]}")/one-guest.py" "$work/twice" "${uuid[@]}" >"$work/watcher" &
@@ -40,21 +29,9 @@ other_than() { if [ "$1" = prod ]; then echo dr; else echo prod; fi; }
 
 # ---- what a guest has written ----
 
-records_of() {
-    grep -a '^wrote vdb' "$work/$1.console" | tail -n 1 | grep -o '[0-9]*$' || echo 0
-}
 # Since it booted last.
 writes() {
     grep -a -e '^READY' -e '^wrote vdb' "$work/$1.console" 2>/dev/null | tail -n 1 | tells wrote
-}
-
-# Each boot has found all that was acknowledged before it: none was lost in any move.
-nothing_lost() { # nothing_lost WALKER
-    awk '/^BAD/ { print; bad = 1 }
-        /^wrote/ { written[$2] = $3 }
-        /^VERIFY vd/ { sub(/.*\.\./, "", $4); if ($4 + 0 < written[$2] + 0) {
-            print "after " written[$2] ": " $0; bad = 1 } }
-        END { exit bad }' "$work/$1.console" >"$work/lost" || fail "$1: $(cat "$work/lost")"
 }
 
 # ---- points ----

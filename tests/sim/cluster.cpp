@@ -99,6 +99,9 @@ Result<> Cluster::check_may_start(const VmId& vm) {
     for (const auto& disk : hypervisor_.disks(vm))
         if (auto there = pool_.disk_size(disk.source.location); !there)
             return std::unexpected(std::move(there.error()));
+    for (const auto& layer : hypervisor_.named_layers(vm))
+        if (auto there = pool_.disk_size(layer); !there)
+            return fail(ErrorKind::internal, "Cannot access backing file " + layer);
     auto known = catalog_->find_vm(vm);
     if (frames_ == 0 || !known || !*known) return {};
     const auto& ownership = (*known)->ownership;

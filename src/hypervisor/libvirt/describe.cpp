@@ -158,7 +158,9 @@ Result<ports::VmDescription> describe_domain(virDomainPtr domain) {
     if (!nvram) return fail(std::move(nvram.error()));
     description.has_nvram = nvram->present;
     UNDERSTUDY_TRY(add_obstacles(domain, *xmls, description.obstacles));
-    description.domain_xml = std::move(xmls->definition);
+    auto plain = without_layers(xmls->definition);
+    if (!plain) return fail(std::move(plain.error()));
+    description.domain_xml = std::move(*plain);
     return description;
 }
 

@@ -31,6 +31,12 @@ std::string file_of(pugi::xml_node disk) {
     return attribute_of(disk.child("source"), "file");
 }
 
+// Layers below the disk's own file, which libvirt writes down when it takes a snapshot of a running
+// VM. An empty <backingStore/> is an operator's word that there are none.
+bool names_layers(pugi::xml_node disk) {
+    return !file_of(disk.child("backingStore")).empty();
+}
+
 std::map<std::string, pugi::xml_node> travelling(const pugi::xml_document& document) {
     std::map<std::string, pugi::xml_node> found;
     for (const auto disk : devices_of(document).children("disk"))
@@ -105,7 +111,7 @@ Result<std::vector<ports::DiskSwitch>> switches_left(
     std::vector<ports::DiskSwitch> left;
     for (const auto& change : switches) {
         const auto disk = find_disk(*document, change.target);
-        if (!disk || source_of(disk) != change.source) left.push_back(change);
+        if (!disk || source_of(disk) != change.source || names_layers(disk)) left.push_back(change);
     }
     return left;
 }
@@ -122,6 +128,14 @@ Result<std::string> with_disk_sources(const std::string& definition,
         if (auto put = put_source(disk, change.source); !put)
             return fail(std::move(put.error()).during(fmt::format("disk {}", change.target)));
     }
+    return print(*document);
+}
+
+Result<std::string> without_layers(const std::string& definition) {
+    auto document = parse_domain(definition);
+    if (!document) return fail(std::move(document.error()));
+    for (const auto& [target, disk] : travelling(*document))
+        if (names_layers(disk)) remove_children(disk, "backingStore");
     return print(*document);
 }
 

@@ -16,8 +16,9 @@ namespace understudy::libvirt {
 Result<std::vector<ports::DiskDescription>> disks_in(const std::string& current,
                                                      const std::string& definition);
 
-// Those switches that change something. How a disk is reached that stands on its source already
-// stays as the operator wrote it (monitors, user, a configuration file).
+// Those switches that change something; a disk whose layers the definition names is one of them.
+// How a disk is reached that stands on its source already stays as the operator wrote it (monitors,
+// user, a configuration file).
 Result<std::vector<ports::DiskSwitch>> switches_left(
     const std::string& definition, const std::vector<ports::DiskSwitch>& switches);
 
@@ -25,6 +26,10 @@ Result<std::vector<ports::DiskSwitch>> switches_left(
 // unsupported: a kind of source that is not known here.
 Result<std::string> with_disk_sources(const std::string& definition,
                                       const std::vector<ports::DiskSwitch>& switches);
+
+// The definition without the layers that libvirt has written below its travelling disks: they are
+// known to their pool, and another host has other ones.
+Result<std::string> without_layers(const std::string& definition);
 
 // The <domainsnapshot> that switches these disks, and no other, to external files. unsupported: a
 // new source that is no file.

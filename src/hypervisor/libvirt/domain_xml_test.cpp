@@ -253,6 +253,39 @@ TEST(DomainXml, only_what_changes_is_left_to_switch) {
     EXPECT_EQ(left->front().target, "vdb");
 }
 
+TEST(DomainXml, a_disk_whose_layers_are_named_is_left_to_switch_and_names_none_afterwards) {
+    const auto layers =
+        "<backingStore type='file'><format type='qcow2'/><source file='/b.0'/>"
+        "<backingStore type='file'><format type='raw'/><source file='/b'/><backingStore/>"
+        "</backingStore></backingStore>";
+    const auto xml = domain(disk("vda", "/a", "qcow2", "<backingStore/>") +
+                            disk("vdb", "/b.1", "qcow2", layers));
+    const std::vector<DiskSwitch> same{{"vda", {"file", "qcow2", "/a"}},
+                                       {"vdb", {"file", "qcow2", "/b.1"}}};
+    auto left = switches_left(xml, same);
+    ASSERT_TRUE(left);
+    ASSERT_EQ(left->size(), 1u);
+    EXPECT_EQ(left->front().target, "vdb");
+    for (const auto& plain : {*with_disk_sources(xml, *left), *without_layers(xml)}) {
+        EXPECT_THAT(plain, Not(HasSubstr("/b.0")));
+        EXPECT_THAT(plain, HasSubstr("<source file=\"/b.1\""));
+        EXPECT_THAT(plain, HasSubstr("<backingStore />")) << "an operator's own word stays";
+        EXPECT_TRUE(switches_left(plain, same)->empty());
+    }
+}
+
+TEST(DomainXml, a_chain_as_deep_as_libvirt_can_write_it_is_read) {
+    std::string layers = "<backingStore/>";
+    for (int i = 1; i < 200; ++i)
+        layers = fmt::format(
+            "<backingStore type='file'><format type='qcow2'/>"
+            "<source file='/{}'/>{}</backingStore>",
+            i, layers);
+    auto chain = chain_of(domain(disk("vda", "/200", "qcow2", layers)), "vda");
+    ASSERT_TRUE(chain);
+    EXPECT_EQ(chain->size(), 200u);
+}
+
 TEST(DomainXml, chain_is_read_from_top_to_bottom) {
     const auto live = domain(
         disk("vda", "/3", "qcow2",

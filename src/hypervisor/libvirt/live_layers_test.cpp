@@ -15,6 +15,8 @@ using ports::DiskSource;
 using ports::DiskSwitch;
 using ports::LiveMerge;
 using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::Not;
 
 constexpr std::uint64_t kMiB = 1u << 20;
 
@@ -214,6 +216,29 @@ TEST_F(LiveLayers, grown_disk_is_described_and_merged_at_its_new_size) {
     ASSERT_TRUE(virt_.stop(guest.id()));
     EXPECT_TRUE(reads(path("a"), "qcow2", 95 * kMiB, kMiB, 0x12));
     EXPECT_TRUE(reads(path("b"), "raw", 47 * kMiB, kMiB, 0x22));
+}
+
+// libvirt writes the layers of a running VM's snapshot into its definition, and does not start a
+// VM whose definition names a file that is gone.
+TEST_F(LiveLayers, stopped_vm_forgets_the_layers_below_its_disks) {
+    Guest guest("forgets", disks());
+    guest.start();
+    snapshot(guest, 1);
+    snapshot(guest, 2);
+    ASSERT_TRUE(virt_.stop(guest.id()));
+    EXPECT_THAT(guest.xml(true), HasSubstr(path("a.1")));
+    EXPECT_THAT(virt_.describe(guest.id())->domain_xml, Not(HasSubstr(path("a.1"))));
+    ASSERT_TRUE(virt_.set_disks(guest.id(), {{"vda", {"file", "qcow2", path("a.2")}},
+                                             {"vdb", {"file", "qcow2", path("b.2")}}}));
+    for (const char* disk : {"a", "b"}) {
+        run({"qemu-img", "commit", "-q", "-d", path(fmt(disk, 1))});
+        run({"qemu-img", "rebase", "-q", "-u", "-b", path(disk), "-F",
+             disk == std::string("a") ? "qcow2" : "raw", path(fmt(disk, 2))});
+        std::filesystem::remove(path(fmt(disk, 1)));
+    }
+    guest.start();
+    EXPECT_THAT(guest.chain("vda"), ElementsAre(path("a.2"), path("a")));
+    EXPECT_THAT(guest.chain("vdb"), ElementsAre(path("b.2"), path("b")));
 }
 
 TEST_F(LiveLayers, stopped_vm_switches_disks_by_definition) {

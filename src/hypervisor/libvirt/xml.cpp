@@ -7,7 +7,9 @@
 namespace understudy::libvirt {
 namespace {
 
-constexpr int kMaxDepth = 64;  // a real definition has about ten
+// libvirt nests one <backingStore> for each layer of a disk, and writes up to 200 of them
+// (QEMU_DOMAIN_STORAGE_SOURCE_CHAIN_MAX_DEPTH); libxml2, with which it reads, stops at 256.
+constexpr int kMaxDepth = 512;
 
 struct DepthLimit : pugi::xml_tree_walker {
     bool for_each(pugi::xml_node&) override { return depth() < kMaxDepth; }

@@ -178,6 +178,9 @@ Result<model::Consistency> MemoryHypervisor::snapshot(
     if (still) (*guest)->summary.state = VmState::paused;  // a caller that dies leaves it so
     auto done = still ? still() : Result<>{};
     if (done) done = switch_sources(disks, switches, ErrorKind::conflict);
+    if (done)
+        for (const auto& change : switches)
+            (*guest)->layers[change.target].insert(before[change.target].location);
     (*guest)->summary.state = state;
     if (done && guest_runs) hooks_.guest(vm, disks, Moment::after);
     const auto forget = [&] {
@@ -217,6 +220,7 @@ Result<> MemoryHypervisor::settle_snapshot(const VmId& vm,
         if (hooks_.take_back)
             UNDERSTUDY_TRY(hooks_.take_back(known->second.location, disk.source.location));
         disk.source = known->second;
+        (*guest)->layers.erase(disk.target);
     }
     believed.clear();
     const auto state = (*guest)->summary.state;
@@ -242,6 +246,7 @@ Result<> MemoryHypervisor::set_disks(const VmId& vm,
     if ((*guest)->summary.state != VmState::stopped)
         return fail(ErrorKind::conflict, fmt::format("VM '{}' is running", (*guest)->summary.name));
     UNDERSTUDY_TRY(switch_sources((*guest)->disks, switches, ErrorKind::invalid));
+    for (const auto& change : switches) (*guest)->layers.erase(change.target);
     return end("set_disks");
 }
 
@@ -266,6 +271,7 @@ Result<> MemoryHypervisor::merge(const VmId& vm, const std::string& target,
         return fail(ErrorKind::cancelled, "the merge was cancelled");
     if (hooks_.merge) UNDERSTUDY_TRY(hooks_.merge(merge));
     if (merge.top_is_head) disk->source.location = merge.base;
+    (*guest)->layers[target].erase(merge.top_is_head ? merge.base : merge.top);
     return end("merge");
 }
 

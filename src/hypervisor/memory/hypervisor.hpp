@@ -72,6 +72,8 @@ public:
     const std::map<std::string, std::string>& nvram_files() const { return nvram_; }
     bool frozen(const VmId& vm) const { return frozen_.contains(vm); }
     std::vector<ports::DiskDescription> disks(const VmId& vm) const;  // empty: unknown VM
+    // Locations below its disks that its definition names: all must be there for it to start.
+    std::vector<std::string> named_layers(const VmId& vm) const;
 
     Result<std::vector<ports::VmSummary>> list() override;
     Result<ports::VmDescription> describe(const VmId&) override;
@@ -109,6 +111,9 @@ private:
         std::vector<ports::DiskDescription> disks;
         // What libvirt says of them, by target, after a switch that it forgot; else empty.
         std::map<std::string, ports::DiskSource> believed;
+        // By target: locations below the disk that the definition names, as libvirt writes them
+        // down at a snapshot of a running VM.
+        std::map<std::string, std::set<std::string>> layers;
         std::vector<model::ReadinessIssue> obstacles;
         std::string nvram_path;  // empty: a BIOS guest
         std::vector<std::string> networks;

@@ -59,6 +59,15 @@ std::vector<ports::DiskDescription> MemoryHypervisor::disks(const VmId& vm) cons
     return at == guests_.end() ? std::vector<ports::DiskDescription>{} : at->second.disks;
 }
 
+std::vector<std::string> MemoryHypervisor::named_layers(const VmId& vm) const {
+    std::vector<std::string> named;
+    const auto at = guests_.find(vm);
+    if (at == guests_.end()) return named;
+    for (const auto& [target, layers] : at->second.layers)
+        named.insert(named.end(), layers.begin(), layers.end());
+    return named;
+}
+
 Result<> MemoryHypervisor::define(const std::string& domain_xml) {
     UNDERSTUDY_TRY(begin("define"));
     auto definition = parse_definition(domain_xml);
@@ -73,6 +82,7 @@ Result<> MemoryHypervisor::define(const std::string& domain_xml) {
     guest.summary.id = definition->id;
     guest.summary.name = definition->name;
     guest.disks = std::move(definition->disks);
+    guest.layers.clear();
     guest.networks = std::move(definition->networks);
     guest.nvram_path = std::move(definition->nvram_path);
     return end("define");
