@@ -52,6 +52,18 @@ class Rules(unittest.TestCase):
     def test_a_good_tree_has_no_findings(self):
         self.finds([], {})
 
+    def test_an_error_is_handed_up_in_one_form(self):
+        def body(text):
+            return {"src/base/a.cpp": f"Result<> f() {{\n    {text}\n}}\n"}
+        self.finds([], body("return error_of(vm);"))
+        self.finds([], body('return fail(std::move(vm.error()).during("x"));'))
+        self.finds([], body("auto vm = UNDERSTUDY_VALUE(find());"))
+        self.finds([], body("vm =\n    UNDERSTUDY_VALUE(find());"))
+        self.finds("forwarded-error", body("return fail(std::move(vm.error()));"))
+        self.finds("forwarded-error", body('return std::unexpected(std::move(e).during("x"));'))
+        self.finds("value-alone", body("use(UNDERSTUDY_VALUE(find()));"))
+        self.finds("value-alone", body("if (a == UNDERSTUDY_VALUE(find())) return {};"))
+
     def test_lines_and_files_have_a_length(self):
         self.finds([], {"src/base/a.hpp": "// " + "é" * 97 + "\n"})
         self.finds("line-length", {"src/base/a.hpp": "// " + "x" * 98 + "\n"})

@@ -1,7 +1,7 @@
 // A VM whose disks are snapshotted in place, as images in Ceph are, through the operators' API.
 #include "api/memory_site_test.hpp"
 #include "tasks/kinds.hpp"
-#include "tasks/runner.hpp"
+#include "tasks/queue/runner.hpp"
 
 #include <atomic>
 #include <chrono>

@@ -1,7 +1,7 @@
 #include "api/replica_site_test.hpp"
 #include "model/json.hpp"
-#include "tasks/boot_check.hpp"
-#include "tasks/drilling.hpp"
+#include "tasks/drills/boot_check.hpp"
+#include "tasks/drills/drilling.hpp"
 
 // Drills through the operators' API, run to their end over memory drivers: what is asked for, what
 // a console says, what is kept.

@@ -6,7 +6,7 @@
 #include "storage/qcow2/disk_format.hpp"
 #include "storage/rbd_stream/format.hpp"
 #include "tasks/kinds.hpp"
-#include "tasks/runner.hpp"
+#include "tasks/queue/runner.hpp"
 
 #include <fmt/format.h>
 

@@ -1,8 +1,8 @@
 #include "api/views.hpp"
 
 #include "engine/lineage.hpp"
-#include "tasks/drilling.hpp"
-#include "tasks/volumes.hpp"
+#include "tasks/disks/volumes.hpp"
+#include "tasks/drills/drilling.hpp"
 
 #include <fmt/format.h>
 

@@ -4,7 +4,7 @@
 #include "catalog/open_catalog.hpp"
 #include "hypervisor/memory/hypervisor.hpp"
 #include "storage/memory/pool.hpp"
-#include "tasks/receiving.hpp"
+#include "tasks/replicas/receiving.hpp"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

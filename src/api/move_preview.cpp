@@ -1,9 +1,11 @@
 #include "api/move_preview.hpp"
 
 #include "model/json.hpp"
-#include "tasks/arguments.hpp"
 #include "tasks/kinds.hpp"
-#include "tasks/send_parts.hpp"
+#include "tasks/queue/parts.hpp"
+#include "tasks/records/recovery_records.hpp"
+#include "tasks/records/replica_records.hpp"
+#include "tasks/replicas/send_parts.hpp"
 
 #include <fmt/format.h>
 
@@ -18,21 +20,18 @@ using nlohmann::json;
 constexpr int kTasksLookedAt = 1000;
 constexpr ByteSize kTelling = base::MiB(16);  // a smaller send says more of the line's delay
 
-json object_of(const std::string& text) {
-    auto parsed = json::parse(text, nullptr, false);
-    return parsed.is_object() ? parsed : json::object();
-}
-
 // Null: no large send has gone there lately.
 Result<json> measured_rate(tasks::Site& site, const ClusterId& peer) {
     auto tasks = site.catalog.tasks({std::nullopt, false, kTasksLookedAt});
     if (!tasks) return std::unexpected(std::move(tasks.error()));
     for (const auto& task : *tasks) {  // the newest first
         if (task.kind != tasks::kSend || task.state != model::TaskState::succeeded) continue;
-        if (object_of(task.arguments).value("peer", "") != peer.text()) continue;
-        const auto result = object_of(task.result);
-        const auto bytes = tasks::number_in(result, "bytes");
-        const auto seconds = result.value("seconds", 0.0);
+        const auto arguments = tasks::arguments_in<tasks::SendArguments>(task);
+        if (!arguments || arguments->peer != peer) continue;
+        const auto result = tasks::result_in<tasks::SendResult>(task);
+        if (!result) continue;
+        const auto bytes = result->bytes.value_or(0);
+        const auto seconds = result->seconds.value_or(0);
         if (bytes < kTelling.count() || seconds <= 0) continue;
         return json(static_cast<std::uint64_t>(static_cast<double>(bytes) / seconds));
     }
@@ -45,9 +44,9 @@ Result<json> last_move(tasks::Site& site, const VmId& vm) {
     if (!tasks) return std::unexpected(std::move(tasks.error()));
     for (const auto& task : *tasks) {
         if (task.kind != tasks::kMove || task.state != model::TaskState::succeeded) continue;
-        const auto result = object_of(task.result);
-        if (!result.contains("downtime_ms") || !task.ended) continue;
-        return json{{"downtime_ms", result.at("downtime_ms")},
+        const auto result = tasks::result_in<tasks::MoveResult>(task);
+        if (!result || !result->downtime_ms || !task.ended) continue;
+        return json{{"downtime_ms", *result->downtime_ms},
                     {"moved", base::format_time(*task.ended)}};
     }
     return json{{"downtime_ms", nullptr}, {"moved", nullptr}};

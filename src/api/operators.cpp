@@ -3,8 +3,8 @@
 #include "api/operators_calls.hpp"
 #include "api/views.hpp"
 #include "model/json.hpp"
-#include "tasks/roles.hpp"
-#include "tasks/runner.hpp"
+#include "tasks/queue/events.hpp"
+#include "tasks/queue/runner.hpp"
 
 #include <fmt/format.h>
 #include <pwd.h>
@@ -84,11 +84,6 @@ std::string Asked::actor() const {
     const auto uid = request.unix_peer->uid;
     getpwuid_r(uid, &entry, buffer.data(), buffer.size(), &found);
     return fmt::format("{} (uid {})", found != nullptr ? found->pw_name : "?", uid);
-}
-
-Result<Reply> queue(const Asked& asked, std::string_view kind, const VmId& vm, std::string title,
-                    const json& arguments) {
-    return queue(asked, tasks::new_task(asked.site(), kind, vm, std::move(title), arguments));
 }
 
 Result<Reply> queue(const Asked& asked, model::Task task) {

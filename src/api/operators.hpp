@@ -2,7 +2,7 @@
 
 #include "net/http_server.hpp"
 #include "net/identity.hpp"
-#include "tasks/receiving.hpp"
+#include "tasks/replicas/receiving.hpp"
 
 #include <functional>
 

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "api/operators.hpp"
+#include "tasks/queue/runner.hpp"
 
 #include <nlohmann/json.hpp>
 
@@ -48,8 +49,12 @@ Answer answer_events(const Asked& asked);
 Result<Reply> reply_with(std::string_view key, Result<nlohmann::json> value);
 // Queues a task, in the name of who asks, and answers 202 with it.
 Result<Reply> queue(const Asked& asked, model::Task task);
+// `arguments` are the record of that kind (tasks/records).
+template <tasks::Fielded Arguments>
 Result<Reply> queue(const Asked& asked, std::string_view kind, const VmId& vm, std::string title,
-                    const nlohmann::json& arguments);
+                    const Arguments& arguments) {
+    return queue(asked, tasks::new_task(asked.site(), kind, vm, std::move(title), arguments));
+}
 
 // Fields of a request's body; invalid with the field's name when the type is wrong.
 Result<std::string> text_field(const nlohmann::json& body, const char* name);  // "" if absent

@@ -1,7 +1,7 @@
 #include "api/operators_calls.hpp"
 #include "api/views.hpp"
-#include "tasks/boot_check.hpp"
-#include "tasks/drilling.hpp"
+#include "tasks/drills/boot_check.hpp"
+#include "tasks/drills/drilling.hpp"
 #include "tasks/kinds.hpp"
 
 #include <fmt/format.h>
@@ -41,7 +41,7 @@ Result<Reply> drill(const Asked& asked) {
     if (!wishes) return std::unexpected(std::move(wishes.error()));
     auto vm = kept_replica(site, asked.path[1], "What is rehearsed is the start of a replica.");
     if (!vm) return std::unexpected(std::move(vm.error()));
-    auto active = site.catalog.tasks({vm->id, true, 1000});
+    auto active = site.catalog.active_tasks(vm->id);
     if (!active) return std::unexpected(std::move(active.error()));
     for (const auto& task : *active)
         if (task.kind == tasks::kReplicaDrill)

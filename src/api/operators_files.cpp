@@ -2,8 +2,9 @@
 #include "api/views.hpp"
 #include "base/shell_word.hpp"
 #include "model/json.hpp"
-#include "tasks/export_directory.hpp"
+#include "tasks/files/export_directory.hpp"
 #include "tasks/kinds.hpp"
+#include "tasks/records/file_records.hpp"
 
 #include <fmt/format.h>
 
@@ -58,15 +59,15 @@ Result<Reply> export_snapshot(const Asked& asked) {
     if (!format) return std::unexpected(std::move(format.error()));
     auto base_word = text_field(asked.body, "incremental_from");
     if (!base_word) return std::unexpected(std::move(base_word.error()));
-    json arguments{{"vm", id->text()},
-                   {"snapshot", snapshot->id.text()},
-                   {"directory", *directory},
-                   {"base_directory", *base_directory},
-                   {"format", *format}};
+    tasks::SnapshotExportArguments arguments{.vm = *id,
+                                             .snapshot = snapshot->id,
+                                             .directory = *directory,
+                                             .format = *format,
+                                             .base_directory = *base_directory};
     if (!base_word->empty()) {
         auto base = find_snapshot(site, *id, *base_word);
         if (!base) return fail(std::move(base.error()).during("--incremental-from"));
-        arguments["base"] = base->id.text();
+        arguments.base = base->id;
     } else if (!base_directory->empty()) {
         return fail(ErrorKind::invalid, "a base's directory is for an incremental export");
     }
@@ -91,7 +92,7 @@ Result<Reply> import_snapshot(const Asked& asked) {
     auto found = tasks::read_export(site, *directory);
     if (!found) return std::unexpected(std::move(found.error()));
     const auto what = fmt::format("import {}@{}", found->vm_name, found->snapshot.name);
-    json arguments{{"directory", *directory}, {"pool", *pool}};
+    tasks::SnapshotImportArguments arguments{.directory = *directory, .pool = *pool};
     if (name->empty()) {
         if (!found->ownership)
             return fail(
@@ -100,16 +101,16 @@ Result<Reply> import_snapshot(const Asked& asked) {
                                   *directory))
                     .advising(fmt::format("Say so with --as-new-vm {}.",
                                           base::shell_word(found->vm_name))));
-        arguments["vm"] = found->vm.text();
+        arguments.vm = found->vm;
         return queue(asked, tasks::kSnapshotImport, found->vm, what, arguments);
     }
     UNDERSTUDY_TRY(check_new_name(site, *name));
     const auto id = site.random.id<VmId>();
-    arguments["vm"] = id.text();
-    arguments["name"] = *name;
-    arguments["snapshot"] = site.random.id<SnapshotId>().text();
-    arguments["base_directory"] = *base_directory;
-    arguments["accept"] = *accept;
+    arguments.vm = id;
+    arguments.name = *name;
+    arguments.snapshot = site.random.id<SnapshotId>();
+    arguments.base_directory = *base_directory;
+    arguments.accept = *accept;
     return queue(asked, tasks::kSnapshotImport, id, fmt::format("{} as {}", what, *name),
                  arguments);
 }

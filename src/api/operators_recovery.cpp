@@ -4,7 +4,9 @@
 #include "engine/ownership.hpp"
 #include "model/json.hpp"
 #include "tasks/kinds.hpp"
-#include "tasks/send_parts.hpp"
+#include "tasks/records/file_records.hpp"
+#include "tasks/records/recovery_records.hpp"
+#include "tasks/replicas/send_parts.hpp"
 
 #include <fmt/format.h>
 
@@ -56,17 +58,18 @@ Result<Reply> move(const Asked& asked) {
     if (*dry_run)
         return reply_with("plan", move_preview(site, {*vm, *peer, *accept, *limit, *rate}));
     return queue(asked, tasks::kMove, *id, fmt::format("move {} to {}", vm->name, peer->name),
-                 {{"vm", id->text()},
-                  {"peer", peer->id.text()},
-                  {"start", *start},
-                  {"limit_ms", limit->count()},
-                  {"force_off", *force_off},
-                  {"rate_bytes", *rate},
-                  {"accept", *accept}});
+                 tasks::MoveArguments{.vm = *id,
+                                      .peer = peer->id,
+                                      .start = *start,
+                                      .limit_ms = static_cast<std::uint64_t>(limit->count()),
+                                      .force_off = *force_off,
+                                      .rate_bytes = *rate,
+                                      .accept = *accept});
 }
 
 // A VM of its own out of what was kept of a line that was given up before.
-Result<Reply> branch_as_new_vm(const Asked& asked, const model::Vm& vm, json arguments) {
+Result<Reply> branch_as_new_vm(const Asked& asked, const model::Vm& vm,
+                               const tasks::ResolveArguments& wanted) {
     auto& site = asked.site();
     auto holds = site.catalog.holds(vm.id);
     if (!holds) return std::unexpected(std::move(holds.error()));
@@ -82,36 +85,36 @@ Result<Reply> branch_as_new_vm(const Asked& asked, const model::Vm& vm, json arg
                           fmt::format("VM '{}' is not superseded here, and no branch of it is kept",
                                       vm.name))
                         .advising("`understudy vm list` shows who owns it."));
-    const auto id = arguments.at("new_vm").get<std::string>();
-    const auto name = arguments.at("as_new_vm").get<std::string>();
-    return queue(asked, tasks::kSnapshotImport, *VmId::parse(id),
-                 fmt::format("make {} of {}@{}", name, vm.name, branch->name),
-                 {{"of", branch->id.text()},
-                  {"vm", id},
-                  {"name", name},
-                  {"snapshot", arguments.at("new_snapshot")},
-                  {"start", arguments.at("start_new_vm")},
-                  {"accept", arguments.at("accept")}});
+    return queue(asked, tasks::kSnapshotImport, *wanted.new_vm,
+                 fmt::format("make {} of {}@{}", wanted.as_new_vm, vm.name, branch->name),
+                 tasks::SnapshotImportArguments{.vm = *wanted.new_vm,
+                                                .of = branch->id,
+                                                .name = wanted.as_new_vm,
+                                                .snapshot = wanted.new_snapshot,
+                                                .accept = wanted.accept,
+                                                .start = wanted.start_new_vm});
 }
 
-// The new VM's part of the arguments; none of it when there is to be none.
-Result<json> new_vm_wishes(const Asked& asked, const std::string& keep) {
+// The new VM's part of the arguments; nothing when there is to be none.
+Result<> add_new_vm_wishes(const Asked& asked, tasks::ResolveArguments& arguments) {
     auto& site = asked.site();
     auto name = text_field(asked.body, "as_new_vm");
     if (!name) return std::unexpected(std::move(name.error()));
-    if (!asked.body.contains("as_new_vm")) return json::object();
+    if (!asked.body.contains("as_new_vm")) return {};
     if (name->empty()) return fail(ErrorKind::invalid, "as_new_vm is a VM's name");
-    if (keep != "there") return fail(ErrorKind::invalid, "as_new_vm goes with \"keep\": \"there\"");
+    if (arguments.keep != "there")
+        return fail(ErrorKind::invalid, "as_new_vm goes with \"keep\": \"there\"");
     UNDERSTUDY_TRY(check_new_name(site, *name));
     auto accept = texts_field(asked.body, "accept");
     if (!accept) return std::unexpected(std::move(accept.error()));
     auto start = flag_field(asked.body, "start_new_vm", false);
     if (!start) return std::unexpected(std::move(start.error()));
-    return json{{"as_new_vm", *name},
-                {"start_new_vm", *start},
-                {"new_vm", site.random.id<VmId>().text()},
-                {"new_snapshot", site.random.id<SnapshotId>().text()},
-                {"accept", *accept}};
+    arguments.as_new_vm = *name;
+    arguments.start_new_vm = *start;
+    arguments.new_vm = site.random.id<VmId>();
+    arguments.new_snapshot = site.random.id<SnapshotId>();
+    arguments.accept = *accept;
+    return {};
 }
 
 Result<Reply> resolve(const Asked& asked) {
@@ -128,11 +131,12 @@ Result<Reply> resolve(const Asked& asked) {
     if (!force) return std::unexpected(std::move(force.error()));
     if (*keep != "here" && *keep != "there")
         return fail(ErrorKind::invalid, "keep is \"here\" or \"there\"");
-    auto new_vm = new_vm_wishes(asked, *keep);
-    if (!new_vm) return std::unexpected(std::move(new_vm.error()));
+    tasks::ResolveArguments arguments{
+        .vm = *id, .keep = *keep, .start = *start, .even_if_owner_runs = *force};
+    UNDERSTUDY_TRY(add_new_vm_wishes(asked, arguments));
     const bool is_settled =
         vm->ownership.phase == model::Phase::replica || vm->ownership.phase == model::Phase::owned;
-    if (is_settled && !new_vm->empty()) return branch_as_new_vm(asked, *vm, *new_vm);
+    if (is_settled && arguments.new_vm) return branch_as_new_vm(asked, *vm, arguments);
     const bool lost_on_its_way =
         vm->ownership.phase == model::Phase::handing_over && *keep == "here";
     if (vm->ownership.phase != model::Phase::superseded && !lost_on_its_way)
@@ -140,9 +144,6 @@ Result<Reply> resolve(const Asked& asked) {
                           fmt::format("VM '{}' is not superseded here: there is nothing to resolve",
                                       vm->name))
                         .advising("`understudy vm list` shows who owns it."));
-    json arguments{
-        {"vm", id->text()}, {"keep", *keep}, {"start", *start}, {"even_if_owner_runs", *force}};
-    arguments.update(*new_vm);
     return queue(asked, tasks::kResolve, *id,
                  fmt::format("resolve {}: keep what is {}", vm->name,
                              *keep == "here" ? "here" : "on its owner"),

@@ -3,8 +3,11 @@
 #include "api/views.hpp"
 #include "engine/ownership.hpp"
 #include "model/json.hpp"
-#include "tasks/boot_check.hpp"
-#include "tasks/verifying.hpp"
+#include "tasks/drills/boot_check.hpp"
+#include "tasks/kinds.hpp"
+#include "tasks/proof/verifying.hpp"
+#include "tasks/records/recovery_records.hpp"
+#include "tasks/records/replica_records.hpp"
 
 #include <fmt/format.h>
 
@@ -41,15 +44,16 @@ Result<Reply> preview(const Asked& asked) {
 }
 
 // How what is promoted is watched afterwards; nothing of it when it is not.
-Result<json> boot_wishes(const Asked& asked, bool start) {
+Result<> add_boot_wishes(const Asked& asked, tasks::PromoteArguments& arguments) {
     auto check = flag_field(asked.body, "check", false);
     if (!check) return std::unexpected(std::move(check.error()));
     auto wait = text_field(asked.body, "wait");
     if (!wait) return std::unexpected(std::move(wait.error()));
     auto limit = number_field(asked.body, "limit_ms", 0);
     if (!limit) return std::unexpected(std::move(limit.error()));
-    if (!*check) return json::object();
-    if (!start) return fail(ErrorKind::invalid, "what is not started cannot be seen to boot");
+    if (!*check) return {};
+    if (!arguments.start)
+        return fail(ErrorKind::invalid, "what is not started cannot be seen to boot");
     auto parsed = tasks::parse_boot_check(*wait);
     if (!parsed) return std::unexpected(std::move(parsed.error()));
     if (parsed->kind == tasks::BootCheck::Kind::console)
@@ -57,7 +61,10 @@ Result<json> boot_wishes(const Asked& asked, bool start) {
                         .advising("Wait for its agent or a port; a drill listens to a console."));
     if (*limit > tasks::kLongestBoot)
         return fail(ErrorKind::invalid, "a guest gets at most 24 h to boot");
-    return json{{"check", true}, {"wait", *wait}, {"limit_ms", *limit}};
+    arguments.check = true;
+    arguments.wait = *wait;
+    arguments.limit_ms = *limit;
+    return {};
 }
 
 Result<Reply> promote(const Asked& asked) {
@@ -69,17 +76,14 @@ Result<Reply> promote(const Asked& asked) {
     if (!force) return std::unexpected(std::move(force.error()));
     auto accept = texts_field(asked.body, "accept");
     if (!accept) return std::unexpected(std::move(accept.error()));
-    auto watched = boot_wishes(asked, *start);
-    if (!watched) return std::unexpected(std::move(watched.error()));
+    tasks::PromoteArguments arguments{
+        .start = *start, .accept = *accept, .owner_may_answer = *force};
+    UNDERSTUDY_TRY(add_boot_wishes(asked, arguments));
     auto choice = chosen(asked, *word);
     if (!choice) return std::unexpected(std::move(choice.error()));
-    json arguments{{"vm", choice->vm.id.text()},
-                   {"snapshot", choice->snapshot.id.text()},
-                   {"start", *start},
-                   {"owner_may_answer", *force},
-                   {"accept", *accept}};
-    arguments.update(*watched);
-    return queue(asked, "promote", choice->vm.id,
+    arguments.vm = choice->vm.id;
+    arguments.snapshot = choice->snapshot.id;
+    return queue(asked, tasks::kPromote, choice->vm.id,
                  fmt::format("promote {}@{}", choice->vm.name, choice->snapshot.name), arguments);
 }
 
@@ -117,8 +121,8 @@ Result<Reply> remove(const Asked& asked) {
     auto vm = kept_replica(asked.site(), asked.path[1],
                            "Take Understudy out of a VM with `understudy vm release`.");
     if (!vm) return std::unexpected(std::move(vm.error()));
-    return queue(asked, "replica_remove", vm->id, "remove replica " + vm->name,
-                 {{"vm", vm->id.text()}});
+    return queue(asked, tasks::kReplicaRemove, vm->id, "remove replica " + vm->name,
+                 tasks::ReplicaRemoveArguments{vm->id});
 }
 
 }  // namespace

@@ -3,7 +3,10 @@
 #include "base/shell_word.hpp"
 #include "engine/ownership.hpp"
 #include "model/json.hpp"
-#include "tasks/send_parts.hpp"
+#include "tasks/kinds.hpp"
+#include "tasks/records/replica_records.hpp"
+#include "tasks/records/snapshot_records.hpp"
+#include "tasks/replicas/send_parts.hpp"
 
 #include <fmt/format.h>
 
@@ -82,11 +85,10 @@ Result<Reply> create(const Asked& asked) {
                 Error(ErrorKind::conflict,
                       fmt::format("VM '{}' has a snapshot '{}' already", *title_name, *name))
                     .advising("Choose another name, or leave it out."));
-    return queue(asked, "snapshot_create", *vm, fmt::format("snapshot {}@{}", *title_name, *name),
-                 {{"vm", vm->text()},
-                  {"snapshot", site.random.id<SnapshotId>().text()},
-                  {"name", *name},
-                  {"freeze", *freeze}});
+    return queue(
+        asked, tasks::kSnapshotCreate, *vm, fmt::format("snapshot {}@{}", *title_name, *name),
+        tasks::SnapshotCreateArguments{
+            .vm = *vm, .snapshot = site.random.id<SnapshotId>(), .name = *name, .freeze = *freeze});
 }
 
 Result<Reply> info(const Asked& asked) {
@@ -124,9 +126,9 @@ Result<Reply> remove(const Asked& asked) {
                               ? "It has what was written here alone; --let-go removes it all the "
                                 "same."
                               : "It can go once a newer snapshot was sent to that peer."));
-    return queue(asked, "snapshot_remove", found->vm,
+    return queue(asked, tasks::kSnapshotRemove, found->vm,
                  fmt::format("remove {}@{}", found->vm_name, found->snapshot.name),
-                 {{"vm", found->vm.text()}, {"snapshots", {found->snapshot.id.text()}}});
+                 tasks::SnapshotRemoveArguments{found->vm, {found->snapshot.id}});
 }
 
 Result<Reply> rollback(const Asked& asked) {
@@ -140,10 +142,9 @@ Result<Reply> rollback(const Asked& asked) {
                                               base::shell_word(found->vm_name))));
     auto accept = texts_field(asked.body, "accept");
     if (!accept) return std::unexpected(std::move(accept.error()));
-    return queue(
-        asked, "snapshot_rollback", found->vm,
-        fmt::format("rollback {} to {}", found->vm_name, found->snapshot.name),
-        {{"vm", found->vm.text()}, {"snapshot", found->snapshot.id.text()}, {"accept", *accept}});
+    return queue(asked, tasks::kSnapshotRollback, found->vm,
+                 fmt::format("rollback {} to {}", found->vm_name, found->snapshot.name),
+                 tasks::SnapshotRollbackArguments{found->vm, found->snapshot.id, *accept});
 }
 
 json plan_json(const tasks::PlannedSend& planned,
@@ -196,19 +197,22 @@ Result<Reply> send(const Asked& asked) {
     auto peer = find_peer(site, *peer_word);
     if (!peer) return std::unexpected(std::move(peer.error()));
     tasks::SendCase wanted{found->vm, found->snapshot.id, peer->id, *full, {}, *accept};
-    json arguments{{"vm", found->vm.text()},  {"snapshot", found->snapshot.id.text()},
-                   {"peer", peer->id.text()}, {"full", *full},
-                   {"rate_bytes", *rate},     {"channels", *channels},
-                   {"accept", *accept}};
+    tasks::SendArguments arguments{.vm = found->vm,
+                                   .snapshot = found->snapshot.id,
+                                   .peer = peer->id,
+                                   .full = *full,
+                                   .rate_bytes = *rate,
+                                   .channels = *channels,
+                                   .accept = *accept};
     if (!base_word->empty()) {
         auto named_base = find_snapshot(site, found->vm, *base_word);
         if (!named_base) return fail(std::move(named_base.error()).during("--base"));
         wanted.base = named_base->id;
-        arguments["base"] = named_base->id.text();
+        arguments.base = named_base->id;
     }
     if (*dry_run) return preview(asked, wanted);
     UNDERSTUDY_TRY(check_replica(site, found->vm));
-    return queue(asked, "send", found->vm,
+    return queue(asked, tasks::kSend, found->vm,
                  fmt::format("send {}@{} to {}", found->vm_name, found->snapshot.name, peer->name),
                  arguments);
 }

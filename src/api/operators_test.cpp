@@ -1,7 +1,7 @@
 #include "api/operators.hpp"
 
 #include "api/memory_site_test.hpp"
-#include "tasks/runner.hpp"
+#include "tasks/queue/runner.hpp"
 
 #include <fmt/format.h>
 

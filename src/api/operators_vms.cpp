@@ -1,8 +1,10 @@
 #include "api/operators_calls.hpp"
 #include "api/views.hpp"
-#include "tasks/ownership_news.hpp"
-#include "tasks/snapshot_moment.hpp"
-#include "tasks/volumes.hpp"
+#include "tasks/disks/volumes.hpp"
+#include "tasks/kinds.hpp"
+#include "tasks/owners/ownership_news.hpp"
+#include "tasks/records/snapshot_records.hpp"
+#include "tasks/snapshots/snapshot_moment.hpp"
 
 #include <fmt/format.h>
 
@@ -74,7 +76,7 @@ Result<Reply> release(const Asked& asked, const VmId& id) {
     if (!*vm)
         return fail(Error(ErrorKind::refused, "Understudy has nothing to do with this VM")
                         .advising("Nothing needs to be released."));
-    return queue(asked, "release", id, "release " + (*vm)->name, {{"vm", id.text()}});
+    return queue(asked, tasks::kRelease, id, "release " + (*vm)->name, tasks::ReleaseArguments{id});
 }
 
 // For libvirt's hook: by UUID alone, because libvirt would not answer meanwhile.

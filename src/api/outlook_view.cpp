@@ -4,7 +4,6 @@
 #include "base/shell_word.hpp"
 #include "engine/outlook.hpp"
 #include "model/json.hpp"
-#include "tasks/volumes.hpp"
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>

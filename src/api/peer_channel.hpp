@@ -2,7 +2,7 @@
 
 #include "net/stream.hpp"
 #include "ports/peer_link.hpp"
-#include "tasks/receiving.hpp"
+#include "tasks/replicas/receiving.hpp"
 
 #include <memory>
 

@@ -3,7 +3,7 @@
 #include "net/identity.hpp"
 #include "ports/peer_link.hpp"
 #include "protocol/messages.hpp"
-#include "tasks/site.hpp"
+#include "tasks/queue/site.hpp"
 
 #include <map>
 #include <memory>

@@ -1,5 +1,5 @@
 #include "api/memory_site_test.hpp"
-#include "tasks/ownership_news.hpp"
+#include "tasks/owners/ownership_news.hpp"
 
 // Promise 7: a peer reaches only the replicas that came from it, whatever ids and epochs it claims.
 

@@ -6,9 +6,9 @@
 #include "net/secrets.hpp"
 #include "protocol/limits.hpp"
 #include "protocol/messages.hpp"
-#include "tasks/ownership_news.hpp"
-#include "tasks/proving.hpp"
-#include "tasks/take_over.hpp"
+#include "tasks/owners/ownership_news.hpp"
+#include "tasks/owners/take_over.hpp"
+#include "tasks/proof/proving.hpp"
 
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>

@@ -3,7 +3,7 @@
 #include "net/http_server.hpp"
 #include "net/identity.hpp"
 #include "protocol/paths.hpp"
-#include "tasks/receiving.hpp"
+#include "tasks/replicas/receiving.hpp"
 
 #include <functional>
 

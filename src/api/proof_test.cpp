@@ -1,6 +1,6 @@
 #include "api/memory_site_test.hpp"
 #include "tasks/kinds.hpp"
-#include "tasks/proving.hpp"
+#include "tasks/proof/proving.hpp"
 
 // What a peer may find out by comparing, and what operators are told of it.
 

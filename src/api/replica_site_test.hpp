@@ -2,7 +2,7 @@
 
 #include "api/memory_site_test.hpp"
 #include "tasks/kinds.hpp"
-#include "tasks/runner.hpp"
+#include "tasks/queue/runner.hpp"
 
 #include <deque>
 #include <map>

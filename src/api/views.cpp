@@ -1,8 +1,9 @@
 #include "api/views.hpp"
 
 #include "model/json.hpp"
-#include "tasks/drilling.hpp"
-#include "tasks/volumes.hpp"
+#include "tasks/disks/definition.hpp"
+#include "tasks/disks/volumes.hpp"
+#include "tasks/drills/drilling.hpp"
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "tasks/site.hpp"
+#include "tasks/queue/site.hpp"
 
 #include <nlohmann/json_fwd.hpp>
 #include <optional>

@@ -62,6 +62,13 @@ inline std::unexpected<Error> fail(Error error) {
     return std::unexpected(std::move(error));
 }
 
+// The error of a result that has one, to be handed up as it is: `return error_of(found);`. The
+// result is not used after that.
+template <class T>
+std::unexpected<Error> error_of(std::expected<T, Error>& failed) {
+    return std::unexpected(std::move(failed).error());
+}
+
 // The kind that an errno of a file or socket operation stands for (ENOSPC, EDQUOT → no_space,
 // ENOENT → not_found, ECONNRESET … → unavailable, else internal), with strerror in the text.
 Error errno_error(int error_number, std::string_view what);
@@ -83,9 +90,21 @@ Error errno_error(int error_number, std::string_view what);
             return std::unexpected(std::move(understudy_result_.error())); \
     } while (false)
 
+// The value of a result, or else hands its error up from the function in which this stands:
+//   const auto vm = UNDERSTUDY_VALUE(site.catalog.vm(id));
+// A GNU statement expression: it gives a value, so that nothing dangles. Only as the whole right
+// side of a declaration or an assignment, never inside another expression (tools/tidy).
+#define UNDERSTUDY_VALUE(...)                                                                 \
+    __extension__({                                                                           \
+        auto understudy_value_ = (__VA_ARGS__);                                               \
+        if (!understudy_value_) return std::unexpected(std::move(understudy_value_).error()); \
+        *std::move(understudy_value_);                                                        \
+    })
+
 namespace understudy {
 using base::errno_error;
 using base::Error;
+using base::error_of;
 using base::ErrorKind;
 using base::fail;
 using base::Result;

@@ -73,6 +73,12 @@ public:
     Result<> add_task(const model::Task&) override;
     Result<model::Task> task(const TaskId&) override;
     Result<std::vector<model::Task>> tasks(const ports::TaskFilter&) override;
+    Result<std::vector<model::Task>> active_tasks(const std::optional<VmId>&) override;
+    Result<std::vector<model::Task>> unfinished_tasks(const VmId&) override;
+    Result<std::vector<model::Task>> tasks_of_kind(const VmId&, const std::string& kind) override;
+    Result<std::vector<std::string>> task_arguments(const VmId&,
+                                                    const std::vector<std::string>& kinds,
+                                                    const std::string& argument) override;
     Result<std::optional<model::Task>> claim_task(const std::string& node, TimePoint now,
                                                   Duration lease,
                                                   const ports::ClaimExcept& except) override;

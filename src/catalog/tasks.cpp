@@ -26,6 +26,19 @@ constexpr Query kTasksOfVm(UNDERSTUDY_TASKS "WHERE vm = :vm " UNDERSTUDY_NEWEST_
 constexpr Query kActiveTasksOfVm(UNDERSTUDY_TASKS
                                  "WHERE vm = :vm AND " UNDERSTUDY_ACTIVE UNDERSTUDY_NEWEST_FIRST,
                                  kTaskColumns);
+constexpr Query kUnfinishedTasks(UNDERSTUDY_TASKS
+                                 "WHERE vm = :vm AND state <> 'succeeded' " UNDERSTUDY_NEWEST_FIRST,
+                                 kTaskColumns);
+constexpr Query kTasksOfKind(UNDERSTUDY_TASKS
+                             "WHERE vm = :vm AND kind = :kind " UNDERSTUDY_NEWEST_FIRST,
+                             kTaskColumns);
+// Arguments that are no JSON are none.
+constexpr Query kArguments(
+    "SELECT DISTINCT COALESCE(json_extract(arguments, '$.' || :name), '')"
+    " FROM tasks WHERE vm = :vm AND :kinds LIKE '%,' || kind || ',%'"
+    " AND json_valid(arguments) ORDER BY 1",
+    "t");
+constexpr std::int64_t kAll = std::numeric_limits<std::int64_t>::max();
 // A lease is valid while lease_until > now.
 constexpr Query kClaimable(UNDERSTUDY_TASKS
                            "WHERE " UNDERSTUDY_ACTIVE
@@ -48,6 +61,10 @@ int read_attempts(Row& row) {
     if (attempts < 0 || attempts > std::numeric_limits<int>::max())
         throw BadRow("a task's number of attempts");
     return static_cast<int>(attempts);
+}
+
+std::string read_text(Row& row) {
+    return row.text();
 }
 
 model::Task read_task(Row& row) {
@@ -158,6 +175,36 @@ Result<std::vector<model::Task>> SqlCatalog::tasks(const ports::TaskFilter& filt
             return db_->all(filter.active_only ? kActiveTasksOfVm : kTasksOfVm, {*filter.vm, limit},
                             read_task);
         return db_->all(filter.active_only ? kActiveTasks : kTasks, {limit}, read_task);
+    });
+}
+
+Result<std::vector<model::Task>> SqlCatalog::active_tasks(const std::optional<VmId>& vm) {
+    return db_->read([&]() -> Result<std::vector<model::Task>> {
+        if (vm) return db_->all(kActiveTasksOfVm, {*vm, kAll}, read_task);
+        return db_->all(kActiveTasks, {kAll}, read_task);
+    });
+}
+
+Result<std::vector<model::Task>> SqlCatalog::unfinished_tasks(const VmId& vm) {
+    return db_->read([&]() -> Result<std::vector<model::Task>> {
+        return db_->all(kUnfinishedTasks, {vm, kAll}, read_task);
+    });
+}
+
+Result<std::vector<model::Task>> SqlCatalog::tasks_of_kind(const VmId& vm,
+                                                           const std::string& kind) {
+    return db_->read([&]() -> Result<std::vector<model::Task>> {
+        return db_->all(kTasksOfKind, {vm, kind, kAll}, read_task);
+    });
+}
+
+Result<std::vector<std::string>> SqlCatalog::task_arguments(const VmId& vm,
+                                                            const std::vector<std::string>& kinds,
+                                                            const std::string& argument) {
+    std::string listed = ",";
+    for (const auto& kind : kinds) listed += kind + ",";
+    return db_->read([&]() -> Result<std::vector<std::string>> {
+        return db_->all(kArguments, {argument, vm, listed}, read_text);
     });
 }
 

@@ -1,7 +1,7 @@
 #include "daemon/autostart.hpp"
 
-#include "tasks/ownership_news.hpp"
-#include "tasks/volumes.hpp"
+#include "tasks/disks/volumes.hpp"
+#include "tasks/owners/ownership_news.hpp"
 
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>

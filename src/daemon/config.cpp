@@ -2,7 +2,7 @@
 
 #include "base/ids.hpp"
 #include "net/socket.hpp"
-#include "tasks/boot_check.hpp"
+#include "tasks/drills/boot_check.hpp"
 
 #include <fmt/ranges.h>
 #include <unistd.h>

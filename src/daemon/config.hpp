@@ -2,7 +2,7 @@
 
 #include "base/error.hpp"
 #include "base/units.hpp"
-#include "tasks/site.hpp"
+#include "tasks/queue/site.hpp"
 
 #include <string>
 #include <variant>

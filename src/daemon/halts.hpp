@@ -1,7 +1,7 @@
 #pragma once
 
 #include "base/units.hpp"
-#include "tasks/point.hpp"
+#include "tasks/queue/point.hpp"
 
 #include <string>
 

@@ -11,9 +11,9 @@
 #include "storage/qcow2/disk_format.hpp"
 #include "storage/rbd_stream/format.hpp"
 #include "tasks/kinds.hpp"
-#include "tasks/ownership_news.hpp"
-#include "tasks/roles.hpp"
-#include "tasks/verifying.hpp"
+#include "tasks/owners/ownership_news.hpp"
+#include "tasks/owners/roles.hpp"
+#include "tasks/proof/verifying.hpp"
 
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>

@@ -6,7 +6,7 @@
 #include "daemon/config.hpp"
 #include "daemon/pools.hpp"
 #include "daemon/system_world.hpp"
-#include "tasks/runner.hpp"
+#include "tasks/queue/runner.hpp"
 
 #include <memory>
 #include <thread>

@@ -15,6 +15,8 @@
 
 namespace understudy::ports {
 
+// A page for people. What a rule depends on must be known completely: it asks active_tasks and its
+// neighbours.
 struct TaskFilter {
     std::optional<VmId> vm;
     bool active_only = false;  // queued or running
@@ -112,6 +114,17 @@ public:
     virtual Result<> add_task(const model::Task&) = 0;
     virtual Result<model::Task> task(const TaskId&) = 0;
     virtual Result<std::vector<model::Task>> tasks(const TaskFilter&) = 0;
+    // All of them, however many there are, newest first. Queued or running, of one VM or of all:
+    virtual Result<std::vector<model::Task>> active_tasks(const std::optional<VmId>&) = 0;
+    // Those of one VM that have not succeeded, ended or not:
+    virtual Result<std::vector<model::Task>> unfinished_tasks(const VmId&) = 0;
+    // Those of one VM and kind, whatever became of them:
+    virtual Result<std::vector<model::Task>> tasks_of_kind(const VmId&,
+                                                           const std::string& kind) = 0;
+    // The different texts that an argument has in a VM's tasks of these kinds.
+    virtual Result<std::vector<std::string>> task_arguments(const VmId&,
+                                                            const std::vector<std::string>& kinds,
+                                                            const std::string& argument) = 0;
     // Claims the oldest runnable task (queued and due, or running with a lapsed lease) whose VM has
     // no other running task with a valid lease; it becomes running, attempts + 1. Tasks that only
     // read neither wait for the VM's others nor keep them waiting.

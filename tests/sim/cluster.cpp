@@ -3,8 +3,8 @@
 #include "link.hpp"
 #include "protocol/features.hpp"
 #include "tasks/kinds.hpp"
-#include "tasks/ownership_news.hpp"
-#include "tasks/snapshot_moment.hpp"
+#include "tasks/owners/ownership_news.hpp"
+#include "tasks/snapshots/snapshot_moment.hpp"
 #include "world.hpp"
 
 #include <fmt/format.h>

@@ -6,8 +6,8 @@
 #include "fated_pool.hpp"
 #include "stage_hypervisor.hpp"
 #include "storage/memory/pool.hpp"
-#include "tasks/receiving.hpp"
-#include "tasks/runner.hpp"
+#include "tasks/queue/runner.hpp"
+#include "tasks/replicas/receiving.hpp"
 
 #include <nlohmann/json.hpp>
 

@@ -165,6 +165,21 @@ public:
     Result<std::vector<model::Task>> tasks(const ports::TaskFilter& a) override {
         return fated(fate_, "catalog.tasks", [&] { return real_.tasks(a); });
     }
+    Result<std::vector<model::Task>> active_tasks(const std::optional<VmId>& a) override {
+        return fated(fate_, "catalog.active_tasks", [&] { return real_.active_tasks(a); });
+    }
+    Result<std::vector<model::Task>> unfinished_tasks(const VmId& a) override {
+        return fated(fate_, "catalog.unfinished_tasks", [&] { return real_.unfinished_tasks(a); });
+    }
+    Result<std::vector<model::Task>> tasks_of_kind(const VmId& a, const std::string& b) override {
+        return fated(fate_, "catalog.tasks_of_kind", [&] { return real_.tasks_of_kind(a, b); });
+    }
+    Result<std::vector<std::string>> task_arguments(const VmId& a,
+                                                    const std::vector<std::string>& b,
+                                                    const std::string& c) override {
+        return fated(fate_, "catalog.task_arguments",
+                     [&] { return real_.task_arguments(a, b, c); });
+    }
     Result<std::optional<model::Task>> claim_task(const std::string& a, TimePoint b, Duration c,
                                                   const ports::ClaimExcept& d) override {
         return fated(fate_, "catalog.claim_task", [&] { return real_.claim_task(a, b, c, d); });

@@ -11,7 +11,7 @@ namespace understudy::sim {
 template <class T>
 T got(Result<T> result) {
     if (!result) throw std::runtime_error(result.error().text());
-    return std::move(*result);
+    if constexpr (!std::is_void_v<T>) return std::move(*result);
 }
 
 }  // namespace understudy::sim

@@ -2,9 +2,9 @@
 
 #include "protocol/features.hpp"
 #include "protocol/messages.hpp"
-#include "tasks/ownership_news.hpp"
-#include "tasks/proving.hpp"
-#include "tasks/take_over.hpp"
+#include "tasks/owners/ownership_news.hpp"
+#include "tasks/owners/take_over.hpp"
+#include "tasks/proof/proving.hpp"
 #include "world.hpp"
 
 #include <fmt/format.h>

@@ -38,10 +38,10 @@ MUTATIONS = {
     ),
     # A lost reply is taken for a no.
     "source_guesses": (
-        "src/tasks/move.cpp",
+        "src/tasks/recovery/move.cpp",
         "    if (!answer) return fail(waiting(work, std::move(answer.error())));",
         "    if (!answer)\n"
-        "        answer = model::Ownership{vm->ownership.epoch + 1, site.cluster.id,\n"
+        "        answer = model::Ownership{vm.ownership.epoch + 1, site.cluster.id,\n"
         "                                  Phase::replica};",
     ),
     # What was declined looks like what was offered.
@@ -58,25 +58,25 @@ MUTATIONS = {
     ),
     # A superseded VM that runs is left running.
     "superseded_runs_on": (
-        "src/tasks/ownership_news.cpp",
+        "src/tasks/owners/ownership_news.cpp",
         "    return site.hypervisor.pause(vm.id);",
         "    return {};",
     ),
     # Two replicas of one owner never hear of each other.
     "holders_stay_strangers": (
-        "src/tasks/ownership_news.cpp",
+        "src/tasks/owners/ownership_news.cpp",
         "    return site.catalog.note_holders(vm, known);",
         "    return {};",
     ),
     # The VM is started before it is owned.
     "starts_before_it_owns": (
-        "src/tasks/promote.cpp",
-        '                 {"own", own, true},\n'
-        '                 {"define", define, true},\n'
-        '                 {"start", start, true},\n',
-        '                 {"define", define, true},\n'
-        '                 {"start", start, true},\n'
-        '                 {"own", own, true},\n',
+        "src/tasks/recovery/promote.cpp",
+        '{.name = "own", .run = own, .must_go_on = true},\n'
+        '                      {.name = "define", .run = define, .must_go_on = true},\n'
+        '                      {.name = "start", .run = start, .must_go_on = true},\n',
+        '{.name = "define", .run = define, .must_go_on = true},\n'
+        '                      {.name = "start", .run = start, .must_go_on = true},\n'
+        '                      {.name = "own", .run = own, .must_go_on = true},\n',
     ),
     # Who handed over to a cluster that heard of another owner waits for its word for ever.
     "refusal_by_another_is_no_word": (
@@ -86,35 +86,35 @@ MUTATIONS = {
     ),
     # The target is asked before the source has recorded it.
     "asks_before_it_records": (
-        "src/tasks/move.cpp",
-        "    UNDERSTUDY_TRY(change_role(site, *vm, *next, work.task().actor));\n"
+        "src/tasks/recovery/move.cpp",
+        "    UNDERSTUDY_TRY(change_role(site, vm, next, work.task().actor));\n"
         '    work.log(fmt::format("given away',
         "    if (auto link = site.peers.to(peer_id(work)); link)\n"
-        "        (void)(*link)->hand_over({vm->id, *next, last, true, false, {}});\n"
-        "    UNDERSTUDY_TRY(change_role(site, *vm, *next, work.task().actor));\n"
+        "        (void)(*link)->hand_over({vm.id, next, last, true, false, {}});\n"
+        "    UNDERSTUDY_TRY(change_role(site, vm, next, work.task().actor));\n"
         '    work.log(fmt::format("given away',
     ),
     # After the record the VM is started here when the move fails.
     "failed_move_restarts": (
-        "src/tasks/move.cpp",
+        "src/tasks/recovery/move.cpp",
         "    if (owned) UNDERSTUDY_TRY(restart(work));",
         "    UNDERSTUDY_TRY(restart(work));",
     ),
     # What libvirt says after a crash is believed.
     "libvirt_is_believed": (
-        "src/tasks/snapshot_moment.cpp",
-        "    if (!work.memo().contains(kTaken) || planned_switches(work).empty()) return {};",
+        "src/tasks/snapshots/snapshot_moment.cpp",
+        "    if (!memo_of(work).taken || planned_switches(work).empty()) return {};",
         "    return {};",
     ),
     # Overlays that hold what was written to them once are used again.
     "overlays_are_used_twice": (
-        "src/tasks/snapshot_moment.cpp",
+        "src/tasks/snapshots/snapshot_moment.cpp",
         "    UNDERSTUDY_TRY(forget_heads(work));\n    work.log",
         "    work.log",
     ),
     # What a superseded VM wrote is thrown away.
     "branch_is_lost": (
-        "src/tasks/branch.cpp",
+        "src/tasks/owners/branch.cpp",
         "        if (!equal || !*equal) return equal;",
         "        if (!equal) return equal;",
     ),

@@ -1,8 +1,8 @@
 // Comparing, repairing and resyncing while the other side dies, answers late or not at all.
 #include "replica_stage.hpp"
 #include "tasks/kinds.hpp"
-#include "tasks/runner.hpp"
-#include "tasks/verifying.hpp"
+#include "tasks/proof/verifying.hpp"
+#include "tasks/queue/runner.hpp"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -2,8 +2,8 @@
 #include "all_well.hpp"
 #include "model/json.hpp"
 #include "play.hpp"
-#include "tasks/roles.hpp"
-#include "tasks/take_over.hpp"
+#include "tasks/owners/roles.hpp"
+#include "tasks/owners/take_over.hpp"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -68,6 +68,46 @@ TEST_P(CatalogTasks, are_listed_newest_first_filtered_and_limited) {
     EXPECT_EQ(listed({vm, true}), (std::vector{c.id}));
 }
 
+TEST_P(CatalogTasks, what_a_rule_depends_on_is_told_completely) {
+    const auto vm = VmId::random();
+    constexpr std::size_t kMany = 250;  // more than a page
+    std::vector<TaskId> all;
+    for (std::size_t i = 0; i < kMany; ++i) all.push_back(add(vm, static_cast<int>(i)).id);
+    add(VmId::random(), 7);
+    EXPECT_EQ(must(catalog().active_tasks(vm)).size(), kMany);
+    EXPECT_EQ(must(catalog().active_tasks(vm)).front().id, all.back());
+    EXPECT_EQ(must(catalog().active_tasks(std::nullopt)).size(), kMany + 1);
+    const auto ended = *claim("n", 1000);
+    end(ended, "n", TaskState::succeeded, 1001);
+    const auto failed = *claim("n", 1002);
+    end(failed, "n", TaskState::failed, 1003);
+    EXPECT_EQ(must(catalog().active_tasks(vm)).size(), kMany - 2);
+    EXPECT_EQ(must(catalog().unfinished_tasks(vm)).size(), kMany - 1);
+    const auto kind = must(catalog().task(ended)).kind;
+    EXPECT_EQ(must(catalog().tasks_of_kind(vm, kind)).size(), kMany);
+    EXPECT_TRUE(must(catalog().tasks_of_kind(vm, "another")).empty());
+}
+
+TEST_P(CatalogTasks, an_argument_is_told_once_for_each_value) {
+    const auto vm = VmId::random();
+    const auto asked = [&](const std::string& kind, const std::string& arguments) {
+        auto task = some_task(vm, 0);
+        task.kind = kind;
+        task.arguments = arguments;
+        must(catalog().add_task(task));
+    };
+    asked("send", R"({"peer":"b"})");
+    asked("send", R"({"peer":"a"})");
+    asked("move", R"({"peer":"b"})");
+    asked("verify", R"({"peer":"c"})");
+    asked("send", "no json");
+    using testing::ElementsAre;
+    EXPECT_THAT(must(catalog().task_arguments(vm, {"send", "move"}, "peer")),
+                ElementsAre("a", "b"));
+    EXPECT_THAT(must(catalog().task_arguments(vm, {"verify"}, "peer")), ElementsAre("c"));
+    EXPECT_THAT(must(catalog().task_arguments(VmId::random(), {"send"}, "peer")), ElementsAre());
+}
+
 TEST_P(CatalogTasks, a_claim_takes_the_oldest_that_is_due) {
     const auto later = add(std::nullopt, 50);
     const auto second = add(std::nullopt, 10);

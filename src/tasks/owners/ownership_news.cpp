@@ -1,0 +1,196 @@
+#include "tasks/owners/ownership_news.hpp"
+
+#include "engine/ownership.hpp"
+#include "model/json.hpp"
+#include "tasks/disks/incoming.hpp"
+#include "tasks/disks/volumes.hpp"
+#include "tasks/owners/branch.hpp"
+#include "tasks/owners/roles.hpp"
+#include "tasks/queue/turns.hpp"
+
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <set>
+
+namespace understudy::tasks {
+namespace {
+
+Result<> pause_superseded(Site& site, const model::Vm& vm, const std::string& owner) {
+    auto presence = UNDERSTUDY_VALUE(presence_of(site, vm.id));
+    if (presence != Presence::running) return {};
+    spdlog::error("VM '{}' runs here, but '{}' owns it now: it is paused, its writes are kept",
+                  vm.name, owner);
+    return site.hypervisor.pause(vm.id);
+}
+
+// The peers that snapshots of the VM were sent to from here, or may have been: a peer that has one
+// says so only in the end, and that reply can be lost.
+Result<std::set<ClusterId>> peers_sent_to(Site& site, const VmId& vm) {
+    std::set<ClusterId> peers;
+    auto sent = UNDERSTUDY_VALUE(site.catalog.replications(vm));
+    for (const auto& replication : sent) peers.insert(replication.peer);
+    const auto asked = UNDERSTUDY_VALUE(peers_of_sends(site, vm));
+    peers.insert(asked.begin(), asked.end());
+    return peers;
+}
+
+}  // namespace
+
+Result<std::set<ClusterId>> sharers_of(Site& site, const model::Vm& vm) {
+    auto sharers = peers_sent_to(site, vm.id);
+    if (!sharers) return error_of(sharers);
+    sharers->insert(vm.ownership.owner);
+    // A replica that came from a peer and was promoted here: it holds the common base.
+    auto holds = UNDERSTUDY_VALUE(site.catalog.holds(vm.id));
+    for (const auto& hold : holds)
+        if (hold.kind == model::HoldKind::base)
+            if (const auto peer = ClusterId::parse(hold.detail)) sharers->insert(*peer);
+    auto holders = UNDERSTUDY_VALUE(site.catalog.holders(vm.id));
+    sharers->insert(holders.begin(), holders.end());
+    sharers->erase(site.cluster.id);
+    sharers->erase(ClusterId());
+    return sharers;
+}
+
+Result<bool> shared_with(Site& site, const model::Vm& vm, const ClusterId& peer) {
+    auto sharers = UNDERSTUDY_VALUE(sharers_of(site, vm));
+    return sharers.contains(peer);
+}
+
+Result<std::vector<ClusterId>> holders_beside(Site& site, const model::Vm& vm,
+                                              const ClusterId& peer) {
+    auto sharers = UNDERSTUDY_VALUE(sharers_of(site, vm));
+    sharers.erase(peer);
+    return std::vector<ClusterId>(sharers.begin(), sharers.end());
+}
+
+Result<> note_holders(Site& site, const VmId& vm, const std::vector<ClusterId>& named) {
+    std::vector<ClusterId> known;
+    auto peers = UNDERSTUDY_VALUE(site.catalog.peers());
+    for (const auto& peer : peers)
+        if (std::ranges::find(named, peer.id) != named.end()) known.push_back(peer.id);
+    auto noted = UNDERSTUDY_VALUE(site.catalog.holders(vm));
+    std::erase_if(known, [&](const auto& peer) { return std::ranges::count(noted, peer) > 0; });
+    if (known.empty()) return {};
+    return site.catalog.note_holders(vm, known);
+}
+
+Result<std::vector<ports::OwnershipNote>> ownership_notes_for(Site& site, const ClusterId& peer) {
+    auto vms = UNDERSTUDY_VALUE(site.catalog.vms());
+    std::vector<ports::OwnershipNote> notes;
+    for (const auto& vm : vms) {
+        auto sharers = UNDERSTUDY_VALUE(sharers_of(site, vm));
+        if (sharers.erase(peer) == 0) continue;
+        notes.push_back({vm.id, vm.ownership, {sharers.begin(), sharers.end()}});
+    }
+    return notes;
+}
+
+namespace {
+
+// The record after what a peer said of one VM; nothing: it is none of its business, or no claim.
+Result<std::optional<model::Vm>> note(Site& site, const ClusterId& peer,
+                                      const ports::OwnershipNote& said) {
+    auto vm = UNDERSTUDY_VALUE(site.catalog.find_vm(said.vm));
+    if (!vm) return std::nullopt;
+    auto shared = UNDERSTUDY_VALUE(shared_with(site, *vm, peer));
+    if (!shared) return std::nullopt;
+    UNDERSTUDY_TRY(note_holders(site, said.vm, said.holders));
+    if (said.ownership.owner != peer || said.ownership.phase != model::Phase::owned)
+        return std::nullopt;
+    if (const auto next = engine::after_hearing(vm->ownership, said.ownership, site.cluster.id)) {
+        UNDERSTUDY_TRY(run_between_points(site.settings.at_point, said.vm, "hear.record", [&] {
+            return change_role(site, *vm, *next, "peer " + cluster_name(site, peer));
+        }));
+        vm->ownership = *next;
+    }
+    return vm;
+}
+
+// Who says itself that a VM is another's will not send the rest of what it began to send of it.
+Result<> end_outdated(Site& site, const ClusterId& peer,
+                      const std::vector<ports::OwnershipNote>& notes) {
+    auto transfers = UNDERSTUDY_VALUE(site.catalog.transfers());
+    for (const auto& transfer : transfers) {
+        if (transfer.source != peer) continue;
+        const bool outdated = std::ranges::any_of(notes, [&](const auto& said) {
+            return said.vm == transfer.request.vm && said.ownership.owner != peer &&
+                   said.ownership.epoch >= transfer.request.ownership.epoch;
+        });
+        if (outdated) UNDERSTUDY_TRY(end_receiving(site, transfer.request.vm));
+    }
+    return {};
+}
+
+}  // namespace
+
+Result<> hear_ownership(Site& site, const ClusterId& peer,
+                        const std::vector<ports::OwnershipNote>& notes) {
+    UNDERSTUDY_TRY(end_outdated(site, peer, notes));
+    return hear_claims(site, peer, notes);
+}
+
+Result<> hear_claims(Site& site, const ClusterId& peer,
+                     const std::vector<ports::OwnershipNote>& notes) {
+    for (const auto& said : notes) {
+        auto vm = UNDERSTUDY_VALUE(note(site, peer, said));
+        if (!vm || vm->ownership.phase != model::Phase::superseded) continue;
+        const auto& hook = site.settings.at_point;
+        UNDERSTUDY_TRY(run_between_points(hook, said.vm, "hear.pause", [&] {
+            return pause_superseded(site, *vm, cluster_name(site, peer));
+        }));
+        UNDERSTUDY_TRY(run_between_points(hook, said.vm, "hear.keep_branch", [&] {
+            return see_branch_kept(site, *vm, vm->ownership);
+        }));
+    }
+    return {};
+}
+
+Result<> contact_peer(Site& site, const ClusterId& peer, const model::Capabilities& ours) {
+    auto link = UNDERSTUDY_VALUE(site.peers.to(peer));
+    auto theirs = UNDERSTUDY_VALUE(link->exchange_capabilities(ours));
+    auto notes = UNDERSTUDY_VALUE(ownership_notes_for(site, peer));
+    auto heard = UNDERSTUDY_VALUE(link->exchange_ownership(notes));
+    UNDERSTUDY_TRY(hear_ownership(site, peer, heard));
+    return site.catalog.touch_peer(peer, site.clock.now(), theirs);
+}
+
+namespace {
+
+Result<> check_idle(Site& site, const VmId& id) {
+    const auto other = UNDERSTUDY_VALUE(find_in_the_way(site, id, Asker::start, std::nullopt));
+    if (!other) return {};
+    const bool runs = other->task.state == model::TaskState::running;
+    return fail(
+        Error(ErrorKind::conflict, fmt::format("'{}' {}", other->task.title,
+                                               runs ? "is running" : "waits to be completed"))
+            .advising(fmt::format("Wait for it: `understudy task watch {}`.",
+                                  other->task.id.text().substr(0, 8))));
+}
+
+}  // namespace
+
+Result<> check_may_start(Site& site, const VmId& id) {
+    auto known = UNDERSTUDY_VALUE(site.catalog.find_vm(id));
+    if (!known) return {};
+    auto sharers = UNDERSTUDY_VALUE(sharers_of(site, *known));
+    for (const auto& peer : sharers) {
+        auto link = site.peers.to(peer);
+        if (!link) continue;
+        auto there = (*link)->look_up(id);
+        if (!there || !there->known) continue;
+        auto noted = UNDERSTUDY_VALUE(note(site, peer, {id, there->ownership}));
+    }
+    auto now = UNDERSTUDY_VALUE(site.catalog.vm(id));
+    return engine::may_start(now.ownership, site.cluster.id, now.name,
+                             cluster_name(site, now.ownership.owner));
+}
+
+Result<> check_start(Site& site, const VmId& id) {
+    UNDERSTUDY_TRY(check_may_start(site, id));
+    return check_idle(site, id);
+}
+
+}  // namespace understudy::tasks

@@ -1,0 +1,37 @@
+#pragma once
+
+#include "tasks/proof/proving.hpp"
+#include "tasks/queue/work.hpp"
+
+#include <optional>
+
+// Proving that a replica here is what its source has: shared by the tasks that compare and repair,
+// and by who asks for them.
+namespace understudy::tasks {
+
+// A task that compares one snapshot of a replica with its source, not added yet. `rate_bytes`: of
+// disk read per second on each side; 0: as fast as it goes.
+model::Task new_verification(Site& site, const model::Vm& vm, const model::Snapshot& snapshot,
+                             bool repair, std::uint64_t rate_bytes);
+
+// Of a replica here: its owner is a peer, which can compare. Names what is in the way.
+struct VerifyCase {
+    model::Vm vm;
+    model::Snapshot snapshot;
+    std::shared_ptr<ports::PeerLink> source;
+    std::string source_name;
+};
+Result<VerifyCase> verify_case(Site& site, const VmId& vm, const SnapshotId& snapshot);
+
+// Queues the verification that has waited longest, when its last one is older than `every` and none
+// is queued or running: one at a time.
+Result<> queue_due_verification(Site& site, Duration every);
+
+// Names a task that follows this one, durably, and adds it; one per task however often it is run.
+// `named` is the kind's, in its memo.
+Result<TaskId> queue_next(Work& work, std::optional<TaskId>& named, model::Task next);
+
+// Ranges of a repair that one task is told of; what is beyond waits for the next round.
+inline constexpr std::size_t kMaxRepairedRanges = 1024;
+
+}  // namespace understudy::tasks

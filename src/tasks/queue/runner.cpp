@@ -1,0 +1,259 @@
+#include "tasks/queue/runner.hpp"
+
+#include "tasks/queue/events.hpp"
+#include "tasks/queue/kind_names.hpp"
+#include "tasks/queue/lease_keeper.hpp"
+
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+#include <nlohmann/json.hpp>
+
+#include <algorithm>
+#include <utility>
+
+namespace understudy::tasks {
+namespace {
+
+bool past_the_point_of_no_return(const Kind& kind, const model::Task& task) {
+    const auto i = index_of_step(kind, task.step);
+    return i && *i < kind.steps.size() && kind.steps[*i].must_go_on;
+}
+
+// Each claim gets a name of its own: an attempt that lost its lease cannot write into the next one,
+// not even into one of the same node.
+std::string new_holder(Site& site) {
+    return fmt::format("{}/{:016x}", site.settings.node, site.random.next());
+}
+
+bool held_by_node(const model::Task& task, const std::string& node) {
+    return task.lease_node.substr(0, task.lease_node.rfind('/')) == node;
+}
+
+// One of a bounded number of places, taken before it is known whether it is needed.
+class Place {
+public:
+    Place(std::atomic<std::size_t>& used, std::size_t all) : used_(used) {
+        taken_ = used_.fetch_add(1) < all;
+        if (!taken_) used_.fetch_sub(1);
+    }
+    ~Place() { leave(); }
+    Place(const Place&) = delete;
+    Place& operator=(const Place&) = delete;
+    bool taken() const { return taken_; }
+    void leave() {
+        if (std::exchange(taken_, false)) used_.fetch_sub(1);
+    }
+
+private:
+    std::atomic<std::size_t>& used_;
+    bool taken_ = false;
+};
+
+// Of a task that has ended for good and has still to clean up: how it ended.
+Result<> outcome_before(Work& work) {
+    const auto& ended = work.row().ended_as;
+    if (!ended) return {};
+    return fail(Error(base::error_kind_from(ended->kind), ended->text));
+}
+
+// Half of something is worse than a long wait: past the point of no return the work goes on by
+// itself also when room was made.
+bool is_passing(const Error& error, bool must_go_on) {
+    return error.kind() == ErrorKind::unavailable || error.kind() == ErrorKind::conflict ||
+           (must_go_on && error.kind() == ErrorKind::no_space);
+}
+
+}  // namespace
+
+Duration retry_pause(std::uint64_t attempts) {
+    const auto doublings = std::clamp<std::uint64_t>(attempts, 1, 20) - 1;
+    return std::min(Duration(1000) * (1 << doublings), Duration(300'000));
+}
+
+model::Task new_task(Site& site, std::string_view kind, std::optional<VmId> vm, std::string title,
+                     const nlohmann::json& arguments) {
+    model::Task task;
+    task.id = site.random.id<TaskId>();
+    task.kind = kind;
+    task.vm = vm;
+    task.reads_only = kind == kReplicaVerify || kind == kReplicaDrill;
+    task.title = std::move(title);
+    task.arguments = arguments.dump();
+    task.memo = "{}";
+    task.result = "{}";
+    task.created = task.not_before = site.clock.now();
+    return task;
+}
+
+Runner::Runner(Site& site, std::vector<Kind> kinds) : site_(site) {
+    for (auto& kind : kinds) {
+        const std::string name(kind.name);
+        kinds_.emplace(name, std::move(kind));
+    }
+}
+
+Result<> Runner::recover() {
+    auto active = UNDERSTUDY_VALUE(site_.catalog.tasks({std::nullopt, true, 10'000}));
+    for (auto& task : active) {
+        if (task.state != model::TaskState::running || !held_by_node(task, site_.settings.node))
+            continue;
+        task.state = model::TaskState::queued;
+        task.not_before = site_.clock.now();
+        UNDERSTUDY_TRY(site_.catalog.release_task(task, task.lease_node));
+        UNDERSTUDY_TRY(site_.catalog.append_log(task.id, site_.clock.now(),
+                                                "the daemon ended in the middle; going on"));
+    }
+    return {};
+}
+
+Result<bool> Runner::run_one(ports::ClaimExcept except) {
+    if (stopping_) return false;
+    Place place(drills_, site_.settings.drill.at_once);
+    if (!place.taken()) except.kinds.emplace_back(kReplicaDrill);
+    auto claimed = UNDERSTUDY_VALUE(
+        site_.catalog.claim_task(new_holder(site_), site_.clock.now(), kLease, except));
+    if (!claimed) return false;
+    if (claimed->kind != kReplicaDrill) place.leave();
+    run(*claimed);
+    return true;
+}
+
+void Runner::run(model::Task& task) {
+    const auto found = kinds_.find(task.kind);
+    task.progress.note.clear();  // of an earlier attempt's failure
+    LeaseKeeper keeper(site_, task);
+    Work work(site_, task, [this, &keeper] { return stopping_ || keeper.lost(); });
+    if (found == kinds_.end()) {
+        end_unread(work, task,
+                   Error(ErrorKind::unsupported,
+                         fmt::format("no task of kind '{}' in this version", task.kind))
+                       .advising("Update understudyd on this node."));
+        return;
+    }
+    const auto& kind = found->second;
+    auto readable = work.open(kind.records);
+    if (readable) {
+        auto step = index_of_step(kind, task.step);
+        if (!step) readable = error_of(step);
+    }
+    if (!readable) {
+        end_unread(work, task, std::move(readable.error()));
+        return;
+    }
+    auto outcome = outcome_before(work);
+    if (outcome) outcome = run_steps(work, kind, OnConflict::hand_up);
+    conclude(work, task, kind, std::move(outcome));
+}
+
+// What such a task has done so far is not known: nothing is undone and its row is kept, so that a
+// version that can read it goes on.
+void Runner::end_unread(Work& work, model::Task& task, Error error) {
+    error = std::move(error).during(task.title);
+    task.state = model::TaskState::failed;
+    task.error = error.text();
+    task.error_kind = to_string(error.kind());
+    work.log(task.error);
+    task.ended = site_.clock.now();
+    release(task);
+    record_end_event(task);
+}
+
+void Runner::conclude(Work& work, model::Task& task, const Kind& kind, Result<> outcome) {
+    if (!outcome) {
+        handle_failure(work, task, kind, std::move(outcome.error()));
+        return;
+    }
+    task.state = model::TaskState::succeeded;
+    task.result = work.written_result().dump();
+    task.error.clear();
+    task.error_kind.clear();
+    work.log("done");
+    end(work, task);
+}
+
+void Runner::handle_failure(Work& work, model::Task& task, const Kind& kind, Error error) {
+    auto& row = work.row();
+    const bool ended_before = row.ended_as.has_value();  // and has only to clean up
+    if (!ended_before) error = std::move(error).during(task.title);
+    const bool cancelled = error.kind() == ErrorKind::cancelled;
+    if (cancelled && work.stopping()) {
+        put_back(work, task, Duration(0));
+        return;
+    }
+    task.error = error.text();
+    task.error_kind = to_string(error.kind());
+    if (!ended_before) work.log(task.error);
+    const auto attempts = ++row.attempts_without_progress;
+    const bool must_go_on = past_the_point_of_no_return(kind, task);
+    const bool passing = !cancelled && !ended_before && is_passing(error, must_go_on);
+    if (passing && (must_go_on || attempts < kMaxAttempts)) {
+        if (error.kind() == ErrorKind::conflict && !must_go_on) task.step.clear();  // plan again
+        task.progress.note = error.step_text();
+        put_back(work, task, retry_pause(attempts));
+        return;
+    }
+    task.state = cancelled ? model::TaskState::cancelled : model::TaskState::failed;
+    clean_up_and_end(work, task, kind, ended_before ? attempts : 0);
+}
+
+// `tries`: attempts at the clean-up before this one.
+void Runner::clean_up_and_end(Work& work, model::Task& task, const Kind& kind,
+                              std::uint64_t tries) {
+    const EndedAs ended{task.error_kind, task.error};
+    const bool cancelled = task.state == model::TaskState::cancelled;
+    const bool is_clean = !(cancelled || kind.clean_on_failed) || clean_up(work, task, kind);
+    if (!is_clean && (kind.cleans_until_done || tries < kMaxAttempts)) {
+        work.row().ended_as = ended;
+        work.row().attempts_without_progress = tries;
+        task.progress.note = "clean-up: waiting for what stopped it";
+        put_back(work, task, retry_pause(tries + 1));
+        return;
+    }
+    work.moved_on();  // `task retry` has all attempts again
+    end(work, task);
+}
+
+void Runner::end(Work& work, model::Task& task) {
+    work.row().ended_as.reset();
+    work.store_memo();
+    task.ended = site_.clock.now();
+    release(task);
+    record_end_event(task);
+}
+
+// What went as it was asked to has an event of its asking already.
+void Runner::record_end_event(const model::Task& task) {
+    if (task.state == model::TaskState::failed)
+        record_event(site_, {}, "failed", task.vm, task.error);
+    else if (task.state == model::TaskState::succeeded && task.attempts > 1 &&
+             task.kind != kReplicaDrill)  // whose own event says what came of it
+        record_event(site_, {}, "recovered", task.vm,
+                     fmt::format("{}: done, at attempt {}", task.title, task.attempts));
+}
+
+void Runner::release(const model::Task& task) {
+    auto released = site_.catalog.release_task(task, task.lease_node);
+    if (!released) spdlog::warn("task {}: {}", task.id.text(), released.error().text());
+    site_.bells->changed.ring();
+    site_.bells->queued.ring();  // the next one of this VM may begin
+}
+
+void Runner::put_back(Work& work, model::Task& task, Duration pause) {
+    work.store_memo();
+    task.state = model::TaskState::queued;
+    task.not_before = site_.clock.now() + pause;
+    release(task);
+}
+
+bool Runner::clean_up(Work& work, model::Task& task, const Kind& kind) {
+    if (kind.on_failure == nullptr) return true;
+    work.ignore_cancel();
+    auto cleaned = kind.on_failure(work);
+    if (cleaned) return true;
+    work.log("clean-up: " + cleaned.error().text());
+    task.error += ". Clean-up did not finish: " + cleaned.error().text();
+    const bool stopped = cleaned.error().kind() == ErrorKind::cancelled;
+    return !stopped && !is_passing(cleaned.error(), false);
+}
+
+}  // namespace understudy::tasks

@@ -1,0 +1,87 @@
+#pragma once
+
+#include "tasks/queue/parts.hpp"
+
+#include <optional>
+#include <set>
+#include <string>
+
+// Who excludes whom. What a task is in the middle of is read from its row, in one place; which of
+// that keeps whom waiting is one table (turns.cpp). Everybody who looks for other tasks asks here.
+namespace understudy::tasks {
+
+// What a task, or one of its parts, has under way.
+enum class Doing {
+    has_layers,     // a snapshot's volumes or layers, which only its task knows
+    has_plan,       // those of a snapshot that has to plan anew: they are there until it does
+    has_passed,     // a snapshot whose moment has passed, and which the catalog does not know yet
+    follows_merge,  // a definition that has still to follow a merge
+    departs,        // the VM is given away, or its line here is given up
+    arrives,        // a promote that has decided
+    redefines,      // a rollback that may have defined the VM anew
+    decides,        // a resolve that has decided
+    releases,       // a release that has unlisted a snapshot, and may not have merged it
+    drills,         // a copy that stands on the VM's disks, or is about to
+    changes,        // neither a send nor one that only reads
+    moves,          // a move, or a resolve
+    promotes,
+    removes_replica,
+};
+
+// Who wants to go on.
+enum class Asker {
+    snapshot,  // takes one
+    rollback,
+    layers,    // takes layers away: a release, a rollback, the tidying of a replica
+    handover,  // gives the VM away
+    resolve,   // is about to decide which line of the VM goes on
+    decision,  // the same, when it is the only one: the VM may leave
+    promote,
+    removal,  // of the replica
+    drill,
+    mending,    // changes a frozen layer
+    start,      // of the VM, by anybody
+    offer,      // a peer's, to send a snapshot here
+    take_over,  // a peer hands the VM over
+};
+
+// What one task is in the middle of. One whose row cannot be read may be in the middle of anything.
+std::set<Doing> doings_of(const model::Task& task);
+
+// Which of them keeps the asker waiting; nothing: none. Whether `task` is the asker's own is not
+// looked at.
+std::optional<Doing> in_the_way_of(Asker asker, const model::Task& task);
+
+struct InTheWay {
+    model::Task task;
+    Doing doing;
+};
+
+// The newest task of the VM, but `asking`, that keeps the asker waiting; nothing: its turn has
+// come.
+Result<std::optional<InTheWay>> find_in_the_way(Site& site, const VmId& vm, Asker asker,
+                                                const std::optional<TaskId>& asking);
+
+// conflict: "'TITLE' is not finished".
+Result<> check_turn(Site& site, const VmId& vm, Asker asker,
+                    const std::optional<TaskId>& asking = {});
+
+// The same of tasks that have failed, too, for what a failed one leaves in the way of its like.
+Result<std::optional<model::Task>> find_left(Site& site, const VmId& vm, Doing doing,
+                                             const TaskId& asking);
+
+// Of the VM's tasks that have not succeeded: a layer at `location` is a snapshot's, on which the VM
+// may be already though no pool has recorded it.
+Result<bool> is_being_snapshotted(Site& site, const VmId& vm, const std::string& location);
+
+// unavailable: an older send of the VM to the same peer has begun. Two would take turns in throwing
+// away what the other had sent.
+Result<> check_send_turn(Site& site, const model::Task& send, const ClusterId& peer);
+
+// The other clusters that a send or a move of the VM was asked for, ever.
+Result<std::set<ClusterId>> peers_of_sends(Site& site, const VmId& vm);
+
+// Asks the VM's tasks of that kind to end.
+Result<> cancel_tasks(Site& site, const VmId& vm, std::string_view kind);
+
+}  // namespace understudy::tasks

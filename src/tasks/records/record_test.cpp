@@ -1,0 +1,142 @@
+#include "tasks/records/record.hpp"
+
+#include "tasks/records/drill_records.hpp"
+#include "tasks/records/file_records.hpp"
+#include "tasks/records/owner_records.hpp"
+#include "tasks/records/proof_records.hpp"
+#include "tasks/records/recovery_records.hpp"
+#include "tasks/records/replica_records.hpp"
+#include "tasks/records/snapshot_records.hpp"
+
+#include <gmock/gmock.h>
+
+namespace understudy::tasks {
+namespace {
+
+using nlohmann::json;
+using testing::HasSubstr;
+
+constexpr const char* kVm = "6f3a0000-0000-4000-8000-000000000001";
+constexpr const char* kSnapshot = "6f3a0000-0000-4000-8000-000000000002";
+constexpr const char* kPeer = "6f3a0000-0000-4000-8000-000000000003";
+
+template <class T>
+T read(const json& stored) {
+    auto record = read_record<T>(stored);
+    if (!record) throw std::runtime_error(record.error().text());
+    return std::move(*record);
+}
+
+TEST(Record, of_a_newer_version_is_refused_and_says_what_to_do) {
+    auto record = read_record<ReleaseArguments>({{"version", 2}, {"vm", kVm}});
+    ASSERT_FALSE(record);
+    EXPECT_EQ(record.error().kind(), ErrorKind::unsupported);
+    EXPECT_THAT(record.error().text(), HasSubstr("Update understudyd"));
+}
+
+TEST(Record, of_a_wrong_shape_is_corrupt_and_names_the_field) {
+    const auto refusal = [](const json& stored) {
+        auto record = read_record<SendArguments>(stored);
+        EXPECT_FALSE(record) << stored;
+        if (record) return std::string();
+        EXPECT_EQ(record.error().kind(), ErrorKind::corrupt);
+        return record.error().text();
+    };
+    const json right{{"vm", kVm}, {"snapshot", kSnapshot}, {"peer", kPeer}};
+    EXPECT_TRUE(read_record<SendArguments>(right));
+    for (const auto& [name, wrong] :
+         std::vector<std::pair<std::string, json>>{{"vm", 7},
+                                                   {"vm", "web1"},
+                                                   {"full", "yes"},
+                                                   {"rate_bytes", -1},
+                                                   {"rate_bytes", 1.5},
+                                                   {"accept", "name"},
+                                                   {"accept", {1}},
+                                                   {"base", "x"},
+                                                   {"snapshot", nullptr}}) {
+        auto stored = right;
+        stored[name] = wrong;
+        EXPECT_THAT(refusal(stored), HasSubstr("'" + name + "'"));
+    }
+    auto without = right;
+    without.erase("peer");
+    EXPECT_THAT(refusal(without), HasSubstr("'peer' is missing"));
+    EXPECT_THAT(refusal(json::array()), HasSubstr("not an object"));
+    EXPECT_THAT(refusal({{"version", "1"}}), HasSubstr("version"));
+}
+
+TEST(Record, a_field_that_is_unknown_is_ignored_and_one_that_is_missing_keeps_its_default) {
+    const auto arguments = read<SnapshotCreateArguments>(
+        {{"vm", kVm}, {"snapshot", kSnapshot}, {"name", "n"}, {"later", 1}});
+    EXPECT_TRUE(arguments.freeze);
+    EXPECT_FALSE(arguments.branch);
+}
+
+TEST(Record, changes_of_one_that_is_new_are_nothing) {
+    EXPECT_EQ(write_changes(MoveMemo{}), json::object());
+    MoveMemo memo;
+    memo.was_running = false;
+    memo.departed = true;
+    const json written = write_changes(memo);
+    EXPECT_EQ(written, json({{"version", 1}, {"was_running", false}, {"departed", true}}));
+    EXPECT_EQ(read<MoveMemo>(written).was_running, false);
+    EXPECT_EQ(read<MoveMemo>(json::object()).was_running, std::nullopt);
+}
+
+TEST(Record, version_0_of_a_send_had_its_plan_beside_the_rest) {
+    const auto memo = read<SendMemo>({{"kind", "incremental"},
+                                      {"base", kSnapshot},
+                                      {"lost_known", true},
+                                      {"resync", json::array()},
+                                      {"transfer", kPeer},
+                                      {"left_bytes", 7}});
+    ASSERT_TRUE(memo.plan);
+    EXPECT_EQ(memo.plan->kind, "incremental");
+    EXPECT_EQ(memo.plan->base->text(), kSnapshot);
+    EXPECT_TRUE(memo.plan->peer_lost_newest);
+    EXPECT_EQ(memo.left_bytes, 7u);
+    const auto full = read<SendMemo>({{"kind", "full"}, {"base", ""}, {"lost_known", false}});
+    EXPECT_FALSE(full.plan->base);
+    EXPECT_FALSE(read<SendMemo>(json::object()).plan);
+    EXPECT_EQ(write_record(read<SendMemo>(write_record(memo))), write_record(memo));
+}
+
+TEST(Record, version_0_of_a_promote_had_its_result_as_told) {
+    const auto memo = read<PromoteMemo>({{"told", {{"vm", "web1"}, {"started", true}}}});
+    ASSERT_TRUE(memo.result_before_boot_check);
+    EXPECT_EQ(memo.result_before_boot_check->vm, "web1");
+}
+
+TEST(Record, a_head_and_a_moment_come_back_whole) {
+    SnapshotCreateMemo memo;
+    memo.disks = {{"vda", VolumeId::random(), "vms"}};
+    memo.heads = {
+        {"vda", {"network", "raw", "vms/i", {"m:1", "m:2"}, "understudy", kPeer}, false, 1 << 20}};
+    memo.taken = TimePoint(Duration(1'700'000'000'123));
+    memo.overlays_stale = true;
+    const auto back = read<SnapshotCreateMemo>(write_changes(memo));
+    EXPECT_EQ(back.heads->front().source.source(), memo.heads->front().source.source());
+    EXPECT_EQ(back.taken, memo.taken);
+    EXPECT_FALSE(back.moment_is_open());
+    EXPECT_FALSE(back.moment_has_passed());
+    EXPECT_EQ(write_changes(back), write_changes(memo));
+}
+
+// What every kind keeps can be written and read again when nothing was put into it yet.
+template <class... Memos>
+void all_are_readable_when_new() {
+    ([] { EXPECT_TRUE(read_record<Memos>(write_changes(Memos{}))); }(), ...);
+    ([] { EXPECT_TRUE(read_record<Memos>(write_record(Memos{}))); }(), ...);
+}
+TEST(Record, memos_and_results_of_all_kinds_begin_empty) {
+    all_are_readable_when_new<
+        SnapshotCreateMemo, SnapshotCreateResult, SnapshotRemoveMemo, SnapshotRollbackMemo,
+        SnapshotRollbackResult, ReleaseMemo, ReleaseResult, SendMemo, SendResult, ReplicaRemoveMemo,
+        ReplicaTidyMemo, KeepBranchResult, ReplicaDrillMemo, ReplicaDrillResult, ReplicaVerifyMemo,
+        ReplicaVerifyResult, ReplicaRepairMemo, ReplicaRepairResult, SnapshotExportMemo,
+        SnapshotExportResult, SnapshotImportMemo, SnapshotImportResult, PromoteMemo, PromoteResult,
+        MoveMemo, MoveResult, ResolveMemo, ResolveResult>();
+}
+
+}  // namespace
+}  // namespace understudy::tasks

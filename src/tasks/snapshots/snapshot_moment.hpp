@@ -1,0 +1,48 @@
+#pragma once
+
+#include "tasks/queue/work.hpp"
+
+#include <string>
+#include <vector>
+
+namespace understudy::tasks {
+
+// The heart of snapshot_create: the heads that its disks get, and the one moment. What was planned
+// and how far it came stands in the task's memo:
+//   disks        the volumes, one per disk of the VM
+//   switches     per disk what prepare_heads made; `overlay` false: the disk stays on its head
+//   domain_xml   the definition, written down when the moment is about to begin
+//   taken        when an attempt at the moment began, whose outcome may be unknown
+//   consistency  the moment has passed
+
+std::vector<model::VmDisk> planned_disks(Work& work);
+
+Result<const ports::DiskDescription*> disk_now(const ports::VmDescription& described,
+                                               const std::string& target);
+
+// All disks with overlays are switched at once: one that is on its overlay stands for all, also for
+// those that were unplugged since. A disk without an overlay was snapshotted before that.
+bool is_switched(Work& work, const ports::VmDescription& described);
+
+// Makes the future heads, which nothing uses yet. Idempotent.
+Result<> prepare_heads(Work& work, const ports::VmDescription& described);
+
+// Takes them away again; the moment is as if it had never begun. One that holds what may be in no
+// disk is set aside, which the log and an event tell.
+Result<> forget_heads(Work& work);
+
+// refused: an attempt at a moment of this VM, which is off, was cut off and is not settled. Started
+// now it would find itself without what it wrote last. Any thread.
+Result<> check_no_moment_is_open(Site& site, const VmId& vm);
+
+// A daemon that died in the middle of the moment has left the guest frozen, or standing still.
+void let_guest_go_on(Work& work);
+
+// conflict: the VM's disks have changed since the plan; nothing was switched.
+Result<> moment(Work& work);
+
+// Whether the VM is on its overlays, asked when the task is not to go on. The moment of a VM that
+// was switched off since an attempt passes now: nobody knows any more what its overlays hold.
+Result<bool> has_passed(Work& work);
+
+}  // namespace understudy::tasks
