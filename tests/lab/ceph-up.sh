@@ -132,7 +132,7 @@ fail() {
 }
 ceph() { timeout 30 /usr/bin/ceph -c "$conf" "$@"; }
 
-if ss -Hltn "sport = :$port" | grep -q .; then
+if [ -n "$(ss -Hltn "sport = :$port")" ]; then
     rm "$conf" # nothing to end
     fail "port $port is taken: $(ss -Hltnp "sport = :$port")"
 fi
