@@ -17,11 +17,15 @@ class ExportDiff:
     """`rbd export-diff | ssh | rbd import-diff`, with the quickest of ssh's ciphers."""
 
     def __init__(self, what, place, clusters, packed=False):
-        self.name = "rbd export-diff | " + ("zstd | ssh" if packed else "ssh")
+        self.name = self.name_of(packed)
         self.what, self.place, self.packed = what, place, packed
         self.clusters, self.cephs = clusters, clusters.cephs
         self.ssh = Ssh(place)
         self.snapshot = clusters.snapshot({"full": "base", "increment": "changed"}[what])
+
+    @staticmethod
+    def name_of(packed):
+        return "rbd export-diff | " + ("zstd | ssh" if packed else "ssh")
 
     def pipe(self, snapshot, since=None):
         conf = self.cephs.conf
