@@ -7,7 +7,7 @@ from pathlib import Path
 from cephs import IMAGE
 from images import OBJECT, Failed, run
 from rivals import Ssh
-from scene import await_condition
+from scene import await_condition, must_live
 
 GOAL = "vms/goal"
 SITE = {"prod": "prod", "dr": "dr"}
@@ -80,8 +80,11 @@ class Mirroring:
              "--rbd_mirror_pool_replayers_refresh_interval", "1",
              "--rbd_mirror_image_state_check_interval", "1"],
             at_target=True, log=place.run / "rbd-mirror.log")
-        await_condition("rbd-mirror to reach both clusters", lambda: cephs.listed(
-            "dr", "rbd", "mirror", "pool", "status", "vms")["summary"]["daemon_health"] == "OK", 60)
+        def reaches_both():
+            must_live(self.daemon)
+            status = cephs.listed("dr", "rbd", "mirror", "pool", "status", "vms")
+            return status and status["summary"]["daemon_health"] == "OK"
+        await_condition("rbd-mirror to reach both clusters", reaches_both, 60)
 
 
 class RbdMirror:

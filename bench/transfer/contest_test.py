@@ -120,7 +120,7 @@ class Contest(unittest.TestCase):
         self.place.target_host = "127.0.0.1"
         server = self.place.start(["sh", "-c", "echo address in use; exit 3"], log=log)
         server.wait()
-        with self.assertRaisesRegex(Failed, "ended with 3: address in use"):
+        with self.assertRaisesRegex(Failed, "ended by itself with 3: address in use"):
             self.place.await_port(1, server)
         with self.assertRaisesRegex(Failed, "ended by itself with 3: address in use"):
             self.place.end(server)

@@ -46,8 +46,11 @@ def forget_peak(pid):
     Path(f"/proc/{pid}/clear_refs").write_text("5")
 
 
-def last_lines(log):
-    return "" if log is None else Path(log).read_text(errors="replace")[-600:].strip()
+def must_live(server):
+    if server.poll() is not None:
+        said = Path(server.log).read_text(errors="replace")[-600:].strip() if server.log else ""
+        raise Failed(f"a server ended by itself with {server.returncode}: {said}"
+                     f" ({' '.join(server.args)})")
 
 
 def await_condition(what, condition, seconds=30):
@@ -127,9 +130,7 @@ class Place:
     def end(self, process, signal_number=signal.SIGTERM):
         """Ends it and gives what it and its children used."""
         self.processes.remove(process)
-        if process.poll() is not None:
-            raise Failed(f"{' '.join(process.args)} ended by itself with {process.returncode}:"
-                         f" {last_lines(process.log)}")
+        must_live(process)
         process.send_signal(signal_number)
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
@@ -153,9 +154,7 @@ class Place:
 
     def await_port(self, port, server):
         def answers():
-            if server.poll() is not None:
-                raise Failed(f"{' '.join(server.args)} ended with {server.returncode}:"
-                             f" {last_lines(server.log)}")
+            must_live(server)
             try:
                 with socket.create_connection((self.target_host, port), timeout=1):
                     return True
