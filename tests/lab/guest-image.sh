@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # A guest that boots in seconds under TCG: Debian's cloud kernel and an initrd of busybox, the few
-# modules it needs and guest-init. Prints the directory that holds `vmlinuz` and `initrd`.
+# modules it needs, guest-init and guest-record.c. Prints the directory that holds `vmlinuz` and
+# `initrd`.
 #
 #   guest-image.sh [CACHE]        CACHE: what cache.sh prints
 #
@@ -101,6 +102,9 @@ pack_initrd() {
     cp /bin/busybox "$tree/bin/"
     find "$kernel" -name '*.ko' -exec cp -t "$tree/lib/" {} +
     install -m 755 "$here/guest-init" "$tree/init"
+    gcc -O2 -std=gnu11 -Wall -Wextra -Werror -static -s -o "$tree/bin/guest-record" \
+        "$here/guest-record.c" >&2 ||
+        fail "gcc did not make guest-record (see above); ./dev setup installs what it needs"
     (cd "$tree" && find . | cpio -o -H newc 2>"$work/log" | gzip -1n) >"$work/image/initrd" ||
         fail "the initrd was not packed: $(tail -n 1 "$work/log")"
     ln "$kernel/vmlinuz" "$work/image/vmlinuz"
@@ -113,7 +117,8 @@ remove_unused() {
 }
 
 find_kernel
-key=$(cat "${BASH_SOURCE[0]}" "$here/guest-init" /bin/busybox | sha256sum | cut -c1-12)
+key=$(cat "${BASH_SOURCE[0]}" "$here"/guest-{init,record.c} "$here/record.h" /bin/busybox |
+    sha256sum | cut -c1-12)
 image=$cache/guest-${kernel##*/kernel-}-$key
 if [ ! -d "$image" ]; then
     pack_initrd

@@ -8,7 +8,7 @@
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 cache=$("$here/cache.sh" "${1:-}")
-key=$(cat "${BASH_SOURCE[0]}" "$here/quick-guest.c" | sha256sum | cut -c1-12)
+key=$(cat "${BASH_SOURCE[0]}" "$here/quick-guest.c" "$here/record.h" | sha256sum | cut -c1-12)
 image=$cache/quick-$key
 if [ ! -d "$image" ]; then
     work=$(mktemp -d "$cache/.new.XXXXXX")
