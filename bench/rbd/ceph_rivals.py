@@ -7,7 +7,7 @@ from pathlib import Path
 from cephs import IMAGE
 from images import OBJECT, Failed, run
 from rivals import Ssh
-from scene import await_condition
+from scene import await_condition, must_live
 
 GOAL = "vms/goal"
 SITE = {"prod": "prod", "dr": "dr"}
@@ -17,11 +17,15 @@ class ExportDiff:
     """`rbd export-diff | ssh | rbd import-diff`, with the quickest of ssh's ciphers."""
 
     def __init__(self, what, place, clusters, packed=False):
-        self.name = "rbd export-diff | " + ("zstd | ssh" if packed else "ssh")
+        self.name = self.name_of(packed)
         self.what, self.place, self.packed = what, place, packed
         self.clusters, self.cephs = clusters, clusters.cephs
         self.ssh = Ssh(place)
         self.snapshot = clusters.snapshot({"full": "base", "increment": "changed"}[what])
+
+    @staticmethod
+    def name_of(packed):
+        return "rbd export-diff | " + ("zstd | ssh" if packed else "ssh")
 
     def pipe(self, snapshot, since=None):
         conf = self.cephs.conf
@@ -76,8 +80,11 @@ class Mirroring:
              "--rbd_mirror_pool_replayers_refresh_interval", "1",
              "--rbd_mirror_image_state_check_interval", "1"],
             at_target=True, log=place.run / "rbd-mirror.log")
-        await_condition("rbd-mirror to reach both clusters", lambda: cephs.listed(
-            "dr", "rbd", "mirror", "pool", "status", "vms")["summary"]["daemon_health"] == "OK", 60)
+        def reaches_both():
+            must_live(self.daemon)
+            status = cephs.listed("dr", "rbd", "mirror", "pool", "status", "vms")
+            return status and status["summary"]["daemon_health"] == "OK"
+        await_condition("rbd-mirror to reach both clusters", reaches_both, 60)
 
 
 class RbdMirror:

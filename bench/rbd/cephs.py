@@ -18,6 +18,13 @@ class Cephs:
         self.place = place
         self.folders = {cluster: place.target / f"ceph-{cluster}" for cluster in PORTS}
         self.conf = {}
+        try:
+            self.begin(place)
+        except Failed:
+            self.close()  # the next place needs the ports of the one that began
+            raise
+
+    def begin(self, place):
         hosts = {"prod": place.source_host, "dr": place.target_host}
         for cluster, port in PORTS.items():
             enter = place.enter_target if cluster == "dr" else []

@@ -13,7 +13,7 @@ from pathlib import Path
 from ceph_rivals import ExportDiff, Mirroring, RbdMirror
 from cephs import Cephs, RbdClusters, RbdUnderstudy
 from clusters import REPOSITORY
-from contest import compete, keep, machine, recorded, table, wish
+from contest import Record, machine, wish
 from images import Failed, Images
 from scene import Place
 
@@ -37,29 +37,30 @@ def arguments():
 
 
 def contestants(task, place, images, clusters, mirroring):
-    yield RbdUnderstudy(task, "rbd", place, images, clusters)
+    """(name, what makes it): making one may fail."""
+    yield RbdUnderstudy.name, lambda: RbdUnderstudy(task, "rbd", place, images, clusters)
     if task == "idle":
         return
-    yield ExportDiff(task, place, clusters)
-    if place.name == "link":
-        yield ExportDiff(task, place, clusters, packed=True)
-    yield RbdMirror(task, place, clusters, mirroring)
+    for packed in (False, True) if place.name == "link" else (False,):
+        yield (ExportDiff.name_of(packed),
+               lambda packed=packed: ExportDiff(task, place, clusters, packed))
+    if mirroring:
+        yield RbdMirror.name, lambda: RbdMirror(task, place, clusters, mirroring)
 
 
 def run_place(place, images, options, record):
     cephs = Cephs(place)
     try:
         clusters = RbdClusters(place, images, options.binaries, options.port, cephs)
-        mirroring = Mirroring(place, cephs)
+        mirroring = None
+        if options.only in RbdMirror.name:
+            mirroring = record.attempt(place.name, RbdMirror.name, lambda: Mirroring(place, cephs))
         for task in options.task:
-            wanted = [one for one in contestants(task, place, images, clusters, mirroring)
-                      if options.only in one.name]
-            if not wanted:
-                continue
-            print(f"  {place.name}, {task}", file=sys.stderr)
-            results = compete(wanted, options.rounds)
-            table(f"{task}, rbd → rbd, {place.name}", results)
-            record.append({"place": place.name, "task": task, "results": recorded(results)})
+            where = f"{task}, rbd → rbd, {place.name}"
+            wanted = [record.attempt(where, name, begin)
+                      for name, begin in contestants(task, place, images, clusters, mirroring)
+                      if options.only in name]
+            record.case(where, wanted, options.rounds, place, task=task)
     finally:
         cephs.close()
 
@@ -72,15 +73,18 @@ def main():
     images.warm()
     print(f"{machine()}; {images.allocated(images.base['raw']) >> 20} MiB in"
           f" {images.virtual >> 20} MiB; {options.rounds} rounds")
-    record = []
+    record = Record(options.json)
     with tempfile.TemporaryDirectory(prefix="us-bench.", dir="/tmp") as run_folder:
         for name in options.place:
-            place = Place(name, Path(run_folder), folder)
+            place = record.attempt(name, "the place", lambda: Place(name, Path(run_folder), folder))
+            if not place:
+                continue
             try:
-                run_place(place, images, options, record)
+                record.attempt(name, "both clusters",
+                               lambda: run_place(place, images, options, record))
             finally:
                 place.close()
-    keep(options.json, record)
+    record.end("./dev bench rbd")
 
 
 try:

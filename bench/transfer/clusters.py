@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 
 from images import run
-from scene import await_condition
+from scene import await_condition, must_live
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 LAB = REPOSITORY / "tests" / "lab"
@@ -69,6 +69,7 @@ class Clusters:
             [self.binaries / "understudyd", "-c", folder / "understudyd.toml"],
             at_target=cluster == "dr", log=folder / "log")
         def answers():
+            must_live(self.daemons[cluster])
             done = subprocess.run(self.words(cluster, "cluster", "status"), capture_output=True)
             return done.returncode == 0
         await_condition(f"understudyd of {cluster}", answers, 60)

@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 
 from clusters import REPOSITORY, Clusters, Understudy
-from contest import compete, keep, machine, recorded, table, wish
+from contest import Record, machine, wish
 from images import Failed, Images
 from rivals import BitmapCopy, rivals
 from scene import Place
@@ -18,6 +18,7 @@ from scene import Place
 PLACES = ("tmpfs", "disk", "link")
 KINDS = ("raw", "qcow2")
 TASKS = ("full", "increment", "idle")
+SMALL = 8
 
 
 def arguments():
@@ -30,6 +31,7 @@ def arguments():
     parser.add_argument("--task", type=wish(TASKS), default=TASKS)
     parser.add_argument("--cold", action="store_true",
                         help="the source's image is not in the page cache (full sends only)")
+    parser.add_argument("--small", action="store_true", help="an eighth of everything, to try out")
     parser.add_argument("--only", default="", help="contestants with this in their name")
     parser.add_argument("--port", type=int, default=17500, help="the first of two for understudyd")
     parser.add_argument("--binaries", type=Path, required=True)
@@ -41,21 +43,20 @@ def arguments():
 
 
 def run_place(place, images, options, record):
-    clusters = Clusters(place, images, options.binaries, options.kind, options.port)
+    """Understudy's clusters are the place's: without them only Understudy cannot compete."""
+    clusters = None
+    if options.only in Understudy.name:
+        clusters = record.attempt(place.name, Understudy.name, lambda: Clusters(
+            place, images, options.binaries, options.kind, options.port))
     for kind in options.kind:
         for task in options.task:
             case = (task, kind, place, images)
-            contestants = [Understudy(*case, clusters)]
+            where = f"{task}, {kind} → {kind}, {place.name}"
+            contestants = [Understudy(*case, clusters)] if clusters else []
             if task != "idle":
-                contestants += rivals(*case)
-            contestants = [one for one in contestants if options.only in one.name]
-            if not contestants:
-                continue
-            print(f"  {place.name}, {kind}, {task}", file=sys.stderr)
-            results = compete(contestants, options.rounds)
-            table(f"{task}, {kind} → {kind}, {place.name}", results)
-            record.append({"place": place.name, "kind": kind, "task": task,
-                           "results": recorded(results)})
+                contestants += [record.attempt(where, name, begin)
+                                for name, begin in rivals(*case) if options.only in name]
+            record.case(where, contestants, options.rounds, place, kind=kind, task=task)
 
 
 def main():
@@ -63,20 +64,22 @@ def main():
     folder = REPOSITORY / "build" / "bench"
     folder.mkdir(parents=True, exist_ok=True)
     BitmapCopy.tool = options.binaries / "../bench/copy_bitmap"
-    images = Images(folder / "images")
+    images = Images(folder / "small", SMALL) if options.small else Images(folder / "images")
     images.warm()
     print(f"{machine()}; {images.allocated(images.base['raw']) >> 20} MiB in"
           f" {images.virtual >> 20} MiB; {options.rounds} rounds")
-    record = []
+    record = Record(options.json)
     with tempfile.TemporaryDirectory(prefix="us-bench.", dir="/tmp") as run:
         for name in options.place:
-            place = Place(name, Path(run), folder)
+            place = record.attempt(name, "the place", lambda: Place(name, Path(run), folder))
+            if not place:
+                continue
             try:
                 place.cold = images.base.values() if options.cold else []
                 run_place(place, images, options, record)
             finally:
                 place.close()
-    keep(options.json, record)
+    record.end("./dev bench transfer")
 
 
 try:

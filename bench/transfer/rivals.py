@@ -69,7 +69,7 @@ class Nbd(Contestant):
                      "-p", NBD_PORT, "--tls-creds", "t",
                      "--object", f"tls-creds-psk,id=t,endpoint=server,dir={self.keys}", self.goal]
         server = self.place.start(words, at_target=True, log=self.place.run / "rivals.log")
-        self.place.await_port(NBD_PORT)
+        self.place.await_port(NBD_PORT, server)
         return server
 
     def serve_source(self, path, *words):
@@ -137,7 +137,7 @@ class Ssh:
         os.makedirs("/run/sshd", exist_ok=True)
         server = self.place.start(["/usr/sbin/sshd", "-D", "-e", "-f", self.keys / "config"],
                                   at_target=True, log=self.place.run / "rivals.log")
-        self.place.await_port(SSH_PORT)
+        self.place.await_port(SSH_PORT, server)
         return server
 
 
@@ -162,18 +162,20 @@ class Rsync(Contestant):
 
 
 def has_zstd():
-    return "zstd" in run("rsync", "--version")
+    return shutil.which("rsync") and "zstd" in run("rsync", "--version")
 
 
 def rivals(what, kind, place, images):
-    case = (what, kind, place, images)
+    """(name, what makes it): making one may fail."""
+    def rival(name, sort, **options):
+        return name, lambda: sort(name, what, kind, place, images, **options)
     if what == "full":
-        yield Nbdcopy("nbdcopy → nbdkit", *case, program="nbdkit")
-        yield Nbdcopy("nbdcopy → qemu-nbd", *case, program="qemu-nbd")
-        yield QemuImg("qemu-img → qemu-nbd", *case, program="qemu-nbd")
+        yield rival("nbdcopy → nbdkit", Nbdcopy, program="nbdkit")
+        yield rival("nbdcopy → qemu-nbd", Nbdcopy, program="qemu-nbd")
+        yield rival("qemu-img → qemu-nbd", QemuImg, program="qemu-nbd")
     else:
         program = "nbdkit" if kind == "raw" else "qemu-nbd"
-        yield BitmapCopy(f"dirty bitmap → {program}", *case, program=program)
-    yield Rsync("rsync", *case)
+        yield rival(f"dirty bitmap → {program}", BitmapCopy, program=program)
+    yield rival("rsync", Rsync)
     if has_zstd():
-        yield Rsync("rsync zstd", *case, compress=True)
+        yield rival("rsync zstd", Rsync, compress=True)

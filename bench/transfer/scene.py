@@ -46,6 +46,13 @@ def forget_peak(pid):
     Path(f"/proc/{pid}/clear_refs").write_text("5")
 
 
+def must_live(server):
+    if server.poll() is not None:
+        said = Path(server.log).read_text(errors="replace")[-600:].strip() if server.log else ""
+        raise Failed(f"a server ended by itself with {server.returncode}: {said}"
+                     f" ({' '.join(server.args)})")
+
+
 def await_condition(what, condition, seconds=30):
     until = time.monotonic() + seconds
     while not condition():
@@ -116,29 +123,38 @@ class Place:
                                    stdin=subprocess.DEVNULL, stdout=out, stderr=out)
         if log:
             out.close()
+        process.log = log
         self.processes.append(process)
         return process
 
     def end(self, process, signal_number=signal.SIGTERM):
         """Ends it and gives what it and its children used."""
         self.processes.remove(process)
+        must_live(process)
         process.send_signal(signal_number)
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
         return usage
 
+    def end_all_but(self, these):
+        """At once, and also those that have ended already."""
+        for process in [one for one in self.processes if one not in these]:
+            self.processes.remove(process)
+            process.kill()
+            process.wait()
+
     def close(self):
         if self.name in LINKED and Path("/sys/class/net/us0").exists():
             command("ip", "link", "del", "us0")
-        for process in list(self.processes):
-            self.end(process, signal.SIGKILL)
+        self.end_all_but([])
         if self.name == "disk":
             shutil.rmtree(self.target)
         else:
             command("umount", "-l", self.target)
 
-    def await_port(self, port):
+    def await_port(self, port, server):
         def answers():
+            must_live(server)
             try:
                 with socket.create_connection((self.target_host, port), timeout=1):
                     return True

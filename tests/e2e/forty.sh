@@ -50,7 +50,8 @@ with_files prod dr third
 mkdir -p "$work/prod"
 qemu-img create -q -f qcow2 "$work/prod/vda.qcow2" 64M
 rbd_of prod create vms/vdb --size 64M
-"$lab/domain-xml.sh" --name web1 --image "$("$lab/guest-image.sh")" --serial "$work/prod/console" \
+image=$("$lab/guest-image.sh")
+"$lab/domain-xml.sh" --name web1 --image "$image" --serial "$work/prod/console" \
     --disk "$work/prod/vda.qcow2:qcow2:vda" --disk rbd:vms/vdb:vdb --ceph "${ceph_conf[prod]}" \
     --cmdline "us.mode=write us.pause=0.2" --talk "$work/prod/talk" >"$work/guest.xml"
 virsh_of prod define "$work/guest.xml" >/dev/null

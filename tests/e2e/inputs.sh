@@ -122,7 +122,7 @@ unknown_names() {
 
 odd_names() {
     local name info
-    us prod vm info "$weird" | grep -Fq "$weird" || fail "the name is not shown"
+    us prod vm info "$weird" | tells -F "$weird" || fail "the name is not shown"
     us prod vm snapshot create "$weird" "$moment"
     for name in 'a/b' $'a\nb' $'\e[31m' '@x'; do
         says 2 'snapshot' prod vm snapshot create "$weird" "$name"
@@ -130,7 +130,7 @@ odd_names() {
     says 2 'empty' prod vm snapshot create "$weird" ''
     us prod vm snapshot send "$weird" "$moment" --to dr
     same_bytes "$moment" "$weird"
-    us dr replica info "$weird" | grep -Fq "$moment" || fail "the snapshot's name did not arrive"
+    us dr replica info "$weird" | tells -F "$moment" || fail "the snapshot's name did not arrive"
     says 3 "'we ird \$(touch pwned) '\\''q" dr vm start "$weird" # advice that can be pasted
     says 3 'not defined in libvirt here' dr -y vm stop "$weird"
     says 3 'replica' dr vm snapshot create "$weird"
@@ -244,7 +244,7 @@ end_of_pairing() {
     crash prod
     us dr -y replica promote "$weird" --no-start
     says 3 'owns the VM already' dr -y replica promote "$weird"
-    us dr vm list | grep -Fq "$weird" || fail "the promoted VM is not listed"
+    us dr vm list | tells -F "$weird" || fail "the promoted VM is not listed"
     [ ! -e pwned ] || fail "a name acted in a shell"
 }
 

@@ -30,8 +30,8 @@ fail() {
 pid() {
     local pid
     pid=$(cat "$pid_file" 2>/dev/null) && [ -n "$pid" ] || return 1
-    tr '\0' ' ' 2>/dev/null <"/proc/$pid/cmdline" |
-        grep -qF "ceph-$kind -c $conf -i $id" || return 1
+    [[ $(tr '\0' ' ' 2>/dev/null <"/proc/$pid/cmdline") == *"ceph-$kind -c $conf -i $id"* ]] ||
+        return 1
     grep -q '^State:.Z' "/proc/$pid/status" && return 1 # dead, its parent has not noticed
     echo "$pid"
 }
@@ -50,8 +50,8 @@ gone() { ! pid; }
 answers() { timeout 10 ceph -c "$conf" --connect-timeout 5 -s; }
 state() { timeout 10 ceph --admin-daemon "$dir/run/osd.0.asok" status; }
 serves() {
-    state | grep -q '"state": "active"' &&
-        timeout 10 ceph -c "$conf" --connect-timeout 5 osd stat | grep -q ' 1 up'
+    [[ $(state) == *'"state": "active"'* &&
+        $(timeout 10 ceph -c "$conf" --connect-timeout 5 osd stat) == *' 1 up'* ]]
 }
 
 launch() { # a start right after the monitor's can lose a race with it: try again

@@ -131,8 +131,17 @@ fail() {
     exit 1
 }
 ceph() { timeout 30 /usr/bin/ceph -c "$conf" "$@"; }
+# Right after its start the monitor may answer and yet refuse ("problem getting command
+# descriptions"): once more, for some seconds.
+told() { # told COMMAND…
+    local until=$((SECONDS + 10))
+    until "$@" >/dev/null 2>"$dir/log/told"; do
+        [ "$SECONDS" -lt "$until" ] || return 1
+        read -rt 0.1 <> <(:) || true
+    done
+}
 
-if ss -Hltn "sport = :$port" | grep -q .; then
+if [ -n "$(ss -Hltn "sport = :$port")" ]; then
     rm "$conf" # nothing to end
     fail "port $port is taken: $(ss -Hltnp "sport = :$port")"
 fi
@@ -143,13 +152,13 @@ uuid=$(cat /proc/sys/kernel/random/uuid)
 ceph-osd -c "$conf" -i 0 --mkfs --osd-uuid "$uuid" --no-mon-config 2>"$dir/log/osd.mkfs" &
 making=$!
 "$here/ceph-daemon.sh" "$dir" mon start || fail "no monitor"
-ceph osd new "$uuid" 0 >/dev/null || fail "the monitor takes no OSD"
+told ceph osd new "$uuid" 0 || fail "the monitor takes no OSD"
 wait "$making" || fail "the OSD was not made: $(cat "$dir/log/osd.mkfs")"
 "$here/ceph-daemon.sh" "$dir" mgr start &
 "$here/ceph-daemon.sh" "$dir" osd start || fail "no OSD"
 wait $! || fail "no manager"
 for pool in "${pools[@]}"; do
-    ceph osd pool create "$pool" 8 >/dev/null 2>&1 || fail "pool $pool was not made"
+    told ceph osd pool create "$pool" 8 || fail "pool $pool was not made"
     timeout 30 rbd -c "$conf" pool init "$pool" || fail "pool $pool was not made"
 done
 touch "$dir/made"

@@ -81,7 +81,8 @@ cat >"$work/secret.xml" <<X
 </secret>
 X
 v secret-define "$work/secret.xml" >/dev/null
-"$lab/domain-xml.sh" --name guest --image "$("$lab/guest-image.sh")" --disk rbd:vms/a:vda \
+image=$("$lab/guest-image.sh")
+"$lab/domain-xml.sh" --name guest --image "$image" --disk rbd:vms/a:vda \
     --disk rbd:vms/b:vdb --ceph "$conf" --ceph-user understudy --ceph-secret "$secret" \
     --serial "$work/console" --talk "$work/talk" --cmdline "us.mode=fill,write us.seed=ceph" \
     >"$work/guest.xml"

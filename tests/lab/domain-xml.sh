@@ -64,7 +64,10 @@ while [ $# -gt 0 ]; do
     shift 2
 done
 [ -n "$name" ] || usage
-[ -n "$image" ] || usage
+if [ -z "$image" ]; then
+    echo "domain-xml: --image is missing or empty; if it came from guest-image.sh, that failed" >&2
+    exit 2
+fi
 [ -z "$talk" ] || [ -n "$serial" ] || usage
 [ -n "$uuid" ] || uuid=$(cat /proc/sys/kernel/random/uuid)
 

@@ -4,7 +4,7 @@
 #
 #   libvirt-embed.sh DIR
 #
-# Tried with libvirt 9.0 (tests/lab/try-guest.sh repeats it):
+# Tried with libvirt 9.0 (guest_test.sh repeats it):
 # - One process per root: it holds DIR/run/qemu/driver.pid, and a second opener fails with "Failed
 #   to acquire pid file". Run virsh on a root only while no daemon has it open.
 # - A guest that virsh starts outlives virsh: qemu is a daemon of its own and the next process that
@@ -37,14 +37,16 @@ namespaces = []
 C
 
 # Asking qemu what it can do takes libvirt about 4 s in a fresh root; the answer is kept.
-kept=${UNDERSTUDY_LAB_CACHE:-$(dirname "${BASH_SOURCE[0]}")/../../build/lab}
-versions=$(dpkg-query -W -f='${Version}-' libvirt-daemon qemu-system-x86 | tr -c 'A-Za-z0-9.\n' _)
-kept=$kept/qemu-$versions
+cache=$("$(dirname "${BASH_SOURCE[0]}")/cache.sh")
+versions=$(dpkg-query -W -f='${Version}-' libvirt-daemon qemu-system-x86) || {
+    echo "libvirt-embed: needs libvirt-daemon and qemu-system-x86 (./dev setup installs them)" >&2
+    exit 1
+}
+kept=$cache/qemu-$(tr -c 'A-Za-z0-9.\n' _ <<<"$versions")
 if [ ! -d "$kept" ]; then
-    mkdir -p "$(dirname "$kept")"
     virsh -q -c "qemu:///embed?root=$dir" capabilities >/dev/null 2>&1 || true
     if [ -d "$dir/cache/qemu/capabilities" ]; then
-        new=$(mktemp -d "$(dirname "$kept")/.new.XXXXXX")
+        new=$(mktemp -d "$cache/.new.XXXXXX")
         cp -r "$dir/cache/qemu/capabilities" "$new/capabilities"
         mv -T "$new/capabilities" "$kept" 2>/dev/null || [ -d "$kept" ] # another run was first
         rm -rf "$new"

@@ -15,7 +15,7 @@ free_port() {
     local port
     for _ in $(seq 50); do
         port=$((20000 + RANDOM % 10000))
-        ss -Hltn "sport = :$port" | grep -q . || break
+        [ -n "$(ss -Hltn "sport = :$port")" ] || break
     done
     echo "$port"
 }
