@@ -93,6 +93,17 @@ class Rules(unittest.TestCase):
         self.finds("include-edge", {"src/CMakeLists.txt": rooms, "src/storage/qcow2/b.hpp": "",
                                     "src/model/a.cpp": include})
 
+    def test_a_wing_is_a_room_of_its_own(self):
+        rooms = ("understudy_room(base LIBS fmt)\n"
+                 "understudy_room(storage/qcow2 DEPS base TEST_DEPS storage)\n"
+                 "understudy_room(storage DEPS storage/qcow2)\n")
+        tree = {"src/CMakeLists.txt": rooms, "src/model/README.md": None,
+                "src/storage/all.hpp": "", "src/storage/qcow2/b.hpp": "",
+                "src/storage/all.cpp": '#include "storage/qcow2/b.hpp"\n'}
+        up = '#include "storage/all.hpp"\n'
+        self.finds([], {**tree, "src/storage/qcow2/c_test.cpp": up})
+        self.finds("include-edge", {**tree, "src/storage/qcow2/c.cpp": up})
+
     def test_nothing_goes_in_circles(self):
         self.finds(["room-cycle", "room-cycle"], {
             "src/CMakeLists.txt": "understudy_room(base DEPS model)\n"
@@ -113,6 +124,12 @@ class Rules(unittest.TestCase):
     def test_every_folder_has_a_short_readme(self):
         self.finds("folder-readme", {"src/storage/README.md": None})
         self.finds("folder-readme", {"src/storage/README.md": "x\n" * 41})
+
+    def test_a_folder_holds_few_sources(self):
+        full = {f"src/base/a{i}.cpp": "" for i in range(20)}
+        self.finds([], {**full, "src/base/a_test.cpp": "", "src/base/b.hpp": "",
+                        "src/model/a.cpp": ""})
+        self.finds("folder-size", {**full, "src/base/b.cpp": ""})
 
     def test_words_that_do_not_belong(self):
         self.finds("std-format", {"src/base/a.cpp": "auto x = std::format(1);"})

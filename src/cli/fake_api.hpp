@@ -1,6 +1,6 @@
 #pragma once
 
-#include "cli/connection.hpp"
+#include "cli/api_client/connection.hpp"
 #include "cli/run.hpp"
 
 #include <deque>

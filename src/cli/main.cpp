@@ -1,4 +1,4 @@
-#include "cli/connection.hpp"
+#include "cli/api_client/connection.hpp"
 #include "cli/run.hpp"
 
 #include <sys/ioctl.h>

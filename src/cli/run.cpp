@@ -1,17 +1,24 @@
 #include "cli/run.hpp"
 
-#include "cli/complete.hpp"
-#include "cli/connection.hpp"
-#include "cli/context.hpp"
-#include "cli/help.hpp"
-#include "cli/parse.hpp"
-#include "cli/table.hpp"
+#include "cli/api_client/connection.hpp"
+#include "cli/commands/all_commands.hpp"
+#include "cli/grammar/help.hpp"
+#include "cli/grammar/parse.hpp"
+#include "cli/grammar/walk.hpp"
+#include "cli/session/complete.hpp"
+#include "cli/session/context.hpp"
+#include "cli/terminal/table.hpp"
+#include "cli/terminal/values.hpp"
 
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
 #include <ostream>
+
+// The whole program: (1) `__complete` for the shell, (2) help, also for a noun alone, (3) the
+// words parsed, (4) the settings, (5) the command, which connects at its first call. The error of
+// any of these is printed here and gives the exit code.
 
 namespace understudy::cli {
 namespace {
@@ -23,7 +30,7 @@ Result<Format> format_from(const std::string& word) {
                 fmt::format("'{}' is no format: it is table or json", escape(word)));
 }
 
-// The format that errors are told in, also when the rest of the command line cannot be parsed.
+// The format for errors. It is found also when the rest of the command line cannot be parsed.
 Format wanted_format(const std::vector<std::string>& words, const Surroundings& world) {
     auto word = world.environment("UNDERSTUDY_FORMAT").value_or("table");
     for (std::size_t i = 0; i < words.size() && words[i] != "--"; ++i) {
@@ -34,7 +41,7 @@ Format wanted_format(const std::vector<std::string>& words, const Surroundings& 
 }
 
 // On its own line, indented like the first one's text.
-std::string as_line(std::string_view label, std::string_view text) {
+std::string indented_line(std::string_view label, std::string_view text) {
     if (text.empty()) return "";
     std::string safe = escape_lines(text);
     for (std::size_t at = 0; (at = safe.find('\n', at)) != std::string::npos; at += 8)
@@ -56,9 +63,10 @@ void print_error(Surroundings& world, Format format, const Error& error) {
     // A task's text carries what was kept inside.
     if (const auto kept = text.find(". Kept: "); kept != std::string::npos)
         text.replace(kept, 2, ".\n");
-    const std::string lines = as_line("", text);
+    const std::string lines = indented_line("", text);
     world.err << "error: " << lines.substr(std::min<std::size_t>(7, lines.size()))
-              << as_line("Kept: ", error.kept()) << as_line("", error.advice()) << std::flush;
+              << indented_line("Kept: ", error.kept()) << indented_line("", error.advice())
+              << std::flush;
 }
 
 bool wants_help(const std::vector<std::string>& words) {
@@ -107,26 +115,27 @@ Result<Exit> run_parsed(const Parsed& parsed, Surroundings& world, const Connect
 }  // namespace
 
 int run(const std::vector<std::string>& words, Surroundings& world, const Connect& connect) {
+    const Grammar& grammar = all_commands();
     if (!words.empty() && words.front() == kCompleteCommand) {
         const Arguments globals;
-        return complete_command(words, world, source_for(globals, world, connect));
+        return complete_command(grammar, words, world, source_for(globals, world, connect));
     }
-    std::vector<std::string> asked = words;
-    const bool help_word = !asked.empty() && asked.front() == "help";
-    if (help_word) asked.erase(asked.begin());
-    const Walk walked = walk(asked);
+    std::vector<std::string> command_words = words;
+    const bool help_word = !command_words.empty() && command_words.front() == "help";
+    if (help_word) command_words.erase(command_words.begin());
+    const Walk walked = walk(grammar, command_words);
     if ((help_word || wants_help(words)) && !walked.unknown) {
-        world.out << help_text(walked.path) << std::flush;
+        world.out << help_text(grammar, walked.path) << std::flush;
         return static_cast<int>(Exit::done);
     }
     const Format format = wanted_format(words, world);
     const bool only_group = walked.command == nullptr && !walked.unknown;
     if (only_group && format == Format::table &&
         std::ranges::none_of(words, [](const auto& w) { return w.starts_with("-"); })) {
-        world.err << help_text(walked.path) << std::flush;
+        world.err << help_text(grammar, walked.path) << std::flush;
         return static_cast<int>(Exit::usage);
     }
-    auto parsed = parse(asked);
+    auto parsed = parse(grammar, command_words);
     Result<Exit> result = parsed ? run_parsed(*parsed, world, connect)
                                  : Result<Exit>(fail(std::move(parsed.error())));
     if (result) return static_cast<int>(*result);

@@ -1,8 +1,7 @@
 #pragma once
 
-#include "cli/api.hpp"
-#include "cli/command.hpp"
-#include "cli/surroundings.hpp"
+#include "cli/api_client/api.hpp"
+#include "cli/terminal/surroundings.hpp"
 
 #include <functional>
 #include <memory>

@@ -1,10 +1,11 @@
 #include "cli/run.hpp"
 
-#include "cli/complete.hpp"
+#include "cli/commands/all_commands.hpp"
 #include "cli/fake_api.hpp"
-#include "cli/help.hpp"
-#include "cli/parse.hpp"
-#include "cli/table.hpp"
+#include "cli/grammar/help.hpp"
+#include "cli/grammar/parse.hpp"
+#include "cli/session/complete.hpp"
+#include "cli/terminal/table.hpp"
 
 #include <gmock/gmock.h>
 
@@ -22,7 +23,7 @@ std::vector<std::string> words_of(std::string_view line) {
 }
 
 TEST(Help, every_command_has_a_summary_an_example_of_itself_and_its_usage) {
-    for (const auto& command : all_commands()) {
+    for (const auto& command : all_commands().commands) {
         Program program;
         auto words = words_of(command.path);
         words.push_back("--help");
@@ -37,13 +38,13 @@ TEST(Help, every_command_has_a_summary_an_example_of_itself_and_its_usage) {
 }
 
 TEST(Help, examples_are_command_lines_that_parse) {
-    for (const auto& command : all_commands()) {
+    for (const auto& command : all_commands().commands) {
         std::istringstream lines{std::string(command.example)};
         for (std::string line; std::getline(lines, line);) {
             auto words = words_of(line);
             if (words.front() != "understudy") continue;  // eval "$(…)"
             words.erase(words.begin());
-            const auto parsed = parse(words);
+            const auto parsed = parse(all_commands(), words);
             ASSERT_TRUE(parsed) << line << ": " << parsed.error().text();
             EXPECT_EQ(parsed->command, &command) << line;
         }
@@ -52,10 +53,10 @@ TEST(Help, examples_are_command_lines_that_parse) {
 
 TEST(Help, fits_100_columns) {
     std::vector<std::string> paths{""};
-    for (const auto& group : all_groups()) paths.emplace_back(group.path);
-    for (const auto& command : all_commands()) paths.emplace_back(command.path);
+    for (const auto& group : all_commands().groups) paths.emplace_back(group.path);
+    for (const auto& command : all_commands().commands) paths.emplace_back(command.path);
     for (const auto& path : paths) {
-        std::istringstream lines(help_text(path));
+        std::istringstream lines(help_text(all_commands(), path));
         for (std::string line; std::getline(lines, line);)
             if (!line.starts_with("Usage:")) {
                 EXPECT_LE(display_width(line), 100U) << line;
@@ -244,13 +245,6 @@ TEST(StrangeNames, beginning_with_a_dash_go_behind_two_dashes) {
     program.run({"vm", "snapshot", "remove", "-y", "--", "web1", "[a,b]", "-c"});
     EXPECT_THAT(program.api.asked(),
                 ElementsAre("GET /v1/vms/-y", "DELETE /v1/vms/web1/snapshots/%5Ba%2Cb%5D"));
-}
-
-TEST(Nearest, offers_only_what_is_near) {
-    EXPECT_EQ(nearest("lsit", {"list", "info"}), "list");
-    EXPECT_EQ(nearest("snap", {"snapshot", "stop"}), "snapshot");
-    EXPECT_EQ(nearest("xyzzy", {"list", "info"}), std::nullopt);
-    EXPECT_EQ(nearest("", {"list"}), std::nullopt);
 }
 
 }  // namespace
