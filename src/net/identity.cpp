@@ -1,6 +1,6 @@
 #include "net/identity.hpp"
 
-#include "net/durable_file.hpp"
+#include "base/durable_file.hpp"
 #include "net/openssl_handles.hpp"
 #include "net/socket.hpp"
 
@@ -86,16 +86,10 @@ Result<std::string> read_pem(const std::string& path, bool secret) {
             Error(ErrorKind::refused, fmt::format("other users may read the private key {}", path))
                 .advising(fmt::format("If nobody copied it: chmod 600 '{}'", path)));
     std::string text(kMaxPem, '\0');
-    std::size_t length = 0;
-    while (length < text.size()) {
-        ssize_t count = ::read(file.get(), text.data() + length, text.size() - length);
-        if (count < 0 && errno == EINTR) continue;
-        if (count < 0) return fail(errno_error(errno, "read " + path));
-        if (count == 0) break;
-        length += static_cast<std::size_t>(count);
-    }
-    if (length == text.size()) return fail(ErrorKind::corrupt, path + " is no PEM file: too long");
-    text.resize(length);
+    auto length = base::read_up_to(file, text, path);
+    if (!length) return fail(std::move(length.error()));
+    if (*length == text.size()) return fail(ErrorKind::corrupt, path + " is no PEM file: too long");
+    text.resize(*length);
     return text;
 }
 
@@ -148,8 +142,8 @@ Result<Identity> load_or_create_identity(const std::string& directory,
         return fail(errno_error(errno, "create " + directory));
     auto made = make_identity(common_name);
     if (!made) return made;
-    UNDERSTUDY_TRY(replace_file(directory, "key.pem", made->private_key_pem, 0600));
-    UNDERSTUDY_TRY(replace_file(directory, "cert.pem", made->certificate_pem, 0644));
+    UNDERSTUDY_TRY(base::replace_file(directory + "/key.pem", made->private_key_pem, 0600));
+    UNDERSTUDY_TRY(base::replace_file(directory + "/cert.pem", made->certificate_pem, 0644));
     return made;
 }
 

@@ -1,3 +1,4 @@
+#include "base/durable_file.hpp"
 #include "model/extent.hpp"
 #include "storage/qcow2/image_file.hpp"
 #include "storage/qcow2/image_writer.hpp"
@@ -129,7 +130,7 @@ Result<> RawWriter::flush() {
 Result<> RawWriter::finish() {
     UNDERSTUDY_TRY(flush());
     auto done = state_->file.sync();
-    if (done) done = sync_directory_of(path());
+    if (done) done = base::sync_path(base::parent_of(path()));
     if (!done) return fail(state_->breakdown.emplace(std::move(done.error()).during("finish")));
     return {};
 }

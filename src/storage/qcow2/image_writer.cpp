@@ -1,5 +1,6 @@
 #include "storage/qcow2/image_writer.hpp"
 
+#include "base/durable_file.hpp"
 #include "storage/qcow2/image_refcounts.hpp"
 #include "storage/qcow2/image_writer_tables.hpp"
 
@@ -221,7 +222,7 @@ Result<> ImageWriter::State::finish() {
         if (done) done = mark(file, Completeness::finished);
     }
     if (done) done = file.sync();
-    if (done) done = sync_directory_of(file.path());
+    if (done) done = base::sync_path(base::parent_of(file.path()));
     if (!done) return fail(breakdown.emplace(std::move(done.error()).during("finish")));
     finished = true;
     return {};

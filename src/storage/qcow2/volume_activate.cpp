@@ -1,3 +1,4 @@
+#include "base/durable_file.hpp"
 #include "storage/qcow2/layer_chain.hpp"
 #include "storage/qcow2/qemu_img.hpp"
 #include "storage/qcow2/volume.hpp"
@@ -113,7 +114,7 @@ Result<std::string> Volume::set_aside(const SnapshotId& id) {
     const auto path = path_of(*prepared);
     if (in_use_by_qemu(path)) return fail(ErrorKind::refused, "a VM writes to " + path);
     const auto kept = path + ".kept";  // no name of a layer: nothing takes it for a leftover
-    UNDERSTUDY_TRY(rename_durably(path, kept));
+    UNDERSTUDY_TRY(base::rename_durably(path, kept));
     crash_point("overlay set aside");
     UNDERSTUDY_TRY(drop(*record, std::string(prepared->file)));
     return kept;

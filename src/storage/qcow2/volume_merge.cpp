@@ -1,3 +1,4 @@
+#include "base/durable_file.hpp"
 #include "storage/qcow2/image_header.hpp"
 #include "storage/qcow2/qemu_img.hpp"
 #include "storage/qcow2/volume.hpp"
@@ -205,7 +206,7 @@ Result<> Volume::seal_head(VolumeRecord& record) {
         return fail(Error(guard.error())
                         .during("merge " + top)
                         .keeping("the VM's disk and every snapshot as they were"));
-    UNDERSTUDY_TRY(sync_path(path_of(record.merge->base)));
+    UNDERSTUDY_TRY(base::sync_path(path_of(record.merge->base)));
     record.merge->seal = change_stamp(top);
     UNDERSTUDY_TRY(save(record));
     crash_point("merge sealed");
@@ -232,7 +233,7 @@ Result<> Volume::finish_sealed(VolumeRecord& record) {
 Result<> Volume::finish_sealed_under(VolumeRecord& record) {
     if (!record.find_file(record.merge->top)->adopted) {
         UNDERSTUDY_TRY(remove_file(path_of(record.merge->top)));
-        UNDERSTUDY_TRY(sync_path(directory_));
+        UNDERSTUDY_TRY(base::sync_path(directory_));
         crash_point("merged head deleted");
     }
     return finish_pending(record);
@@ -243,14 +244,14 @@ Result<> Volume::finish_sealed_under(VolumeRecord& record) {
 Result<> Volume::finish_pending(VolumeRecord& record) {
     const auto base = *record.find_file(record.merge->base);
     const auto top = *record.find_file(record.merge->top);
-    UNDERSTUDY_TRY(sync_path(path_of(base)));
+    UNDERSTUDY_TRY(base::sync_path(path_of(base)));
     crash_point("merged content durable");
     for (const auto* child : record.children_of(top.file)) {
         auto moved = is_backed_by(path_of(*child), path_of(base));
         if (!moved) return std::unexpected(std::move(moved.error()));
         if (*moved) continue;
         UNDERSTUDY_TRY(rebase_header(path_of(*child), path_of(base), base.format));
-        UNDERSTUDY_TRY(sync_path(path_of(*child)));
+        UNDERSTUDY_TRY(base::sync_path(path_of(*child)));
         crash_point("child moved over");
     }
     record.finish_merge();
