@@ -41,7 +41,7 @@ Result<Reply> drill(const Asked& asked) {
     if (!wishes) return std::unexpected(std::move(wishes.error()));
     auto vm = kept_replica(site, asked.path[1], "What is rehearsed is the start of a replica.");
     if (!vm) return std::unexpected(std::move(vm.error()));
-    auto active = site.catalog.tasks({vm->id, true, 1000});
+    auto active = site.catalog.tasks({.vm = vm->id, .active_only = true, .limit = 1000});
     if (!active) return std::unexpected(std::move(active.error()));
     for (const auto& task : *active)
         if (task.kind == tasks::kReplicaDrill)

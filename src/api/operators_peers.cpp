@@ -122,7 +122,7 @@ Result<std::string> ties(tasks::Site& site, const model::Peer& peer) {
     if (!sent) return std::unexpected(std::move(sent.error()));
     auto transfers = site.catalog.transfers();
     if (!transfers) return std::unexpected(std::move(transfers.error()));
-    auto active = site.catalog.tasks({std::nullopt, true, 1000});
+    auto active = site.catalog.tasks({.active_only = true, .limit = 1000});
     if (!active) return std::unexpected(std::move(active.error()));
     std::vector<std::string> found;
     const auto count = [&](const auto& list, auto belongs, const char* one, const char* more) {

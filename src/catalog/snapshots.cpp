@@ -110,7 +110,7 @@ Result<> take_vm_of_received(Database& db, const model::Vm& vm) {
         return fail(Error(ErrorKind::refused,
                           fmt::format("VM '{}' is owned here at epoch {}", vm.name, here->epoch))
                         .keeping("what was here"));
-    if (!here || here->phase == model::Phase::replica) upsert_vm(db, vm, false);
+    if (!here || here->phase == model::Phase::replica) upsert_vm(db, vm, Autostart::as_stored);
     return {};
 }
 
@@ -177,7 +177,7 @@ Result<> SqlCatalog::publish_snapshot(const model::Vm& vm, const model::Snapshot
         if (ends)
             UNDERSTUDY_TRY(take_vm_of_received(*db_, vm));
         else
-            upsert_vm(*db_, vm, false);
+            upsert_vm(*db_, vm, Autostart::as_stored);
         insert_snapshot(*db_, snapshot, definition);
         for (const model::Hold& hold : holds) UNDERSTUDY_TRY(place_hold(*db_, hold));
         if (ends) end_transfer(*db_, *ends);

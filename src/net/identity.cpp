@@ -76,12 +76,14 @@ std::string drain(BIO* bio) {
     return length > 0 ? std::string(data, static_cast<std::size_t>(length)) : std::string();
 }
 
-Result<std::string> read_pem(const std::string& path, bool secret) {
+enum class ReadableBy { owner, anyone };
+
+Result<std::string> read_pem(const std::string& path, ReadableBy readers) {
     Fd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
     if (!file) return fail(errno_error(errno, "open " + path));
     struct stat status{};
     if (::fstat(file.get(), &status) != 0) return fail(errno_error(errno, "stat " + path));
-    if (secret && (status.st_mode & 077) != 0)
+    if (readers == ReadableBy::owner && (status.st_mode & 077) != 0)
         return fail(
             Error(ErrorKind::refused, fmt::format("other users may read the private key {}", path))
                 .advising(fmt::format("If nobody copied it: chmod 600 '{}'", path)));
@@ -100,9 +102,9 @@ Error broken_identity(const std::string& directory, std::string_view what) {
 }
 
 Result<Identity> load_identity(const std::string& directory) {
-    auto certificate_pem = read_pem(directory + "/cert.pem", false);
+    auto certificate_pem = read_pem(directory + "/cert.pem", ReadableBy::anyone);
     if (!certificate_pem) return fail(std::move(certificate_pem.error()));
-    auto key_pem = read_pem(directory + "/key.pem", true);
+    auto key_pem = read_pem(directory + "/key.pem", ReadableBy::owner);
     if (!key_pem) {
         if (key_pem.error().kind() != ErrorKind::not_found) return fail(std::move(key_pem.error()));
         return fail(broken_identity(directory, "key.pem is missing"));

@@ -16,7 +16,7 @@
 namespace understudy::ports {
 
 struct TaskFilter {
-    std::optional<VmId> vm;
+    std::optional<VmId> vm = std::nullopt;
     bool active_only = false;  // queued or running
     std::size_t limit = 200;   // newest first
 };

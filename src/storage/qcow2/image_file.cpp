@@ -111,25 +111,8 @@ void ImageFile::start_writeback(std::uint64_t offset, std::uint64_t length) {
                     SYNC_FILE_RANGE_WRITE);
 }
 
-std::string directory_of(const std::string& path) {
-    const auto slash = path.rfind('/');
-    if (slash == std::string::npos) return ".";
-    return slash == 0 ? "/" : path.substr(0, slash);
-}
-
-Result<> sync_directory_of(const std::string& path) {
-    const std::string directory = directory_of(path);
-    const int fd = ::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0) return fail(errno_error(errno, fmt::format("open directory {}", directory)));
-    const int failed = fsync(fd) != 0 ? errno : 0;
-    close(fd);
-    if (failed != 0) {
-        return fail(errno_error(failed, fmt::format("make directory {} durable", directory)));
-    }
-    return {};
-}
-
-Result<> move_into_place(const std::string& from, const std::string& to, bool replace) {
+Result<> move_into_place(const std::string& from, const std::string& to, IfExists if_exists) {
+    const bool replace = if_exists == IfExists::replace;
     const unsigned flags = replace ? 0U : static_cast<unsigned>(RENAME_NOREPLACE);
     int failed = 0;
     if (renameat2(AT_FDCWD, from.c_str(), AT_FDCWD, to.c_str(), flags) != 0) failed = errno;

@@ -48,9 +48,8 @@ private:
     bool block_device_ = false;
 };
 
-std::string directory_of(const std::string& path);  // "." for a bare name
-Result<> sync_directory_of(const std::string& path);
-// Renames within one directory, then makes that durable. invalid: `to` exists and !replace.
-Result<> move_into_place(const std::string& from, const std::string& to, bool replace);
+enum class IfExists { fail, replace };
+// Renames within one directory, then makes that durable. invalid: `to` exists, and IfExists::fail.
+Result<> move_into_place(const std::string& from, const std::string& to, IfExists if_exists);
 
 }  // namespace understudy::qcow2

@@ -76,7 +76,7 @@ Result<std::unique_ptr<RawWriter>> RawWriter::create(const std::string& path, By
     }
     const auto temporary = path + kTemporarySuffix;
     auto made = lay_down(temporary, size);
-    if (made) made = move_into_place(temporary, path, false);
+    if (made) made = move_into_place(temporary, path, IfExists::fail);
     if (!made) {
         unlink(temporary.c_str());
         return fail(std::move(made.error()).during("make " + path));

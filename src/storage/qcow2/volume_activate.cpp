@@ -17,7 +17,7 @@ Result<bool> is_untouched(const std::string& path, std::optional<ByteSize> size 
     auto chain = LayerChain::open(path, "qcow2");
     if (!chain) return std::unexpected(std::move(chain.error()));
     if (size && (*chain)->size() != *size) return false;
-    auto extent = (*chain)->extents(1, ByteOffset(0), false)->next();
+    auto extent = (*chain)->extents(1, ByteOffset(0), Zeroes::listed)->next();
     if (!extent) return std::unexpected(std::move(extent.error()));
     return !extent->has_value();
 }
@@ -100,7 +100,7 @@ Result<bool> Volume::overlay_written(const SnapshotId& id) {
     if (in_use_by_qemu(path_of(*prepared))) return true;
     auto alone = LayerChain::open_alone(path_of(*prepared), "qcow2");  // its base may be gone
     if (!alone) return std::unexpected(std::move(alone.error()));
-    auto extent = (*alone)->extents(1, ByteOffset(0), false)->next();
+    auto extent = (*alone)->extents(1, ByteOffset(0), Zeroes::listed)->next();
     if (!extent) return std::unexpected(std::move(extent.error()));
     return extent->has_value();
 }

@@ -56,7 +56,7 @@ Result<std::optional<ports::LiveMerge>> Volume::plan_removal(const SnapshotId& i
     UNDERSTUDY_TRY(unname(*record, id));
     if (!record->merge) {
         UNDERSTUDY_TRY(prune(*record));
-        const auto* base = next_merge(*record, true);
+        const auto* base = next_merge(*record, Place::under_head);
         if (!base) return std::nullopt;
         const auto* top = record->children_of(base->file).front();
         record->merge = PendingMerge{.base = base->file, .top = top->file, .live = true};
@@ -147,11 +147,12 @@ bool Volume::may_merge(const VolumeRecord& record, const VolumeLayer& base,
 }
 
 // The lowest one, so that a run of layers to be merged is copied once and not once per layer.
-const VolumeLayer* Volume::next_merge(const VolumeRecord& record, bool under_head) const {
+const VolumeLayer* Volume::next_merge(const VolumeRecord& record, Place place) const {
     for (const auto& layer : record.layers) {
         const auto children = record.children_of(layer.file);
         if (children.size() != 1 || !may_merge(record, layer, *children.front())) continue;
-        if (record.is_under_head(children.front()->file) == under_head) return &layer;
+        const bool under_head = record.is_under_head(children.front()->file);
+        if (under_head == (place == Place::under_head)) return &layer;
     }
     return nullptr;
 }
@@ -160,8 +161,8 @@ Result<> Volume::sweep(VolumeRecord& record, Merges merges) {
     for (;;) {
         UNDERSTUDY_TRY(prune(record));
         if (!record.merge) {
-            const auto* base = next_merge(record, false);
-            if (!base && merges == Merges::offline) base = next_merge(record, true);
+            const auto* base = next_merge(record, Place::elsewhere);
+            if (!base && merges == Merges::offline) base = next_merge(record, Place::under_head);
             if (!base) return {};
             const auto* top = record.children_of(base->file).front();
             record.merge = PendingMerge{.base = base->file, .top = top->file, .live = false};
