@@ -134,7 +134,7 @@ Result<model::Task> find_task(tasks::Site& site, const std::string& word) {
                         .advising("`understudy task list --all` shows them."));
     };
     if (word.size() < 4) return unknown();
-    auto tasks = site.catalog.tasks({std::nullopt, false, 1000});
+    auto tasks = site.catalog.tasks({.limit = 1000});
     if (!tasks) return std::unexpected(std::move(tasks.error()));
     const model::Task* found = nullptr;
     for (const auto& task : *tasks) {

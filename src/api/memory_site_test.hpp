@@ -1,6 +1,7 @@
 #pragma once
 
 #include "api/operators.hpp"
+#include "base/must_test.hpp"
 #include "catalog/open_catalog.hpp"
 #include "hypervisor/memory/hypervisor.hpp"
 #include "storage/memory/pool.hpp"
@@ -14,12 +15,6 @@
 #include <stdexcept>
 
 namespace understudy::api {
-
-template <class T>
-T must(Result<T> result) {
-    if (!result) throw std::runtime_error(result.error().text());
-    if constexpr (!std::is_void_v<T>) return std::move(*result);
-}
 
 class StandingClock : public ports::Clock {
 public:

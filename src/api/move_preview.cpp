@@ -22,7 +22,7 @@ constexpr ByteSize kTelling = base::MiB(16);  // a smaller send says more of the
 
 // Null: no large send has gone there lately.
 Result<json> measured_rate(tasks::Site& site, const ClusterId& peer) {
-    auto tasks = site.catalog.tasks({std::nullopt, false, kTasksLookedAt});
+    auto tasks = site.catalog.tasks({.limit = kTasksLookedAt});
     if (!tasks) return std::unexpected(std::move(tasks.error()));
     for (const auto& task : *tasks) {  // the newest first
         if (task.kind != tasks::kSend || task.state != model::TaskState::succeeded) continue;
@@ -40,7 +40,7 @@ Result<json> measured_rate(tasks::Site& site, const ClusterId& peer) {
 
 // {"downtime_ms", "moved"}: of the last move that was measured; nulls: there is none.
 Result<json> last_move(tasks::Site& site, const VmId& vm) {
-    auto tasks = site.catalog.tasks({vm, false, kTasksLookedAt});
+    auto tasks = site.catalog.tasks({.vm = vm, .limit = kTasksLookedAt});
     if (!tasks) return std::unexpected(std::move(tasks.error()));
     for (const auto& task : *tasks) {
         if (task.kind != tasks::kMove || task.state != model::TaskState::succeeded) continue;
@@ -71,8 +71,12 @@ Result<json> unsent(tasks::Site& site, const model::Vm& vm, const model::Snapsho
 
 Result<> add_sends(tasks::Site& site, const MoveWishes& wishes, const model::Snapshot& newest,
                    std::size_t disks_now, json& plan) {
-    auto planned = tasks::plan_send_here(
-        site, {wishes.vm.id, newest.id, wishes.peer.id, false, {}, wishes.accept});
+    auto planned = tasks::plan_send_here(site, {.vm = wishes.vm.id,
+                                                .snapshot = newest.id,
+                                                .peer = wishes.peer.id,
+                                                .full = false,
+                                                .base = {},
+                                                .accept = wishes.accept});
     if (!planned) return std::unexpected(std::move(planned.error()));
     auto estimates = tasks::estimate_send(site, *planned, wishes.peer.id);
     if (!estimates) return std::unexpected(std::move(estimates.error()));

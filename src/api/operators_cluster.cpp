@@ -16,7 +16,7 @@ Result<Reply> status(const Asked& asked) {
     if (!vms) return std::unexpected(std::move(vms.error()));
     auto peers = site.catalog.peers();
     if (!peers) return std::unexpected(std::move(peers.error()));
-    auto active = site.catalog.tasks({std::nullopt, true, 1000});
+    auto active = site.catalog.tasks({.active_only = true, .limit = 1000});
     if (!active) return std::unexpected(std::move(active.error()));
     std::size_t replicas = 0;
     for (const auto& vm : *vms) replicas += vm.ownership.phase == model::Phase::replica;

@@ -73,7 +73,7 @@ PeerServer::PeerServer(tasks::Site& site, tasks::Receiving& receiving,
       capabilities_(std::move(capabilities)),
       server_(options_for([this](const net::HttpRequest& request) { return peer_of(request); })) {}
 
-Result<> PeerServer::start(net::Fd listener, const net::Identity& identity) {
+Result<> PeerServer::start(Fd listener, const net::Identity& identity) {
     auto tls = net::TlsContext::server(identity, net::ClientCertificate::required);
     if (!tls) return std::unexpected(std::move(tls.error()));
     return server_.start(

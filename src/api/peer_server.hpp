@@ -17,7 +17,7 @@ public:
     PeerServer(tasks::Site& site, tasks::Receiving& receiving,
                std::function<model::Capabilities()> capabilities);
 
-    Result<> start(net::Fd listener, const net::Identity& identity);
+    Result<> start(Fd listener, const net::Identity& identity);
     void stop();
 
 private:

@@ -27,7 +27,7 @@ TEST(Base64, returns_every_byte_at_every_length) {
 
 TEST(Base64, refuses_what_the_encoder_never_writes) {
     for (auto text : {"Zg", "Zg=", "Zg===", "=", "====", "Z", "Zh==", "Zm9=", "Zg==Zg==", "Zm9v\n",
-                      "Zm 8=", "-_8=", "Zm8*"})
+                      "Zm 8=", "-_8=", "Zm8*", "Z===", "=Zg=", "Zm9\xff"})
         EXPECT_FALSE(base64_decode(text)) << text;
     for (auto text : {"Zg==", "Z", "Zh", "Zm9", "+/8", "Zg Zg"})
         EXPECT_FALSE(base64url_decode(text)) << text;

@@ -1,4 +1,4 @@
-#include "catalog/base64.hpp"
+#include "base/base64.hpp"
 #include "catalog/sql_catalog.hpp"
 #include "model/json.hpp"
 
@@ -48,7 +48,7 @@ void insert_snapshot(Database& db, const model::Snapshot& snapshot,
     db.run(
         "INSERT INTO definitions (snapshot, domain_xml, nvram)"
         " VALUES (:snapshot, :domain_xml, :nvram)",
-        {snapshot.id, definition.domain_xml, to_base64(definition.nvram)});
+        {snapshot.id, definition.domain_xml, base::base64_encode(definition.nvram)});
 }
 
 // Who holds it and how to be rid of that, for an operator who wants the snapshot gone.
@@ -110,7 +110,7 @@ Result<> take_vm_of_received(Database& db, const model::Vm& vm) {
         return fail(Error(ErrorKind::refused,
                           fmt::format("VM '{}' is owned here at epoch {}", vm.name, here->epoch))
                         .keeping("what was here"));
-    if (!here || here->phase == model::Phase::replica) upsert_vm(db, vm, false);
+    if (!here || here->phase == model::Phase::replica) upsert_vm(db, vm, Autostart::as_stored);
     return {};
 }
 
@@ -145,7 +145,7 @@ Result<model::Definition> SqlCatalog::definition(const SnapshotId& id) {
             +[](Row& row) {
                 model::Definition definition;
                 definition.domain_xml = row.text();
-                definition.nvram = Row::valid(from_base64(row.text()));
+                definition.nvram = Row::valid(base::base64_decode(row.text()));
                 return definition;
             });
         if (!found) return no_snapshot(id);
@@ -177,7 +177,7 @@ Result<> SqlCatalog::publish_snapshot(const model::Vm& vm, const model::Snapshot
         if (ends)
             UNDERSTUDY_TRY(take_vm_of_received(*db_, vm));
         else
-            upsert_vm(*db_, vm, false);
+            upsert_vm(*db_, vm, Autostart::as_stored);
         insert_snapshot(*db_, snapshot, definition);
         for (const model::Hold& hold : holds) UNDERSTUDY_TRY(place_hold(*db_, hold));
         if (ends) end_transfer(*db_, *ends);

@@ -106,7 +106,9 @@ private:
 };
 
 // Statements that several areas share; inside Database::write only.
-void upsert_vm(Database&, const model::Vm&, bool with_autostart);  // never touches an ownership
+// Of a VM that is there already, neither touches the ownership.
+enum class Autostart { as_stored, as_given };
+void upsert_vm(Database&, const model::Vm&, Autostart);
 void append_event(Database&, model::Event);
 void end_transfer(Database&, const TransferId&);     // and its holds
 Result<> place_hold(Database&, const model::Hold&);  // a base hold leaves where it was before

@@ -1,3 +1,4 @@
+#include "base/fd.hpp"
 #include "catalog/dialect.hpp"
 
 #include <fcntl.h>
@@ -5,7 +6,6 @@
 #include <soci/soci.h>
 #include <soci/sqlite3/soci-sqlite3.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include <cerrno>
 #include <filesystem>
@@ -18,15 +18,12 @@ constexpr const char* kInMemory = ":memory:";
 // The file must be private before SQLite writes the first byte: it holds certificates and hashes
 // of invitations. SQLite gives its -wal and -shm files the mode of the database.
 Result<> make_private_file(const std::string& path) {
-    const int file = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-    if (file < 0)
+    const Fd file(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+    if (!file)
         return fail(errno_error(errno, fmt::format("open the catalog {}", path))
                         .advising("Its directory must exist and be writable by understudyd."));
-    const int changed = ::fchmod(file, 0600);
-    const int change_error = errno;
-    ::close(file);
-    if (changed != 0)
-        return fail(errno_error(change_error, fmt::format("make the catalog {} private", path)));
+    if (::fchmod(file.get(), 0600) != 0)
+        return fail(errno_error(errno, fmt::format("make the catalog {} private", path)));
     return {};
 }
 

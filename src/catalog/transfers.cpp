@@ -1,4 +1,4 @@
-#include "catalog/base64.hpp"
+#include "base/base64.hpp"
 #include "catalog/sql_catalog.hpp"
 #include "model/json.hpp"
 
@@ -26,7 +26,7 @@ model::Transfer read_transfer(Row& row) {
     transfer.request =
         Row::valid(model::parse_json<model::TransferRequest>(row.text(), "a transfer's request"));
     transfer.request.definition.domain_xml = row.text();
-    transfer.request.definition.nvram = Row::valid(from_base64(row.text()));
+    transfer.request.definition.nvram = Row::valid(base::base64_decode(row.text()));
     const std::uint64_t disk = row.count();
     if (disk > std::numeric_limits<std::uint32_t>::max()) throw BadRow("a disk's number");
     transfer.durable.disk = static_cast<std::uint32_t>(disk);
@@ -51,7 +51,7 @@ void end_transfer(Database& db, const TransferId& id) {
 Result<> SqlCatalog::add_transfer(const model::Transfer& transfer) {
     const model::TransferRequest& request = transfer.request;
     const std::string request_json = model::dump_json(request);
-    const std::string nvram = to_base64(request.definition.nvram);
+    const std::string nvram = base::base64_encode(request.definition.nvram);
     return db_->write([&]() -> Result<> {
         const bool known = db_->exists({"SELECT 1 FROM transfers WHERE id = :id"
                                         " OR (vm = :vm AND snapshot = :snapshot)",

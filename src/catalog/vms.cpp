@@ -43,7 +43,7 @@ std::string describe(const model::Ownership& ownership) {
 
 }  // namespace
 
-void upsert_vm(Database& db, const model::Vm& vm, bool with_autostart) {
+void upsert_vm(Database& db, const model::Vm& vm, Autostart autostart) {
     const std::string disks = model::dump_json(vm.disks);
     const auto phase = model::to_string(vm.ownership.phase);
     db.run(
@@ -53,7 +53,7 @@ void upsert_vm(Database& db, const model::Vm& vm, bool with_autostart) {
         " head_parent = excluded.head_parent",
         {vm.id, vm.name, vm.ownership.epoch, vm.ownership.owner, phase, vm.autostart, disks,
          vm.head_parent});
-    if (with_autostart)
+    if (autostart == Autostart::as_given)
         db.run("UPDATE vms SET autostart = :autostart WHERE id = :id", {vm.autostart, vm.id});
 }
 
@@ -77,7 +77,7 @@ Result<std::optional<model::Vm>> SqlCatalog::find_vm(const VmId& id) {
 
 Result<> SqlCatalog::save_vm(const model::Vm& vm) {
     return db_->write([&]() -> Result<> {
-        upsert_vm(*db_, vm, true);
+        upsert_vm(*db_, vm, Autostart::as_given);
         return {};
     });
 }

@@ -7,30 +7,11 @@
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
-#include <fstream>
 
 namespace understudy::daemon {
-namespace {
-
-std::string first_line(const std::string& path) {
-    std::ifstream file(path);
-    std::string line;
-    std::getline(file, line);
-    return line;
-}
-
-// Changes with every boot (random(4)); empty where the kernel has none.
-std::string boot_id() {
-    return first_line("/proc/sys/kernel/random/boot_id");
-}
-
-}  // namespace
 
 Autostart::Autostart(tasks::Site& site, std::string done_file)
-    : site_(site), done_file_(std::move(done_file)) {
-    const auto boot = boot_id();
-    done_ = !boot.empty() && first_line(done_file_) == boot;
-}
+    : site_(site), mark_(std::move(done_file), this_boot()), done_(mark_.is_set()) {}
 
 Result<std::set<VmId>> Autostart::wanted() const {
     auto vms = site_.catalog.vms();
@@ -85,8 +66,11 @@ void Autostart::round(const std::set<ClusterId>& answered) {
         return turn && *turn == Turn::done;
     });
     if (!waiting_.empty()) return;
-    done_ = true;
-    std::ofstream(done_file_, std::ios::trunc) << boot_id() << '\n';
+    // Without the mark, the next daemon of this boot would start VMs that were shut down since.
+    auto marked = mark_.set();
+    if (!marked && !mark_failed_) spdlog::error("autostart: {}", marked.error().text());
+    mark_failed_ = !marked;
+    done_ = marked.has_value();
 }
 
 }  // namespace understudy::daemon

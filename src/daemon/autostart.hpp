@@ -1,5 +1,6 @@
 #pragma once
 
+#include "daemon/boot_mark.hpp"
 #include "tasks/queue/site.hpp"
 
 #include <set>
@@ -13,7 +14,8 @@ namespace understudy::daemon {
 // thread.
 class Autostart {
 public:
-    // `done_file` remembers for which boot of the host all has been done.
+    // `done_file` remembers for which boot of the host all has been done. If it cannot be written,
+    // every further round tries that again, and starts nothing.
     Autostart(tasks::Site& site, std::string done_file);
 
     // After a round of contacts: starts what may start now. `answered` are the peers that this
@@ -28,9 +30,10 @@ private:
     void say_once(const VmId& id, const std::string& text);
 
     tasks::Site& site_;
-    std::string done_file_;
+    BootMark mark_;
     bool looked_ = false;  // `waiting_` was filled
-    bool done_ = false;
+    bool done_;
+    bool mark_failed_ = false;
     std::set<VmId> waiting_;
     std::set<VmId> told_;
 };

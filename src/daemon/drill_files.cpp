@@ -1,6 +1,6 @@
 #include "daemon/drill_files.hpp"
 
-#include "net/durable_file.hpp"
+#include "base/durable_file.hpp"
 
 #include <fcntl.h>
 #include <fmt/format.h>
@@ -30,29 +30,23 @@ public:
     explicit ConsoleFile(std::string path) : path_(std::move(path)) {}
 
     Result<std::string> more() override {
-        const int file = open(path_.c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW);
-        if (file < 0 && errno == ENOENT) return std::string();  // being rotated
-        if (file < 0) return fail(errno_error(errno, "open " + path_));
-        auto read = read_from(file);
-        close(file);
-        return read;
-    }
-
-private:
-    Result<std::string> read_from(int file) {
+        const Fd file(open(path_.c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW));
+        if (!file && errno == ENOENT) return std::string();  // being rotated
+        if (!file) return fail(errno_error(errno, "open " + path_));
         struct stat info{};
-        if (fstat(file, &info) != 0) return fail(errno_error(errno, "look at " + path_));
+        if (fstat(file.get(), &info) != 0) return fail(errno_error(errno, "look at " + path_));
         if (info.st_size < offset_) offset_ = 0;  // it was rotated
         std::string bytes(std::size_t{64} << 10, '\0');
-        const auto got = pread(file, bytes.data(), bytes.size(), offset_);
+        const auto got = pread(file.get(), bytes.data(), bytes.size(), offset_);
         if (got < 0) return fail(errno_error(errno, "read " + path_));
         offset_ += got;
         bytes.resize(static_cast<std::size_t>(got));
-        if (offset_ >= kMostConsole && offset_ >= info.st_size && ftruncate(file, 0) == 0)
+        if (offset_ >= kMostConsole && offset_ >= info.st_size && ftruncate(file.get(), 0) == 0)
             offset_ = 0;
         return bytes;
     }
 
+private:
     const std::string path_;
     off_t offset_ = 0;
 };
@@ -66,9 +60,8 @@ public:
         UNDERSTUDY_TRY(make(directory_, fs::perms(0711)));  // for QEMU under its own user
         UNDERSTUDY_TRY(make(directory_ / "consoles", fs::perms(0711)));
         const auto path = console_of(task);
-        const int file = open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-        if (file < 0) return fail(errno_error(errno, "make " + path.string()));
-        close(file);
+        const Fd file(open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
+        if (!file) return fail(errno_error(errno, "make " + path.string()));
         return path.string();
     }
     Result<std::unique_ptr<ports::ConsoleLog>> open_console(const TaskId& task) override {
@@ -97,7 +90,8 @@ public:
         UNDERSTUDY_TRY(make(home, fs::perms(0700)));
         UNDERSTUDY_TRY(make(home / name, fs::perms(0700)));
         for (const auto& file : files)
-            UNDERSTUDY_TRY(net::replace_file((home / name).string(), file.name, file.bytes, 0600));
+            UNDERSTUDY_TRY(
+                base::replace_file((home / name / file.name).string(), file.bytes, 0600));
         prune(home);
         return (home / name).string();
     }

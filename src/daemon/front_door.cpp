@@ -1,10 +1,10 @@
 #include "daemon/front_door.hpp"
 
 #include "api/cluster_status.hpp"
+#include "base/durable_file.hpp"
 #include "base/version.hpp"
 #include "catalog/open_catalog.hpp"
 #include "daemon/state_dir.hpp"
-#include "net/durable_file.hpp"
 #include "net/secrets.hpp"
 
 #include <fcntl.h>
@@ -130,7 +130,7 @@ Result<std::string> FrontDoor::token() {
     if (std::ifstream file(path); file && std::getline(file, text) && text.size() >= 32)
         return text;
     text = net::random_secret();
-    UNDERSTUDY_TRY(net::replace_file(config_.state_dir, "api-token", text + "\n", 0600));
+    UNDERSTUDY_TRY(base::replace_file(path, text + "\n", 0600));
     return text;
 }
 

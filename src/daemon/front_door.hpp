@@ -33,7 +33,7 @@ private:
     Config config_;
     SystemClock clock_;
     SystemRandom random_;
-    net::Fd lock_;  // held for as long as this process lives
+    Fd lock_;  // held for as long as this process lives
     std::shared_ptr<ports::Catalog> catalog_;
     net::Identity identity_;
     net::HttpServer unix_server_;

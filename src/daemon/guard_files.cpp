@@ -1,6 +1,6 @@
 #include "daemon/guard_files.hpp"
 
-#include "net/durable_file.hpp"
+#include "base/durable_file.hpp"
 
 #include <fmt/format.h>
 
@@ -21,7 +21,7 @@ public:
         std::ifstream file(fs::path(directory_) / vm.text());
         const std::string known{std::istreambuf_iterator<char>(file), {}};
         if (known == why + '\n') return {};
-        auto written = net::replace_file(directory_, vm.text(), why + '\n', 0600);
+        auto written = base::replace_file(directory_ + "/" + vm.text(), why + '\n', 0600);
         if (!written) return fail(std::move(written.error()).during("forbid a VM's start"));
         return {};
     }

@@ -1,5 +1,7 @@
 #include "daemon/halts.hpp"
 
+#include "base/fd.hpp"
+
 #include <fcntl.h>
 #include <spdlog/spdlog.h>
 #include <unistd.h>
@@ -15,11 +17,11 @@ constexpr std::chrono::milliseconds kLookEvery{20};
 
 // One write, so that the lines of two daemons do not mix.
 void note_passed(const std::string& directory, const std::string& name) {
-    const int file = open((directory + "/passed").c_str(), O_WRONLY | O_APPEND | O_CLOEXEC);
-    if (file < 0) return;
+    const Fd file(open((directory + "/passed").c_str(), O_WRONLY | O_APPEND | O_CLOEXEC));
+    if (!file) return;
     const auto line = name + "\n";
-    if (write(file, line.data(), line.size()) < 0) spdlog::warn("halts: {} is not noted", name);
-    close(file);
+    if (write(file.get(), line.data(), line.size()) < 0)
+        spdlog::warn("halts: {} is not noted", name);
 }
 
 }  // namespace

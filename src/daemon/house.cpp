@@ -120,7 +120,8 @@ House::~House() {
 // must not queue behind them.
 void House::work(std::size_t worker) {
     ports::ClaimExcept except;
-    if (worker == 0 && config_.workers > 1) except = {{std::string(tasks::kSend)}, true};
+    if (worker == 0 && config_.workers > 1)
+        except = {.kinds = {std::string(tasks::kSend)}, .reading = true};
     auto& queued = site_.bells->queued;
     while (!runner_.stopping()) {
         const auto rung = queued.rung();

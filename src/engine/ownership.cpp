@@ -110,6 +110,7 @@ bool is_transition(const Ownership& from, const Ownership& to, const ClusterId& 
         bool is_ours_then;
     };
     static constexpr Rule kRules[] = {
+        // from, to, raises_epoch, is_ours_then
         {Phase::replica, Phase::owned, true, true},                // promote, take over
         {Phase::owned, Phase::handing_over, true, false},          // hand over
         {Phase::handing_over, Phase::replica, false, false},       // handed over

@@ -21,7 +21,10 @@ public:
         for (const auto& layer : layers) {
             auto extents = layer->extents();
             if (!extents) return std::unexpected(std::move(extents.error()));
-            finder->sources_.push_back({std::move(*extents), {}, layer->size().count(), false});
+            finder->sources_.push_back({.extents = std::move(*extents),
+                                        .current = std::nullopt,
+                                        .size = layer->size().count(),
+                                        .ended = false});
         }
         finder->end_ = layers.back()->size().count();
         return finder;

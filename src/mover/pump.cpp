@@ -21,20 +21,20 @@ constexpr Duration kLongestNap{100};   // so that a new limit and a cancel are n
 constexpr Duration kLongestPause{10};  // between two looks for an acknowledgement
 
 // What the threads of one pump share.
-class Crew {
+class ChannelThreads {
 public:
-    Crew(Sender& sender, const OpenChannel& open_channel, ports::Clock& clock,
-         const PumpOptions& options)
+    ChannelThreads(Sender& sender, const OpenChannel& open_channel, ports::Clock& clock,
+                   const PumpOptions& options)
         : sender_(sender),
           open_channel_(open_channel),
           clock_(clock),
           options_(options),
           links_(std::max(1U, options.channels)) {}
 
-    ~Crew() { join(); }
+    ~ChannelThreads() { join(); }
 
     Result<model::Totals> run() {
-        hire();
+        start_thread();
         supervise();
         join();
         if (error_) return fail(std::move(*error_));
@@ -47,7 +47,7 @@ private:
         bool open = false;
     };
 
-    void hire() {
+    void start_thread() {
         const std::lock_guard lock(mutex_);
         const auto index = threads_.size();
         try {
@@ -71,10 +71,12 @@ private:
         auto last_report = clock_.monotonic();
         std::unique_lock lock(mutex_);
         while (working_ > 0) {
-            changed_.wait_for(lock, options_.report_every, [&] { return working_ == 0 || hire_; });
-            if (std::exchange(hire_, false) && !error_ && threads_.size() < links_.size()) {
+            changed_.wait_for(lock, options_.report_every,
+                              [&] { return working_ == 0 || thread_wanted_; });
+            if (std::exchange(thread_wanted_, false) && !error_ &&
+                threads_.size() < links_.size()) {
                 lock.unlock();
-                hire();
+                start_thread();
                 lock.lock();
             }
             const auto now = clock_.monotonic();
@@ -126,9 +128,9 @@ private:
                 pause = Duration(1);
                 moved_at = now;
                 const auto sent = (*channel)->wire_bytes();
-                spend(sent - wire);
+                charge(sent - wire);
                 wire = sent;
-                ask_for_more_hands();
+                request_thread();
                 if (now - sampled_at >= kSampleEvery) {
                     sampled_at = now;
                     sample(index, (*channel)->stats());
@@ -139,14 +141,14 @@ private:
                 moved = acknowledged;
                 moved_at = now;
             }
-            if (now - moved_at >= options_.patience) return silent();
+            if (now - moved_at >= options_.patience) return no_progress_error();
             clock_.sleep(pause);
             pause = std::min(pause * 2, kLongestPause);
         }
         return {};
     }
 
-    std::unexpected<Error> silent() const {
+    std::unexpected<Error> no_progress_error() const {
         return fail(
             Error(ErrorKind::unavailable, fmt::format("the target has acknowledged nothing for {}",
                                                       base::format_duration(options_.patience)))
@@ -172,15 +174,15 @@ private:
         return {};
     }
 
-    void spend(std::uint64_t bytes) {
+    void charge(std::uint64_t bytes) {
         const std::lock_guard lock(mutex_);
         throttle_.spend(bytes);
     }
 
-    void ask_for_more_hands() {
+    void request_thread() {
         const std::lock_guard lock(mutex_);
-        if (threads_.size() >= links_.size() || hire_ || !sender_.much_left()) return;
-        hire_ = true;
+        if (threads_.size() >= links_.size() || thread_wanted_ || !sender_.much_left()) return;
+        thread_wanted_ = true;
         changed_.notify_all();
     }
 
@@ -209,7 +211,7 @@ private:
     std::condition_variable changed_;
     std::vector<std::thread> threads_;
     std::size_t working_ = 0;
-    bool hire_ = false;
+    bool thread_wanted_ = false;
     std::optional<Error> error_;
     Throttle throttle_;
     std::vector<Link> links_;
@@ -219,7 +221,7 @@ private:
 
 Result<model::Totals> pump(Sender& sender, const OpenChannel& open_channel, ports::Clock& clock,
                            const PumpOptions& options) {
-    return Crew(sender, open_channel, clock, options).run();
+    return ChannelThreads(sender, open_channel, clock, options).run();
 }
 
 }  // namespace understudy::mover

@@ -118,7 +118,7 @@ void HttpService::serve(ConnectionState& state, Fd socket,
         auto received = read_request(input, limits, options.admit);
         if (!received) {
             if (!received.error().answer) return;
-            if (write_response(*stream, *received.error().answer, false, false)) linger(*stream);
+            if (write_response(*stream, *received.error().answer, {})) linger(*stream);
             return;
         }
         state.set_answering(true);
@@ -129,7 +129,8 @@ void HttpService::serve(ConnectionState& state, Fd socket,
                                std::move(input.pending));
         }
         bool keep_alive = received->keep_alive && !stopping;
-        auto written = write_response(*stream, response, keep_alive, request.method == "HEAD");
+        auto written = write_response(
+            *stream, response, {.keep_alive = keep_alive, .head_only = request.method == "HEAD"});
         if (!written) {
             return log(std::move(written.error())
                            .during(fmt::format("answer {} {}", request.method, request.path))
@@ -146,7 +147,7 @@ void HttpService::turn_away(Fd socket) const {
     stream->set_timeouts(kLinger, kLinger);
     HttpResponse full = error_answer(503, "all connections of this server are taken");
     full.headers.add("Retry-After", "1");
-    if (write_response(*stream, full, false, false)) linger(*stream);
+    if (write_response(*stream, full, {})) linger(*stream);
 }
 
 }  // namespace understudy::net

@@ -33,11 +33,13 @@ Result<std::optional<std::size_t>> fill(HttpInput& input, SteadyTime deadline) {
 
 enum class Step { header_done, message_done, ended, timed_out, wrong };
 
-// Feeds the parser until its header (`whole`: the message) is complete. `wrong`: see `problem`.
+enum class Until { header, message };
+
+// Feeds the parser until that is complete. `wrong`: see `problem`.
 template <class Parser>
-Result<Step> advance(Parser& parser, HttpInput& input, SteadyTime deadline, bool whole,
+Result<Step> advance(Parser& parser, HttpInput& input, SteadyTime deadline, Until until,
                      error_code& problem) {
-    parser.eager(whole);
+    parser.eager(until == Until::message);
     while (true) {
         while (!input.pending.empty()) {
             error_code error;
@@ -49,7 +51,7 @@ Result<Step> advance(Parser& parser, HttpInput& input, SteadyTime deadline, bool
                 return Step::wrong;
             }
             if (parser.is_done()) return Step::message_done;
-            if (!whole && parser.is_header_done()) return Step::header_done;
+            if (until == Until::header && parser.is_header_done()) return Step::header_done;
             if (error == http::error::need_more || used == 0) break;
         }
         auto count = fill(input, deadline);
@@ -161,7 +163,7 @@ std::expected<ReceivedRequest, NoRequest> read_request(HttpInput& input,
     parser.header_limit(kMaxHttpHeader);
     parser.body_limit(limits.body);
     error_code problem;
-    auto step = advance(parser, input, deadline, false, problem);
+    auto step = advance(parser, input, deadline, Until::header, problem);
     bool arrived = step && (*step == Step::header_done || *step == Step::message_done);
     if (!arrived) return std::unexpected(no_request(step, problem));
     auto request = request_of(parser, input.stream);
@@ -174,7 +176,7 @@ std::expected<ReceivedRequest, NoRequest> read_request(HttpInput& input,
             auto written = input.stream.write_all(bytes_of("HTTP/1.1 100 Continue\r\n\r\n"));
             if (!written) return std::unexpected(NoRequest{});
         }
-        step = advance(parser, input, deadline, true, problem);
+        step = advance(parser, input, deadline, Until::message, problem);
         if (!step || *step != Step::message_done) return std::unexpected(no_request(step, problem));
     }
     bool keep_alive = parser.keep_alive();
@@ -182,23 +184,22 @@ std::expected<ReceivedRequest, NoRequest> read_request(HttpInput& input,
     return ReceivedRequest{std::move(*request), keep_alive};
 }
 
-Result<> write_response(Stream& stream, const HttpResponse& response, bool keep_alive,
-                        bool head_only) {
+Result<> write_response(Stream& stream, const HttpResponse& response, AnswerForm form) {
     auto lines = header_lines(response.headers);
     if (!lines) return fail(std::move(lines.error()));
     if (!fits_header(response.content_type))
         return fail(ErrorKind::internal, "the content type has forbidden characters");
     bool has_body = response.status != 204 && response.status != 304;
-    std::string head =
-        fmt::format("HTTP/1.1 {} {}\r\n{}Connection: {}\r\n", response.status,
-                    reason_phrase(response.status), *lines, keep_alive ? "keep-alive" : "close");
+    std::string head = fmt::format("HTTP/1.1 {} {}\r\n{}Connection: {}\r\n", response.status,
+                                   reason_phrase(response.status), *lines,
+                                   form.keep_alive ? "keep-alive" : "close");
     if (has_body) {
         if (!response.body.empty() && !response.content_type.empty())
             head += fmt::format("Content-Type: {}\r\n", response.content_type);
         head += fmt::format("Content-Length: {}\r\n", response.body.size());
     }
     head += "\r\n";
-    if (!has_body || head_only) return stream.write_all(bytes_of(head));
+    if (!has_body || form.head_only) return stream.write_all(bytes_of(head));
     return stream.write_all2(bytes_of(head), bytes_of(response.body));
 }
 
@@ -236,7 +237,7 @@ Result<ReceivedResponse> read_response(HttpInput& input, bool to_head, std::size
         parser.body_limit(body_limit);
         if (to_head) parser.skip(true);
         error_code problem;
-        auto step = advance(parser, input, deadline, true, problem);
+        auto step = advance(parser, input, deadline, Until::message, problem);
         *nothing_came =
             !parser.got_some() && input.pending.empty() && (!step || *step == Step::ended);
         if (!step) return fail(std::move(step.error()));

@@ -46,9 +46,11 @@ std::expected<ReceivedRequest, NoRequest> read_request(HttpInput& input,
 // An error in the JSON form that both APIs use, so that whoever asks needs to read only one.
 HttpResponse error_answer(int status, std::string_view text);
 
-// `head_only`: the answer to a HEAD request, without the body but with its length.
-Result<> write_response(Stream& stream, const HttpResponse& response, bool keep_alive,
-                        bool head_only);
+struct AnswerForm {
+    bool keep_alive = false;
+    bool head_only = false;  // to a HEAD request: without the body, but with its length
+};
+Result<> write_response(Stream& stream, const HttpResponse& response, AnswerForm form);
 Result<> write_switching(Stream& stream, const HttpResponse& response, std::string_view protocol);
 
 struct OutgoingRequest {

@@ -1,6 +1,6 @@
 #include "net/identity.hpp"
 
-#include "net/durable_file.hpp"
+#include "base/durable_file.hpp"
 #include "net/openssl_handles.hpp"
 #include "net/socket.hpp"
 
@@ -76,26 +76,22 @@ std::string drain(BIO* bio) {
     return length > 0 ? std::string(data, static_cast<std::size_t>(length)) : std::string();
 }
 
-Result<std::string> read_pem(const std::string& path, bool secret) {
+enum class ReadableBy { owner, anyone };
+
+Result<std::string> read_pem(const std::string& path, ReadableBy readers) {
     Fd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
     if (!file) return fail(errno_error(errno, "open " + path));
     struct stat status{};
     if (::fstat(file.get(), &status) != 0) return fail(errno_error(errno, "stat " + path));
-    if (secret && (status.st_mode & 077) != 0)
+    if (readers == ReadableBy::owner && (status.st_mode & 077) != 0)
         return fail(
             Error(ErrorKind::refused, fmt::format("other users may read the private key {}", path))
                 .advising(fmt::format("If nobody copied it: chmod 600 '{}'", path)));
     std::string text(kMaxPem, '\0');
-    std::size_t length = 0;
-    while (length < text.size()) {
-        ssize_t count = ::read(file.get(), text.data() + length, text.size() - length);
-        if (count < 0 && errno == EINTR) continue;
-        if (count < 0) return fail(errno_error(errno, "read " + path));
-        if (count == 0) break;
-        length += static_cast<std::size_t>(count);
-    }
-    if (length == text.size()) return fail(ErrorKind::corrupt, path + " is no PEM file: too long");
-    text.resize(length);
+    auto length = base::read_up_to(file, text, path);
+    if (!length) return fail(std::move(length.error()));
+    if (*length == text.size()) return fail(ErrorKind::corrupt, path + " is no PEM file: too long");
+    text.resize(*length);
     return text;
 }
 
@@ -106,9 +102,9 @@ Error broken_identity(const std::string& directory, std::string_view what) {
 }
 
 Result<Identity> load_identity(const std::string& directory) {
-    auto certificate_pem = read_pem(directory + "/cert.pem", false);
+    auto certificate_pem = read_pem(directory + "/cert.pem", ReadableBy::anyone);
     if (!certificate_pem) return fail(std::move(certificate_pem.error()));
-    auto key_pem = read_pem(directory + "/key.pem", true);
+    auto key_pem = read_pem(directory + "/key.pem", ReadableBy::owner);
     if (!key_pem) {
         if (key_pem.error().kind() != ErrorKind::not_found) return fail(std::move(key_pem.error()));
         return fail(broken_identity(directory, "key.pem is missing"));
@@ -148,8 +144,8 @@ Result<Identity> load_or_create_identity(const std::string& directory,
         return fail(errno_error(errno, "create " + directory));
     auto made = make_identity(common_name);
     if (!made) return made;
-    UNDERSTUDY_TRY(replace_file(directory, "key.pem", made->private_key_pem, 0600));
-    UNDERSTUDY_TRY(replace_file(directory, "cert.pem", made->certificate_pem, 0644));
+    UNDERSTUDY_TRY(base::replace_file(directory + "/key.pem", made->private_key_pem, 0600));
+    UNDERSTUDY_TRY(base::replace_file(directory + "/cert.pem", made->certificate_pem, 0644));
     return made;
 }
 

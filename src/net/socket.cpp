@@ -126,11 +126,6 @@ Result<> remove_stale_socket(const std::string& path, const sockaddr_un& address
 
 }  // namespace
 
-void Fd::reset(int fd) {
-    if (fd_ >= 0) ::close(fd_);
-    fd_ = fd;
-}
-
 Result<Endpoint> parse_endpoint(std::string_view text, std::optional<std::uint16_t> default_port) {
     auto wrong = [&](std::string_view why) {
         return fail(Error(ErrorKind::invalid, fmt::format("'{}' is not an address: {}", text, why))

@@ -18,7 +18,7 @@ namespace understudy::ports {
 // A page for people. What a rule depends on must be known completely: it asks active_tasks and its
 // neighbours.
 struct TaskFilter {
-    std::optional<VmId> vm;
+    std::optional<VmId> vm = std::nullopt;
     bool active_only = false;  // queued or running
     std::size_t limit = 200;   // newest first
 };

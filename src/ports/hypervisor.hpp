@@ -95,16 +95,20 @@ public:
                                                 const std::function<Result<>()>& still) = 0;
     // Ends a freeze that a snapshot left behind whose daemon died; done when there is none.
     virtual Result<> thaw(const VmId&) = 0;
-    // After a snapshot of a running VM that was cut off, whoever died. If describe() tells that the
-    // VM is on its overlays, so does its definition from then on. Otherwise it is put on the disks
-    // that describe() tells, with all that it wrote, should it have been switched without a record
-    // of it; `spent` is called when the overlays are in use no more, before the VM writes anything
-    // that they would hide: from then on they must not be used. Of a VM that runs on other disks it
-    // is not called: nothing is known of what its overlays hold. A VM that ran goes on afterwards;
-    // a crash of this process, or a failure in the midst of it, may leave it paused. unavailable:
-    // not yet, or the VM is off by now.
+    // Repairs a snapshot of a running VM that was interrupted, whichever process ended. On success
+    // one of these is true:
+    // - describe() says that the VM is on its overlays. Its definition says so now, too.
+    // - The VM is on the disks that describe() names. If it had been switched to the overlays
+    //   without a record of that, all that it wrote to them was committed to those disks.
+    // `on_overlays_stale` is called in the second case, if the VM was on the overlays or is paused,
+    // before the VM writes again. From that call on the overlays hold old data and must not be
+    // attached again. If the VM runs on other disks, it is not called: what its overlays hold is
+    // not known then.
+    // A VM that ran goes on afterwards. After an error (also one of `on_overlays_stale`) or the end
+    // of this process in between it may be paused; call again. unavailable: it takes longer, or the
+    // VM is off.
     virtual Result<> settle_snapshot(const VmId&, const std::vector<DiskSwitch>&,
-                                     const std::function<Result<>()>& spent) = 0;
+                                     const std::function<Result<>()>& on_overlays_stale) = 0;
     // The same as a snapshot for a stopped VM: changes its definition, all disks in one step. From
     // then on the definition names no layer below these disks: the next start finds them by the
     // headers of the files. To be called before a layer of a stopped VM's disk is deleted.

@@ -25,16 +25,7 @@ if [ "${#dir}" -gt 50 ]; then
     echo "libvirt-embed: $dir is too long for the sockets below it (50 characters at most)" >&2
     exit 1
 fi
-# Without these, libvirt drops privileges, wants virtlogd, or builds namespaces and cgroups that a
-# container does not have.
-cat >"$dir/etc/qemu.conf" <<'C'
-user = "root"
-group = "root"
-stdio_handler = "file"
-security_driver = "none"
-cgroup_controllers = []
-namespaces = []
-C
+cp "$(dirname "${BASH_SOURCE[0]}")/qemu.conf" "$dir/etc/qemu.conf"
 
 # Asking qemu what it can do takes libvirt about 4 s in a fresh root; the answer is kept.
 cache=$("$(dirname "${BASH_SOURCE[0]}")/cache.sh")

@@ -12,13 +12,7 @@ name=$1 dir=$(realpath -m "$2") port=${3:-49152}
 mkdir -p "$dir"/{run,state,etc,cache} /run/libvirt /var/lib/libvirt /etc/libvirt /var/cache/libvirt
 cp -rn /var/lib/libvirt/. "$dir/state/"
 cp -rn /etc/libvirt/. "$dir/etc/"
-cat >"$dir/etc/qemu.conf" <<C
-user = "root"
-group = "root"
-stdio_handler = "file"
-security_driver = "none"
-cgroup_controllers = []
-namespaces = []
+cat "$(dirname "${BASH_SOURCE[0]}")/qemu.conf" - >"$dir/etc/qemu.conf" <<C
 migration_port_min = $port
 migration_port_max = $((port + 20))
 C

@@ -1,5 +1,6 @@
 #include "actions.hpp"
 
+#include "base/must_test.hpp"
 #include "model/json.hpp"
 
 #include <fmt/format.h>
@@ -138,7 +139,7 @@ std::vector<Actions::Seen> Actions::machines() {
 std::vector<Actions::Seen> Actions::known(model::Phase phase) {
     std::vector<Seen> all;
     for (auto& cluster : world_.clusters())
-        for (const auto& vm : got(cluster->catalog().vms()))
+        for (const auto& vm : must(cluster->catalog().vms()))
             if (vm.ownership.phase == phase) all.push_back({cluster.get(), vm.id, vm.name});
     return all;
 }
@@ -151,39 +152,40 @@ void Actions::run_tasks() {
     any_cluster().run_one();
 }
 
-void Actions::guest_writes() {
+std::optional<Actions::Place> Actions::random_place() {
     auto& chance = world_.chance();
     const auto all = guests();
-    if (all.empty()) return;
+    if (all.empty()) return std::nullopt;
     const auto& on = chance.pick(all);
     const auto disks = on.cluster->hypervisor().disks(on.vm);
-    if (disks.empty()) return;
+    if (disks.empty()) return std::nullopt;
     const auto& disk = chance.pick(disks);
     const auto sectors =
         on.cluster->hypervisor().images(on.vm)[disk.target].size().count() / Image::kSector;
     const auto at = chance.below(sectors);
+    return Place{.guest = on, .target = disk.target, .at = at, .left = sectors - at};
+}
+
+void Actions::guest_writes() {
+    auto& chance = world_.chance();
+    const auto place = random_place();
+    if (!place) return;
+    const auto& [on, target, at, left] = *place;
     const auto count =
-        std::min(sectors - at, chance.one_in(3) ? chance.between(8, 80) : chance.between(1, 8));
-    if (on.cluster->write(on.vm, disk.target, at, count, world_.next_stamp()))
-        world_.say(*on.cluster, fmt::format("{} writes {} sectors at {} of {}", on.name, count, at,
-                                            disk.target));
+        std::min(left, chance.one_in(3) ? chance.between(8, 80) : chance.between(1, 8));
+    if (on.cluster->write(on.vm, target, at, count, world_.next_stamp()))
+        world_.say(*on.cluster,
+                   fmt::format("{} writes {} sectors at {} of {}", on.name, count, at, target));
 }
 
 void Actions::guest_trims() {
-    auto& chance = world_.chance();
-    const auto all = guests();
-    if (all.empty()) return;
-    const auto& on = chance.pick(all);
-    const auto disks = on.cluster->hypervisor().disks(on.vm);
-    if (disks.empty()) return;
-    const auto& disk = chance.pick(disks);
-    const auto sectors =
-        on.cluster->hypervisor().images(on.vm)[disk.target].size().count() / Image::kSector;
-    const auto at = chance.below(sectors);
-    const auto count = std::min(sectors - at, chance.between(1, 200));
-    if (on.cluster->trim(on.vm, disk.target, at, count))
+    const auto place = random_place();
+    if (!place) return;
+    const auto& [on, target, at, left] = *place;
+    const auto count = std::min(left, world_.chance().between(1, 200));
+    if (on.cluster->trim(on.vm, target, at, count))
         world_.say(*on.cluster,
-                   fmt::format("{} trims {} sectors at {} of {}", on.name, count, at, disk.target));
+                   fmt::format("{} trims {} sectors at {} of {}", on.name, count, at, target));
 }
 
 void Actions::disk_grows() {
@@ -207,7 +209,7 @@ void Actions::disk_comes_or_goes() {
     if (all.empty()) return;
     const auto& on = chance.pick(all);
     if (on.cluster->busy()) return;
-    for (const auto& task : got(on.cluster->catalog().tasks({on.vm, true, 100})))
+    for (const auto& task : must(on.cluster->catalog().tasks({on.vm, true, 100})))
         if (task.kind == "move" || task.kind == "resolve") return;  // about to depart, perhaps
     const auto disks = on.cluster->hypervisor().disks(on.vm);
     if (disks.size() > 1 && chance.one_in(2)) {
@@ -231,7 +233,7 @@ void Actions::take_snapshot() {
     const auto all = machines();
     if (all.empty()) return;
     const auto& on = world_.chance().pick(all);
-    const auto known = got(on.cluster->catalog().find_vm(on.vm));
+    const auto known = must(on.cluster->catalog().find_vm(on.vm));
     if (known && known->ownership.phase != model::Phase::owned) return;
     queue_snapshot(on);
 }
@@ -245,12 +247,12 @@ std::optional<TaskId> Actions::queue_snapshot(const Seen& on) {
 
 void Actions::remove_snapshots() {
     auto& cluster = any_cluster();
-    const auto vms = got(cluster.catalog().vms());
+    const auto vms = must(cluster.catalog().vms());
     if (vms.empty()) return;
     const auto& vm = world_.chance().pick(vms);
     auto ids = nlohmann::json::array();
     std::string names;
-    for (const auto& snapshot : got(cluster.catalog().snapshots(vm.id)))
+    for (const auto& snapshot : must(cluster.catalog().snapshots(vm.id)))
         if (world_.chance().one_in(2)) {
             ids.push_back(snapshot.id.text());
             names += " " + snapshot.name;
@@ -264,7 +266,7 @@ void Actions::roll_back() {
     const auto owned = known(model::Phase::owned);
     if (owned.empty()) return;
     const auto& on = world_.chance().pick(owned);
-    const auto snapshots = got(on.cluster->catalog().snapshots(on.vm));
+    const auto snapshots = must(on.cluster->catalog().snapshots(on.vm));
     if (snapshots.empty() || !on.cluster->alive() || on.cluster->busy()) return;
     if (on.cluster->hypervisor().disks(on.vm).empty()) return;  // promoted, not yet defined
     const auto& snapshot = world_.chance().pick(snapshots);
@@ -295,19 +297,19 @@ void Actions::send() {
     if (owned.empty()) return;
     auto& chance = world_.chance();
     const auto& on = chance.pick(owned);
-    const auto snapshots = got(on.cluster->catalog().snapshots(on.vm));
+    const auto snapshots = must(on.cluster->catalog().snapshots(on.vm));
     if (snapshots.empty()) return;
     const auto& snapshot = chance.one_in(3) ? chance.pick(snapshots) : snapshots.back();
     const bool full = chance.one_in(8);
     SnapshotId base;
     if (!full && chance.one_in(8)) base = chance.pick(snapshots).id;
-    queue_send(*on.cluster, world_.any_other(*on.cluster), got(on.cluster->catalog().vm(on.vm)),
+    queue_send(*on.cluster, world_.any_other(*on.cluster), must(on.cluster->catalog().vm(on.vm)),
                snapshot, full, base);
 }
 
 void Actions::cancel_or_retry() {
     auto& cluster = any_cluster();
-    const auto tasks = got(cluster.catalog().tasks({}));
+    const auto tasks = must(cluster.catalog().tasks({}));
     if (tasks.empty() || !cluster.alive()) return;
     const auto& task = world_.chance().pick(tasks);
     const auto now = cluster.clock().now();
@@ -345,7 +347,7 @@ void Actions::start_or_stop() {
         return;
     }
     if (on.cluster->is_copy(on.vm)) return;
-    for (const auto& task : got(on.cluster->catalog().tasks({on.vm, true, 10})))
+    for (const auto& task : must(on.cluster->catalog().tasks({on.vm, true, 10})))
         if (task.state == model::TaskState::running && task.kind != "send") return;
     auto started = on.cluster->start_vm(on.vm);
     world_.say(*on.cluster,
@@ -375,7 +377,7 @@ void Actions::line_changes() {
 void Actions::room_changes() {
     auto& cluster = any_cluster();
     if (world_.chance().one_in(2)) {
-        const auto capacity = got(cluster.pool().capacity());
+        const auto capacity = must(cluster.pool().capacity());
         const auto used = capacity.total - capacity.free;
         const auto spare = world_.chance().between(0, 40) * 4096;
         cluster.pool().set_capacity(used + ByteSize(spare));

@@ -30,9 +30,16 @@ private:
         Seen on;
         model::Snapshot snapshot;
     };
+    struct Place {
+        Seen guest;
+        std::string target;
+        std::uint64_t at;    // a sector
+        std::uint64_t left;  // how many there are from it on
+    };
     std::vector<Seen> guests();                   // that some hypervisor knows
     std::vector<Seen> machines();                 // the same without copies for a rehearsal
     std::vector<Seen> known(model::Phase phase);  // that some catalog has in that phase
+    std::optional<Place> random_place();          // on a disk of a guest
     // One of its snapshots: an older one once in so many times, else the newest.
     std::optional<SeenAt> some_replica(unsigned older);
     Cluster& any_cluster();

@@ -1,4 +1,5 @@
 #include "actions.hpp"
+#include "base/must_test.hpp"
 #include "model/json.hpp"
 
 #include <fmt/format.h>
@@ -13,7 +14,7 @@ std::optional<Actions::SeenAt> Actions::some_replica(unsigned older) {
     if (replicas.empty()) return std::nullopt;
     auto& chance = world_.chance();
     const auto& on = chance.pick(replicas);
-    const auto snapshots = got(on.cluster->catalog().snapshots(on.vm));
+    const auto snapshots = must(on.cluster->catalog().snapshots(on.vm));
     if (snapshots.empty()) return std::nullopt;
     return SeenAt{on, chance.one_in(older) ? chance.pick(snapshots) : snapshots.back()};
 }
@@ -38,7 +39,7 @@ void Actions::move() {
     const auto all = machines();
     if (all.empty()) return;
     const auto& on = world_.chance().pick(all);
-    const auto known = got(on.cluster->catalog().find_vm(on.vm));
+    const auto known = must(on.cluster->catalog().find_vm(on.vm));
     if (known && known->ownership.phase != model::Phase::owned) return;
     if (world_.unplugged.contains(on.vm)) return;
     on.cluster->queue("move", on.vm, "move " + on.name,
@@ -70,7 +71,7 @@ void Actions::resolve_all() {
             const bool here = round == 0 && world_.chance().one_in(3) &&
                               !world_.released.contains(on.vm) &&
                               !on.cluster->hypervisor().disks(on.vm).empty();
-            const auto record = got(on.cluster->catalog().vm(on.vm)).ownership;
+            const auto record = must(on.cluster->catalog().vm(on.vm)).ownership;
             if (record.phase != model::Phase::superseded) continue;  // settled by another's
             auto* owner = world_.find(record.owner);
             if (here && owner->hypervisor().runs(on.vm)) owner->stop_vm(on.vm);
@@ -88,7 +89,7 @@ void Actions::resolve_all() {
 // An operator tries it where the VM is not to run.
 void Actions::start_elsewhere() {
     for (const auto& on : machines()) {
-        const auto record = got(on.cluster->catalog().find_vm(on.vm));
+        const auto record = must(on.cluster->catalog().find_vm(on.vm));
         if (!record || record->ownership.phase == model::Phase::owned) continue;
         auto started = on.cluster->start_vm(on.vm);
         world_.say(*on.cluster, fmt::format("start {} all the same: {}", on.name,
@@ -104,8 +105,8 @@ void Actions::replicate() {
     for (const auto& on : machines()) queue_snapshot(on);
     for (auto& cluster : world_.clusters()) cluster->run_all();
     for (const auto& on : known(model::Phase::owned)) {
-        const auto vm = got(on.cluster->catalog().vm(on.vm));
-        const auto newest = got(on.cluster->catalog().snapshots(on.vm)).back();
+        const auto vm = must(on.cluster->catalog().vm(on.vm));
+        const auto newest = must(on.cluster->catalog().snapshots(on.vm)).back();
         for (auto& to : world_.clusters())
             if (to.get() != on.cluster) queue_send(*on.cluster, *to, vm, newest, false, {});
         on.cluster->run_all();
@@ -132,8 +133,8 @@ void Actions::send_everything() {
             continue;  // promoted, and never defined: that promote failed and waits for a retry
         if (!succeeds(*on.cluster, queue_snapshot(on))) continue;
         if (world_.released.contains(on.vm)) continue;
-        const auto vm = got(on.cluster->catalog().vm(on.vm));
-        const auto newest = got(on.cluster->catalog().snapshots(on.vm)).back();
+        const auto vm = must(on.cluster->catalog().vm(on.vm));
+        const auto newest = must(on.cluster->catalog().snapshots(on.vm)).back();
         for (auto& to : world_.clusters())
             if (to.get() != on.cluster) send_newest(*on.cluster, *to, vm, newest);
     }

@@ -1,5 +1,6 @@
 #include "checks.hpp"
 
+#include "base/must_test.hpp"
 #include "hypervisor/memory/definition.hpp"
 #include "model/json.hpp"
 
@@ -17,7 +18,7 @@ constexpr std::uint64_t kBlock = 4096;
 // must have.
 std::set<std::uint64_t> blocks_of(ports::ExtentStream& extents, const Image& image) {
     std::set<std::uint64_t> blocks;
-    while (auto extent = got(extents.next())) {
+    while (auto extent = must(extents.next())) {
         if (extent->kind == model::ExtentKind::zero) continue;
         for (auto at = extent->offset.count(); at < extent->end().count(); at += kBlock)
             blocks.insert(at / kBlock);
@@ -34,7 +35,7 @@ std::string disk_differs(Cluster& cluster, const model::SnapshotDisk& disk, cons
     if ((*reader)->size() != image.size() || disk.size != image.size())
         return fmt::format("its size is {}, recorded as {}, and was {}", (*reader)->size().count(),
                            disk.size.count(), image.size().count());
-    const auto extents = got(cluster.pool().changes(disk.volume, std::nullopt, id, ByteOffset(0)));
+    const auto extents = must(cluster.pool().changes(disk.volume, std::nullopt, id, ByteOffset(0)));
     std::vector<std::byte> bytes;
     for (const auto block : blocks_of(*extents, image)) {
         const auto at = block * kBlock;
@@ -51,7 +52,7 @@ void check_definition(World& world, Cluster& cluster, const model::Snapshot& sna
     if (!definition)
         return world.broken(fmt::format("promise 1: {} is listed without its definition", name));
     std::set<std::string> defined;
-    for (const auto& disk : got(memory::parse_definition(definition->domain_xml)).disks)
+    for (const auto& disk : must(memory::parse_definition(definition->domain_xml)).disks)
         defined.insert(disk.target);
     for (const auto& disk : snapshot.disks)
         if (defined.erase(disk.target) == 0)
@@ -110,14 +111,14 @@ void check_guest(World& world, Cluster& cluster, const ports::VmSummary& vm, boo
 // so that the next send is incremental.
 void check_base(World& world, Cluster& cluster, const model::Vm& vm) {
     if (vm.ownership.phase != model::Phase::owned || world.released.contains(vm.id)) return;
-    for (const auto& sent : got(cluster.catalog().replications(vm.id))) {
+    for (const auto& sent : must(cluster.catalog().replications(vm.id))) {
         auto* peer = world.find(sent.peer);
-        const auto there = got(peer->catalog().find_vm(vm.id));
+        const auto there = must(peer->catalog().find_vm(vm.id));
         if (!there || there->ownership.phase != model::Phase::replica ||
             there->ownership.owner != cluster.id())
             continue;
-        const auto theirs = got(peer->catalog().snapshots(vm.id));
-        const auto ours = got(cluster.catalog().snapshots(vm.id));
+        const auto theirs = must(peer->catalog().snapshots(vm.id));
+        const auto ours = must(cluster.catalog().snapshots(vm.id));
         const bool common = std::ranges::any_of(theirs, [&](const auto& snapshot) {
             return std::ranges::any_of(ours, [&](const auto& o) { return o.id == snapshot.id; });
         });
@@ -133,17 +134,17 @@ void check_base(World& world, Cluster& cluster, const model::Vm& vm) {
 }
 
 void check_no_work_left(World& world, Cluster& cluster) {
-    for (const auto& task : got(cluster.catalog().tasks({std::nullopt, true, 1000})))
+    for (const auto& task : must(cluster.catalog().tasks({std::nullopt, true, 1000})))
         world.broken(fmt::format("promise 5: {}: '{}' is still {}, at {}: {}", cluster.name(),
                                  task.title, model::to_string(task.state), task.step, task.error));
     for (const auto& vm : cluster.machines())
         if (cluster.is_copy(vm.id))
             world.broken(fmt::format("promise 5: {} is left on {}", vm.name, cluster.name()));
-    for (const auto& transfer : got(cluster.catalog().transfers()))
+    for (const auto& transfer : must(cluster.catalog().transfers()))
         world.broken(fmt::format("promise 5: {} still receives {}@{}", cluster.name(),
                                  transfer.request.vm_name, transfer.request.snapshot.name));
-    for (const auto& vm : got(cluster.catalog().vms()))
-        for (const auto& hold : got(cluster.catalog().holds(vm.id)))
+    for (const auto& vm : must(cluster.catalog().vms()))
+        for (const auto& hold : must(cluster.catalog().holds(vm.id)))
             if (hold.kind == model::HoldKind::transfer || hold.kind == model::HoldKind::drill)
                 world.broken(fmt::format("promise 5: {} still holds a snapshot of {} for {}",
                                          cluster.name(), vm.name, hold.detail));
@@ -151,9 +152,9 @@ void check_no_work_left(World& world, Cluster& cluster) {
 
 void check_pool(World& world, Cluster& cluster) {
     std::map<VolumeId, std::set<SnapshotId>> wanted;
-    for (const auto& vm : got(cluster.catalog().vms())) {
+    for (const auto& vm : must(cluster.catalog().vms())) {
         for (const auto& disk : vm.disks) wanted[disk.volume];
-        for (const auto& snapshot : got(cluster.catalog().snapshots(vm.id)))
+        for (const auto& snapshot : must(cluster.catalog().snapshots(vm.id)))
             for (const auto& disk : snapshot.disks) wanted[disk.volume].insert(snapshot.id);
     }
     // A VM that was superseded here is still defined, on the writes that nobody else has.
@@ -163,13 +164,13 @@ void check_pool(World& world, Cluster& cluster) {
             defined.insert(disk.source.location);
     // One that nobody resolves, because it lost a disk, may be stuck in a rollback of that disk.
     std::set<VolumeId> stuck;
-    for (const auto& vm : got(cluster.catalog().vms()))
+    for (const auto& vm : must(cluster.catalog().vms()))
         if (vm.ownership.phase == model::Phase::superseded && world.unplugged.contains(vm.id))
-            for (const auto& snapshot : got(cluster.catalog().snapshots(vm.id)))
+            for (const auto& snapshot : must(cluster.catalog().snapshots(vm.id)))
                 for (const auto& disk : snapshot.disks) stuck.insert(disk.volume);
     for (const auto& volume : cluster.pool().volumes()) {
         if (stuck.contains(volume)) continue;
-        const auto head = got(cluster.pool().head(volume));
+        const auto head = must(cluster.pool().head(volume));
         if (head && defined.contains(head->location)) continue;
         const auto known = wanted.find(volume);
         if (known == wanted.end()) {
@@ -180,7 +181,7 @@ void check_pool(World& world, Cluster& cluster) {
         for (const auto& location : cluster.pool().unfinished(volume))
             world.broken(
                 fmt::format("promise 5: {} is left unfinished on {}", location, cluster.name()));
-        for (const auto& id : got(cluster.pool().snapshots(volume)))
+        for (const auto& id : must(cluster.pool().snapshots(volume)))
             if (!known->second.contains(id))
                 world.broken(fmt::format("promise 5: {} is unlisted on {}, but not removed",
                                          id.text(), cluster.name()));
@@ -203,8 +204,8 @@ void check_running_once(World& world) {
 void check_promises(World& world) {
     check_running_once(world);
     for (auto& cluster : world.clusters()) {
-        for (const auto& vm : got(cluster->catalog().vms())) {
-            for (const auto& snapshot : got(cluster->catalog().snapshots(vm.id)))
+        for (const auto& vm : must(cluster->catalog().vms())) {
+            for (const auto& snapshot : must(cluster->catalog().snapshots(vm.id)))
                 check_snapshot(world, *cluster, vm, snapshot);
             check_base(world, *cluster, vm);
         }
@@ -215,7 +216,7 @@ void check_promises(World& world) {
 void check_superseded_stand_still(World& world) {
     for (auto& cluster : world.clusters())
         for (const auto& vm : cluster->machines()) {
-            const auto known = got(cluster->catalog().find_vm(vm.id));
+            const auto known = must(cluster->catalog().find_vm(vm.id));
             if (known && known->ownership.phase != model::Phase::owned &&
                 vm.state == ports::VmState::running)
                 world.broken(
@@ -231,7 +232,7 @@ void check_settled(World& world) {
         check_pool(world, *cluster);
         for (const auto& vm : cluster->machines()) {
             // A superseded one may be stuck in a rollback that may not go on.
-            const auto known = got(cluster->catalog().find_vm(vm.id));
+            const auto known = must(cluster->catalog().find_vm(vm.id));
             const bool owned = !known || known->ownership.phase == model::Phase::owned;
             check_guest(world, *cluster, vm, owned);
             if (vm.state == ports::VmState::paused && owned)

@@ -1,5 +1,6 @@
 #include "cluster.hpp"
 
+#include "base/must_test.hpp"
 #include "link.hpp"
 #include "protocol/features.hpp"
 #include "tasks/kinds.hpp"
@@ -10,8 +11,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-
-#include <stdexcept>
 
 namespace understudy::sim {
 namespace {
@@ -32,13 +31,7 @@ tasks::SiteSettings settings() {
 std::unique_ptr<ports::Catalog> open_catalog() {
     catalog::CatalogSettings where;
     where.path = ":memory:";
-    auto opened = catalog::open_catalog(where);
-    if (!opened) throw std::runtime_error(opened.error().text());
-    return std::move(*opened);
-}
-
-void must(const Result<>& done) {
-    if (!done) throw std::runtime_error(done.error().text());
+    return must(catalog::open_catalog(where));
 }
 
 }  // namespace
@@ -76,9 +69,7 @@ Cluster::Cluster(World& world, const std::string& name, memory::MemoryPool::Head
 // Promise 6: what a VM's disks hold is some snapshot's, before the VM goes from this cluster.
 void Cluster::check_is_kept(const VmId& vm, const Images& held) {
     if (is_copy(vm)) return;  // to be thrown away
-    auto snapshots = catalog_->snapshots(vm);
-    if (!snapshots) throw std::runtime_error(snapshots.error().text());
-    for (const auto& snapshot : *snapshots) {
+    for (const auto& snapshot : must(catalog_->snapshots(vm))) {
         const auto recorded = world_.recorded().find(snapshot.id);
         if (recorded == world_.recorded().end()) continue;
         // A disk may have been unplugged since.
@@ -279,9 +270,7 @@ Result<> Cluster::start_by_hand(const VmId& vm) {
 }
 
 model::Task Cluster::task(const TaskId& id) {
-    auto found = catalog_->task(id);
-    if (!found) throw std::runtime_error(found.error().text());
-    return std::move(*found);
+    return must(catalog_->task(id));
 }
 
 VmId Cluster::create_vm(const std::string& name, const std::vector<ByteSize>& sizes) {
@@ -297,8 +286,7 @@ std::vector<ports::VmSummary> Cluster::machines() {
     outside_ = true;
     auto all = hypervisor_.list();
     outside_ = false;
-    if (!all) throw std::runtime_error(all.error().text());
-    return std::move(*all);
+    return must(std::move(all));
 }
 
 bool Cluster::is_copy(const VmId& vm) const {

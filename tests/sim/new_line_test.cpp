@@ -1,6 +1,7 @@
 // Of two lines of a VM the one that gives way as a VM of its own: cut off anywhere, out of room.
 #include "all_well.hpp"
-#include "got.hpp"
+#include "base/must_test.hpp"
+#include "every_call.hpp"
 #include "model/json.hpp"
 
 #include <gmock/gmock.h>
@@ -21,10 +22,6 @@ using testing::SizeIs;
 
 constexpr ByteSize kDisk = base::KiB(64);
 constexpr const char* kName = "fork";
-
-void must(const Result<>& result) {
-    ASSERT_TRUE(result.has_value()) << result.error().text();
-}
 
 // web1 was promoted on b while it ran on a; both wrote, and a has heard that it is superseded.
 struct Parted {
@@ -75,7 +72,7 @@ struct Parted {
     model::Ownership ownership() { return a.catalog().vm(vm)->ownership; }
     std::vector<model::Snapshot> branches() {
         std::vector<model::Snapshot> found;
-        for (const auto& hold : got(a.catalog().holds(vm)))
+        for (const auto& hold : must(a.catalog().holds(vm)))
             if (hold.kind == model::HoldKind::branch)
                 found.push_back(*a.catalog().snapshot(hold.snapshot));
         return found;
@@ -83,32 +80,32 @@ struct Parted {
     bool has_machine(const VmId& id) {
         return std::ranges::any_of(a.machines(), [&](const auto& seen) { return seen.id == id; });
     }
-    void expect_new_vm(const std::string& when = {}) {
-        EXPECT_EQ(ownership().phase, Phase::replica) << when;
-        EXPECT_EQ(ownership().owner, b.id()) << when;
-        EXPECT_FALSE(has_machine(vm)) << when;
-        EXPECT_TRUE(has_machine(fork)) << when;
-        const auto made = got(a.catalog().find_vm(fork));
-        ASSERT_TRUE(made) << when;
-        EXPECT_EQ(made->ownership, (model::Ownership{1, a.id(), Phase::owned})) << when;
-        EXPECT_EQ(made->name, kName) << when;
-        EXPECT_EQ(a.hypervisor().images(fork), written) << when;
-        EXPECT_THAT(branches(), SizeIs(1)) << when;
+    void expect_new_vm() {
+        EXPECT_EQ(ownership().phase, Phase::replica);
+        EXPECT_EQ(ownership().owner, b.id());
+        EXPECT_FALSE(has_machine(vm));
+        EXPECT_TRUE(has_machine(fork));
+        const auto made = must(a.catalog().find_vm(fork));
+        ASSERT_TRUE(made);
+        EXPECT_EQ(made->ownership, (model::Ownership{1, a.id(), Phase::owned}));
+        EXPECT_EQ(made->name, kName);
+        EXPECT_EQ(a.hypervisor().images(fork), written);
+        EXPECT_THAT(branches(), SizeIs(1));
         for (const auto& disk : made->disks)
-            for (const auto& other : got(a.catalog().vm(vm)).disks)
-                EXPECT_NE(disk.volume, other.volume) << when << " a disk of both VMs";
+            for (const auto& other : must(a.catalog().vm(vm)).disks)
+                EXPECT_NE(disk.volume, other.volume) << "a disk of both VMs";
     }
     // Nothing of a new VM, and the line here as it was.
-    void expect_untouched(const std::string& when = {}) {
-        EXPECT_EQ(ownership().phase, Phase::superseded) << when;
-        EXPECT_TRUE(has_machine(vm)) << when;
-        EXPECT_EQ(a.hypervisor().images(vm), written) << when;
-        EXPECT_FALSE(*a.catalog().find_vm(fork)) << when;
-        EXPECT_FALSE(has_machine(fork)) << when;
-        EXPECT_THAT(*a.catalog().transfers(), IsEmpty()) << when;
-        EXPECT_EQ(a.pool().volumes().size(), 2U) << when;
-        for (const auto& hold : got(a.catalog().holds(vm)))
-            EXPECT_NE(hold.kind, model::HoldKind::transfer) << when;
+    void expect_untouched() {
+        EXPECT_EQ(ownership().phase, Phase::superseded);
+        EXPECT_TRUE(has_machine(vm));
+        EXPECT_EQ(a.hypervisor().images(vm), written);
+        EXPECT_FALSE(*a.catalog().find_vm(fork));
+        EXPECT_FALSE(has_machine(fork));
+        EXPECT_THAT(*a.catalog().transfers(), IsEmpty());
+        EXPECT_EQ(a.pool().volumes().size(), 2U);
+        for (const auto& hold : must(a.catalog().holds(vm)))
+            EXPECT_NE(hold.kind, model::HoldKind::transfer);
     }
     // Too little for a copy of the disks that were written to.
     void leave_little_room() {
@@ -158,7 +155,7 @@ TEST_P(NewLine, depends_on_nothing_of_the_old_one) {
     const auto task = resolve();
     work();
     ASSERT_EQ(outcome(task), "succeeded ");
-    for (const auto& hold : got(a.catalog().holds(vm)))
+    for (const auto& hold : must(a.catalog().holds(vm)))
         if (hold.kind == model::HoldKind::branch) must(a.catalog().remove_hold(hold));
     a.queue("replica_remove", vm, "remove", {});
     work();
@@ -216,61 +213,60 @@ TEST_P(NewLine, and_the_keeping_of_the_branch_do_not_wait_for_each_other) {
     expect_new_vm();
 }
 
+enum class Moment { before, after };
+enum class Room { plenty, none };
+
 // Kills a's daemon at the nth call from the resolve on, for every n, before or after that call.
-void cut_off_everywhere(bool after, bool without_room) {
-    for (unsigned nth = 1; nth < 2000; ++nth) {
+void cut_off_everywhere(Moment moment, Room room) {
+    at_every_call(50, [&](unsigned nth) {
         Parted parted(3);
         auto& world = parted.world;
         auto& a = parted.a;
-        if (without_room) {
+        if (room == Room::none) {
             parted.work();
             parted.leave_little_room();
         }
-        const auto when = fmt::format("at call {}", nth);
-        a.die_at_nth_call(nth, after);
+        a.die_at_nth_call(nth, moment == Moment::after);
         const auto task = parted.resolve(true);
         parted.work();
         const bool ended_before = a.waits_to_die();
         a.live_on();
-        if (without_room) {
-            EXPECT_THAT(parted.outcome(task), HasSubstr("failed")) << when;
-            parted.expect_untouched(when);
+        if (room == Room::none) {
+            EXPECT_THAT(parted.outcome(task), HasSubstr("failed"));
+            parted.expect_untouched();
             a.pool().set_capacity(base::GiB(1));
-            ASSERT_TRUE(a.catalog().retry_task(task, world.clock().now())) << when;
+            must(a.catalog().retry_task(task, world.clock().now()));
             parted.work();
         }
-        EXPECT_EQ(parted.outcome(task), "succeeded ") << when;
-        parted.expect_new_vm(when);
-        EXPECT_TRUE(a.hypervisor().runs(parted.fork)) << when;
+        EXPECT_EQ(parted.outcome(task), "succeeded ");
+        parted.expect_new_vm();
+        EXPECT_TRUE(a.hypervisor().runs(parted.fork));
         settle(world);
         check_settled(world);
-        EXPECT_THAT(world.broken_promises(), IsEmpty()) << when;
-        EXPECT_TRUE(!ended_before || nth > 50) << "there are more calls than that";
-        if (ended_before || testing::Test::HasFailure()) return;
-    }
-    ADD_FAILURE() << "it never ends without its daemon's death";
+        EXPECT_THAT(world.broken_promises(), IsEmpty());
+        return ended_before;
+    });
 }
 
 TEST(NewLineCutOff, it_is_made_whatever_call_the_daemon_dies_before) {
-    cut_off_everywhere(false, false);
+    cut_off_everywhere(Moment::before, Room::plenty);
 }
 
 TEST(NewLineCutOff, it_is_made_whatever_call_the_daemon_dies_after) {
-    cut_off_everywhere(true, false);
+    cut_off_everywhere(Moment::after, Room::plenty);
 }
 
 TEST(NewLineCutOff, what_has_no_room_leaves_nothing_whatever_call_the_daemon_dies_before) {
-    cut_off_everywhere(false, true);
+    cut_off_everywhere(Moment::before, Room::none);
 }
 
 TEST(NewLineCutOff, what_has_no_room_leaves_nothing_whatever_call_the_daemon_dies_after) {
-    cut_off_everywhere(true, true);
+    cut_off_everywhere(Moment::after, Room::none);
 }
 
 TEST(NewLineCutOff, a_cancelled_one_leaves_nothing_or_is_whole_at_whatever_call_that_was) {
-    for (unsigned nth = 1; nth < 2000; ++nth) {
+    at_every_call(0, [](unsigned nth) {
         Parted parted(3);
-        const auto when = fmt::format("at call {}", nth);
         const auto task = parted.resolve();
         parted.a.die_at_nth_call(nth, false);
         parted.a.run_all();
@@ -280,17 +276,16 @@ TEST(NewLineCutOff, a_cancelled_one_leaves_nothing_or_is_whole_at_whatever_call_
             (void)parted.a.catalog().request_cancel(task, parted.world.clock().now());
         parted.work();
         if (parted.ownership().phase != Phase::superseded)
-            parted.expect_new_vm(when);
+            parted.expect_new_vm();
         else if (*parted.a.catalog().find_vm(parted.fork))  // whole before it was cancelled
-            EXPECT_EQ(parted.a.hypervisor().images(parted.fork), parted.written) << when;
+            EXPECT_EQ(parted.a.hypervisor().images(parted.fork), parted.written);
         else
-            parted.expect_untouched(when);
+            parted.expect_untouched();
         settle(parted.world);
         check_settled(parted.world);
-        EXPECT_THAT(parted.world.broken_promises(), IsEmpty()) << when;
-        if (ended_before || testing::Test::HasFailure()) return;
-    }
-    ADD_FAILURE() << "it never ends";
+        EXPECT_THAT(parted.world.broken_promises(), IsEmpty());
+        return ended_before;
+    });
 }
 
 }  // namespace

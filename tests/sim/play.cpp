@@ -1,11 +1,10 @@
 #include "play.hpp"
 
 #include "actions.hpp"
+#include "base/must_test.hpp"
 #include "checks.hpp"
 
 #include <fmt/format.h>
-
-#include <stdexcept>
 
 namespace understudy::sim {
 namespace {
@@ -15,20 +14,18 @@ constexpr unsigned kRounds = 40;  // of what settling may take; each failed atte
 
 bool all_tasks_ended(World& world) {
     for (auto& cluster : world.clusters())
-        if (!got(cluster->catalog().tasks({std::nullopt, true, 1})).empty()) return false;
+        if (!must(cluster->catalog().tasks({std::nullopt, true, 1})).empty()) return false;
     return true;
 }
 
 // What an operator does about a task that failed half-way: its text says so.
 void retry_failed(World& world) {
     for (auto& cluster : world.clusters())
-        for (const auto& task : got(cluster->catalog().tasks({})))
+        for (const auto& task : must(cluster->catalog().tasks({})))
             if (task.state == model::TaskState::failed && task.memo.size() > 2 &&
                 task.kind != "send") {
                 world.say(*cluster, "retry: " + task.title);
-                if (auto queued = cluster->catalog().retry_task(task.id, cluster->clock().now());
-                    !queued)
-                    throw std::runtime_error(queued.error().text());
+                must(cluster->catalog().retry_task(task.id, cluster->clock().now()));
             }
 }
 

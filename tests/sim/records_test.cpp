@@ -1,5 +1,5 @@
 // Rows of tasks that this version cannot read end that task alone, with nothing of theirs changed.
-#include "got.hpp"
+#include "base/must_test.hpp"
 #include "model/json.hpp"
 #include "world.hpp"
 
@@ -30,8 +30,8 @@ protected:
         task.step = step;
         task.memo = memo;
         if (!arguments.empty()) task.arguments = arguments;
-        got(a.catalog().request_cancel(id, a.clock().now()));
-        got(a.catalog().add_task(task));
+        must(a.catalog().request_cancel(id, a.clock().now()));
+        must(a.catalog().add_task(task));
         a.run_all();
         return task.id;
     }
@@ -47,7 +47,7 @@ protected:
         a.queue("snapshot_create", vm, "snapshot next",
                 {{"snapshot", id.text()}, {"name", "next"}});
         a.run_all();
-        EXPECT_TRUE(got(a.catalog().find_snapshot(id)));
+        EXPECT_TRUE(must(a.catalog().find_snapshot(id)));
     }
 
     World world{1, Trace::Loud::silent};
@@ -86,7 +86,7 @@ TEST_F(UnreadableRows, can_be_retried_by_a_version_that_reads_them) {
     const auto id = left_behind("polish", "{}");
     auto task = a.task(id);
     expect_failed(id, "unsupported", "polish");
-    got(a.catalog().retry_task(id, a.clock().now()));
+    must(a.catalog().retry_task(id, a.clock().now()));
     a.run_all();
     expect_failed(id, "unsupported", "polish");
 }

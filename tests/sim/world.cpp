@@ -1,11 +1,11 @@
 #include "world.hpp"
 
+#include "base/must_test.hpp"
 #include "link.hpp"
 
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <stdexcept>
 
 namespace understudy::sim {
 
@@ -33,8 +33,7 @@ void World::pair() {
             peer.name = other->name();
             peer.fingerprint = other->name();
             peer.capabilities = other->capabilities();
-            auto saved = cluster->catalog().save_peer(peer);
-            if (!saved) throw std::runtime_error(saved.error().text());
+            must(cluster->catalog().save_peer(peer));
         }
 }
 

@@ -2,7 +2,6 @@
 
 #include "chance.hpp"
 #include "cluster.hpp"
-#include "got.hpp"
 #include "trace.hpp"
 
 #include <functional>

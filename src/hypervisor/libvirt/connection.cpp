@@ -1,5 +1,6 @@
 #include "hypervisor/libvirt/connection.hpp"
 
+#include "base/durable_file.hpp"
 #include "hypervisor/libvirt/embed_status.hpp"
 #include "hypervisor/libvirt/libvirt_error.hpp"
 
@@ -10,7 +11,6 @@
 #include <charconv>
 #include <cstdlib>
 #include <filesystem>
-#include <fstream>
 #include <optional>
 #include <string_view>
 #include <thread>
@@ -50,11 +50,8 @@ Result<> write_embed_settings(const std::filesystem::path& root) {
     const auto file = root / "etc" / "qemu.conf";
     if (std::filesystem::exists(file, error)) return {};
     std::filesystem::create_directories(file.parent_path(), error);
-    std::ofstream out(file);
-    out << kEmbedSettings;
-    out.close();
-    if (!out) return fail(errno_error(errno, fmt::format("write {}", file.string())));
-    return {};
+    if (error) return fail(errno_error(error.value(), "make " + file.parent_path().string()));
+    return base::replace_file(file.string(), kEmbedSettings, 0644);
 }
 
 std::optional<char> percent_decoded(std::string_view digits) {

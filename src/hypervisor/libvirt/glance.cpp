@@ -1,5 +1,6 @@
 #include "hypervisor/libvirt/glance.hpp"
 
+#include "base/fd.hpp"
 #include "hypervisor/libvirt/connection.hpp"
 #include "hypervisor/libvirt/domain_xml.hpp"
 #include "hypervisor/libvirt/libvirt_error.hpp"
@@ -65,21 +66,6 @@ std::set<std::string> bridges_of(const std::string& live) {
     return found;
 }
 
-class Socket {
-public:
-    explicit Socket(int family)
-        : fd_(socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)) {}
-    ~Socket() {
-        if (fd_ >= 0) close(fd_);
-    }
-    Socket(const Socket&) = delete;
-    Socket& operator=(const Socket&) = delete;
-    int get() const { return fd_; }
-
-private:
-    int fd_;
-};
-
 struct Address {
     sockaddr_storage storage{};
     socklen_t length = 0;
@@ -106,8 +92,8 @@ bool parse_address(const std::string& text, std::uint16_t port, const std::strin
 // Bound to the bridge: a copy has its original's address, which this host may reach by a way of
 // its own, and it must not be the original that answers.
 Result<bool> connects(const Address& to, const std::string& bridge) {
-    const Socket socket(to.storage.ss_family);
-    if (socket.get() < 0) return fail(errno_error(errno, "open a socket"));
+    const Fd socket(::socket(to.storage.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+    if (!socket) return fail(errno_error(errno, "open a socket"));
     if (setsockopt(socket.get(), SOL_SOCKET, SO_BINDTODEVICE, bridge.c_str(),
                    static_cast<socklen_t>(bridge.size())) != 0)
         return fail(errno_error(errno, "bind a socket to " + bridge));

@@ -1,5 +1,6 @@
 #include "hypervisor/libvirt/host_facts.hpp"
 
+#include "base/fd.hpp"
 #include "hypervisor/libvirt/libvirt_error.hpp"
 #include "hypervisor/libvirt/xml.hpp"
 
@@ -38,12 +39,10 @@ std::set<std::string> values_of(pugi::xml_node node, std::string_view name) {
 }
 
 bool kvm_works() {
-    const int device = open("/dev/kvm", O_RDWR | O_CLOEXEC);
-    if (device < 0) return false;
-    const int machine = ioctl(device, KVM_CREATE_VM, 0);
-    if (machine >= 0) close(machine);
-    close(device);
-    return machine >= 0;
+    const Fd device(open("/dev/kvm", O_RDWR | O_CLOEXEC));
+    if (!device) return false;
+    const Fd machine(ioctl(device.get(), KVM_CREATE_VM, 0));
+    return bool(machine);
 }
 
 Result<std::set<std::string>> active_networks(virConnectPtr connection) {

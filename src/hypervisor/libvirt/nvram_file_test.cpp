@@ -22,5 +22,20 @@ TEST(NvramFile, qemu_under_its_own_user_reaches_it_whatever_the_umask) {
     std::filesystem::remove_all(name);
 }
 
+// The kernel says that this file is empty, and then there is something to read: as with a file that
+// changes while it is read, only a part of it would be taken. It was taken as the whole before.
+TEST(NvramFile, that_is_longer_or_shorter_than_it_said_is_not_taken_as_whole) {
+    const auto bytes = read_nvram_file("/proc/self/status");
+    ASSERT_FALSE(bytes) << bytes->size();
+    EXPECT_EQ(bytes.error().kind(), ErrorKind::unavailable);
+}
+
+TEST(NvramFile, that_is_missing_is_empty_and_one_that_is_no_file_is_refused) {
+    EXPECT_EQ(read_nvram_file("/nonexistent/VARS.fd"), "");
+    const auto directory = read_nvram_file("/tmp");
+    ASSERT_FALSE(directory);
+    EXPECT_EQ(directory.error().kind(), ErrorKind::unsupported);
+}
+
 }  // namespace
 }  // namespace understudy::libvirt

@@ -63,9 +63,9 @@ public:
         });
     }
     Result<> settle_snapshot(const VmId& vm, const std::vector<ports::DiskSwitch>& switches,
-                             const std::function<Result<>()>& spent) override {
+                             const std::function<Result<>()>& on_overlays_stale) override {
         return with(vm, [&](virDomainPtr domain) {
-            return libvirt::settle_snapshot(pauses_, domain, switches, spent);
+            return libvirt::settle_snapshot(pauses_, domain, switches, on_overlays_stale);
         });
     }
     Result<> thaw(const VmId& vm) override { return with(vm, libvirt::thaw); }

@@ -267,7 +267,7 @@ Result<> complete_definition(virDomainPtr domain, std::vector<ports::DiskSwitch>
 
 Result<> settle_snapshot(Pauses& pauses, virDomainPtr domain,
                          const std::vector<ports::DiskSwitch>& switches,
-                         const std::function<Result<>()>& spent) {
+                         const std::function<Result<>()>& on_overlays_stale) {
     auto active = is_active(domain);
     if (!active) return std::unexpected(std::move(active.error()));
     if (!*active) return fail(ErrorKind::unavailable, label(domain) + " is off by now");
@@ -290,12 +290,12 @@ Result<> settle_snapshot(Pauses& pauses, virDomainPtr domain,
         // One that stands still may do so because an earlier call was cut off behind let_go().
         auto now = summary_of(domain);
         if (!now) return std::unexpected(std::move(now.error()));
-        return now->state == ports::VmState::running ? Result<>{} : spent();
+        return now->state == ports::VmState::running ? Result<>{} : on_overlays_stale();
     }
     auto pause = Pause::begin(pauses, domain);
     if (!pause) return std::unexpected(std::move(pause.error()));
     auto done = let_go(domain, *nodes, *strays);
-    if (done) done = spent();
+    if (done) done = on_overlays_stale();
     if (!done) {
         // It may be off some overlays already, and nobody has noted that they hold old data.
         pause->leave();

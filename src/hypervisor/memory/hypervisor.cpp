@@ -200,7 +200,7 @@ Result<model::Consistency> MemoryHypervisor::snapshot(
 
 Result<> MemoryHypervisor::settle_snapshot(const VmId& vm,
                                            const std::vector<ports::DiskSwitch>& switches,
-                                           const std::function<Result<>()>& spent) {
+                                           const std::function<Result<>()>& on_overlays_stale) {
     UNDERSTUDY_TRY(begin("settle_snapshot"));
     auto guest = find(vm);
     if (!guest) return fail(std::move(guest.error()));
@@ -225,7 +225,7 @@ Result<> MemoryHypervisor::settle_snapshot(const VmId& vm,
     believed.clear();
     const auto state = (*guest)->summary.state;
     (*guest)->summary.state = VmState::paused;  // a caller that dies leaves it so
-    UNDERSTUDY_TRY(spent());
+    UNDERSTUDY_TRY(on_overlays_stale());
     (*guest)->summary.state = state;
     return end("settle_snapshot");
 }

@@ -86,7 +86,7 @@ public:
                                         Duration freeze_limit,
                                         const std::function<Result<>()>& still) override;
     Result<> settle_snapshot(const VmId&, const std::vector<ports::DiskSwitch>&,
-                             const std::function<Result<>()>& spent) override;
+                             const std::function<Result<>()>& on_overlays_stale) override;
     Result<> thaw(const VmId&) override;
     Result<> set_disks(const VmId&, const std::vector<ports::DiskSwitch>&) override;
     Result<> merge(const VmId&, const std::string& target, const ports::LiveMerge&,

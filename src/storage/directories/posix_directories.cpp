@@ -1,5 +1,7 @@
 #include "storage/directories/posix_directories.hpp"
 
+#include "base/durable_file.hpp"
+
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <openssl/evp.h>
@@ -23,52 +25,14 @@ namespace fs = std::filesystem;
 
 constexpr std::size_t kPiece = std::size_t{4} << 20;
 
-class Fd {
-public:
-    explicit Fd(int fd) : fd_(fd) {}
-    ~Fd() {
-        if (fd_ >= 0) ::close(fd_);
-    }
-    Fd(Fd&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
-    Fd& operator=(Fd&&) = delete;
-    int get() const { return fd_; }
-
-private:
-    int fd_;
-};
-
 Result<Fd> open_regular(const std::string& path) {
     // O_NONBLOCK: a FIFO that lies there must not hang the daemon.
     Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
-    if (fd.get() < 0) return fail(errno_error(errno, "open " + path));
+    if (!fd) return fail(errno_error(errno, "open " + path));
     struct stat status{};
     if (::fstat(fd.get(), &status) != 0) return fail(errno_error(errno, "examine " + path));
     if (!S_ISREG(status.st_mode)) return fail(ErrorKind::invalid, path + " is not a regular file");
     return fd;
-}
-
-// At most into.size() bytes, fewer only at the end of the file.
-Result<std::size_t> read_some(int fd, const std::string& path, std::span<char> into) {
-    std::size_t done = 0;
-    while (done < into.size()) {
-        const auto got = ::read(fd, into.data() + done, into.size() - done);
-        if (got < 0 && errno == EINTR) continue;
-        if (got < 0) return fail(errno_error(errno, "read " + path));
-        if (got == 0) break;
-        done += static_cast<std::size_t>(got);
-    }
-    return done;
-}
-
-Result<> sync_directory(const std::string& path) {
-    const Fd fd(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-    if (fd.get() < 0) return fail(errno_error(errno, "open " + path));
-    if (::fsync(fd.get()) != 0) return fail(errno_error(errno, "make durable " + path));
-    return {};
-}
-
-std::string parent_of(const std::string& path) {
-    return fs::path(path).parent_path().string();
 }
 
 std::string hex(std::span<const unsigned char> bytes) {
@@ -140,7 +104,7 @@ public:
 
     Result<> make(const std::string& path) override {
         if (::mkdir(path.c_str(), 0700) != 0) return fail(errno_error(errno, "make " + path));
-        return sync_directory(parent_of(path));
+        return base::sync_path(base::parent_of(path));
     }
 
     Result<> remove(const std::string& path) override {
@@ -158,48 +122,31 @@ public:
         }
         if (::rmdir(path.c_str()) != 0 && errno != ENOENT)
             return fail(errno_error(errno, "delete " + path));
-        return sync_directory(parent_of(path));
+        return base::sync_path(base::parent_of(path));
     }
 
     Result<> put_in_place(const std::string& from, const std::string& to) override {
-        UNDERSTUDY_TRY(sync_directory(from));
+        UNDERSTUDY_TRY(base::sync_path(from));
         if (::rename(from.c_str(), to.c_str()) != 0) {
             if (errno == ENOTEMPTY || errno == EEXIST || errno == ENOTDIR)
                 return fail(ErrorKind::refused, to + " exists and is not empty");
             return fail(errno_error(errno, fmt::format("rename {} to {}", from, to)));
         }
-        return sync_directory(parent_of(to));
+        return base::sync_path(base::parent_of(to));
     }
 
     Result<> write_text(const std::string& path, const std::string& text) override {
         const Fd fd(
             ::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600));
-        if (fd.get() < 0) return fail(errno_error(errno, "make " + path));
-        std::string_view left = text;
-        while (!left.empty()) {
-            const auto done = ::write(fd.get(), left.data(), left.size());
-            if (done < 0 && errno == EINTR) continue;
-            if (done < 0) return fail(errno_error(errno, "write " + path));
-            left.remove_prefix(static_cast<std::size_t>(done));
-        }
-        if (::fsync(fd.get()) != 0) return fail(errno_error(errno, "make durable " + path));
-        return {};
+        if (!fd) return fail(errno_error(errno, "make " + path));
+        UNDERSTUDY_TRY(base::write_all(fd, text, path));
+        return base::sync_all(fd, path);
     }
 
     Result<std::string> read_text(const std::string& path, std::size_t limit) override {
         auto fd = open_regular(path);
         if (!fd) return std::unexpected(std::move(fd.error()));
-        std::string text;
-        std::vector<char> piece(std::min(limit + 1, kPiece));
-        while (true) {
-            auto got = read_some(fd->get(), path, piece);
-            if (!got) return std::unexpected(std::move(got.error()));
-            text.append(piece.data(), *got);
-            if (text.size() > limit)
-                return fail(ErrorKind::corrupt, fmt::format("{} is longer than {}", path,
-                                                            base::format_size(ByteSize(limit))));
-            if (*got < piece.size()) return text;
-        }
+        return base::read_whole(*fd, path, limit);
     }
 
     Result<ports::FileSum> sum(const std::string& path,
@@ -210,7 +157,7 @@ public:
         ByteSize size;
         std::vector<char> piece(kPiece);
         while (true) {
-            auto got = read_some(fd->get(), path, piece);
+            auto got = base::read_up_to(*fd, piece, path);
             if (!got) return std::unexpected(std::move(got.error()));
             digest.add(std::span(piece).first(*got));
             size += ByteSize(*got);

@@ -38,7 +38,7 @@ public:
     explicit ImageFileLayer(std::unique_ptr<LayerChain> image) : image_(std::move(image)) {}
     ByteSize size() const override { return image_->size(); }
     Result<std::unique_ptr<ports::ExtentStream>> extents() override {
-        return image_->extents(1, ByteOffset(0), false);
+        return image_->extents(1, ByteOffset(0), Zeroes::listed);
     }
     Result<> read(ByteOffset offset, std::span<std::byte> into) override {
         return image_->read(offset, into);

@@ -1,5 +1,7 @@
 #include "storage/qcow2/image_file.hpp"
 
+#include "base/durable_file.hpp"
+
 #include <fmt/format.h>
 #include <linux/fs.h>
 #include <sys/ioctl.h>
@@ -13,11 +15,11 @@ namespace understudy::qcow2 {
 
 Result<ImageFile> ImageFile::open(const std::string& path, int flags, mode_t mode) {
     // O_NONBLOCK: opening a FIFO that someone laid in the pool must not hang.
-    const int fd = ::open(path.c_str(), flags | O_CLOEXEC | O_NONBLOCK, mode);
-    if (fd < 0) return fail(errno_error(errno, fmt::format("open {}", path)));
-    ImageFile file(fd, path);
+    Fd fd(::open(path.c_str(), flags | O_CLOEXEC | O_NONBLOCK, mode));
+    if (!fd) return fail(errno_error(errno, fmt::format("open {}", path)));
+    ImageFile file(std::move(fd), path);
     struct stat status{};
-    if (fstat(fd, &status) != 0) return fail(file.error("examine"));
+    if (fstat(file.fd(), &status) != 0) return fail(file.error("examine"));
     if (!S_ISREG(status.st_mode) && !S_ISBLK(status.st_mode)) {
         return fail(ErrorKind::unsupported,
                     fmt::format("{} is neither a regular file nor a block device", path));
@@ -28,26 +30,6 @@ Result<ImageFile> ImageFile::open(const std::string& path, int flags, mode_t mod
     return file;
 }
 
-ImageFile::ImageFile(ImageFile&& other) noexcept
-    : fd_(std::exchange(other.fd_, -1)),
-      path_(std::move(other.path_)),
-      device_(other.device_),
-      inode_(other.inode_),
-      block_device_(other.block_device_) {}
-
-ImageFile& ImageFile::operator=(ImageFile&& other) noexcept {
-    std::swap(fd_, other.fd_);
-    std::swap(path_, other.path_);
-    std::swap(device_, other.device_);
-    std::swap(inode_, other.inode_);
-    std::swap(block_device_, other.block_device_);
-    return *this;
-}
-
-ImageFile::~ImageFile() {
-    if (fd_ >= 0) close(fd_);
-}
-
 Error ImageFile::error(std::string_view what) const {
     return errno_error(errno, fmt::format("{} {}", what, path_));
 }
@@ -55,19 +37,19 @@ Error ImageFile::error(std::string_view what) const {
 Result<std::uint64_t> ImageFile::size() const {
     if (block_device_) {
         std::uint64_t bytes = 0;
-        if (ioctl(fd_, BLKGETSIZE64, &bytes) != 0) return fail(error("get the size of"));
+        if (ioctl(fd_.get(), BLKGETSIZE64, &bytes) != 0) return fail(error("get the size of"));
         return bytes;
     }
     struct stat status{};
-    if (fstat(fd_, &status) != 0) return fail(error("examine"));
+    if (fstat(fd_.get(), &status) != 0) return fail(error("examine"));
     return static_cast<std::uint64_t>(status.st_size);
 }
 
 Result<std::size_t> ImageFile::read_some(std::uint64_t offset, std::span<std::byte> into) const {
     std::size_t done = 0;
     while (done < into.size()) {
-        const ssize_t n =
-            pread(fd_, into.data() + done, into.size() - done, static_cast<off_t>(offset + done));
+        const ssize_t n = pread(fd_.get(), into.data() + done, into.size() - done,
+                                static_cast<off_t>(offset + done));
         if (n < 0 && errno == EINTR) continue;
         if (n < 0) return fail(error(fmt::format("read at {} of", offset + done)));
         if (n == 0) break;
@@ -87,8 +69,8 @@ Result<> ImageFile::read_exact(std::uint64_t offset, std::span<std::byte> into) 
 Result<> ImageFile::write(std::uint64_t offset, std::span<const std::byte> data) {
     std::size_t done = 0;
     while (done < data.size()) {
-        const ssize_t n =
-            pwrite(fd_, data.data() + done, data.size() - done, static_cast<off_t>(offset + done));
+        const ssize_t n = pwrite(fd_.get(), data.data() + done, data.size() - done,
+                                 static_cast<off_t>(offset + done));
         if (n < 0 && errno == EINTR) continue;
         if (n < 0) return fail(error(fmt::format("write at {} of", offset + done)));
         if (n == 0) {
@@ -101,12 +83,12 @@ Result<> ImageFile::write(std::uint64_t offset, std::span<const std::byte> data)
 }
 
 Result<> ImageFile::truncate(std::uint64_t size) {
-    if (ftruncate(fd_, static_cast<off_t>(size)) != 0) return fail(error("set the size of"));
+    if (ftruncate(fd_.get(), static_cast<off_t>(size)) != 0) return fail(error("set the size of"));
     return {};
 }
 
 Result<bool> ImageFile::punch_hole(std::uint64_t offset, std::uint64_t length) {
-    if (fallocate(fd_, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, static_cast<off_t>(offset),
+    if (fallocate(fd_.get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, static_cast<off_t>(offset),
                   static_cast<off_t>(length)) == 0) {
         return true;
     }
@@ -115,39 +97,22 @@ Result<bool> ImageFile::punch_hole(std::uint64_t offset, std::uint64_t length) {
 }
 
 Result<> ImageFile::sync_data() {
-    if (fdatasync(fd_) != 0) return fail(error("make durable (fdatasync)"));
+    if (fdatasync(fd_.get()) != 0) return fail(error("make durable (fdatasync)"));
     return {};
 }
 
 Result<> ImageFile::sync() {
-    if (fsync(fd_) != 0) return fail(error("make durable (fsync)"));
+    if (fsync(fd_.get()) != 0) return fail(error("make durable (fsync)"));
     return {};
 }
 
 void ImageFile::start_writeback(std::uint64_t offset, std::uint64_t length) {
-    sync_file_range(fd_, static_cast<off_t>(offset), static_cast<off_t>(length),
+    sync_file_range(fd_.get(), static_cast<off_t>(offset), static_cast<off_t>(length),
                     SYNC_FILE_RANGE_WRITE);
 }
 
-std::string directory_of(const std::string& path) {
-    const auto slash = path.rfind('/');
-    if (slash == std::string::npos) return ".";
-    return slash == 0 ? "/" : path.substr(0, slash);
-}
-
-Result<> sync_directory_of(const std::string& path) {
-    const std::string directory = directory_of(path);
-    const int fd = ::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0) return fail(errno_error(errno, fmt::format("open directory {}", directory)));
-    const int failed = fsync(fd) != 0 ? errno : 0;
-    close(fd);
-    if (failed != 0) {
-        return fail(errno_error(failed, fmt::format("make directory {} durable", directory)));
-    }
-    return {};
-}
-
-Result<> move_into_place(const std::string& from, const std::string& to, bool replace) {
+Result<> move_into_place(const std::string& from, const std::string& to, IfExists if_exists) {
+    const bool replace = if_exists == IfExists::replace;
     const unsigned flags = replace ? 0U : static_cast<unsigned>(RENAME_NOREPLACE);
     int failed = 0;
     if (renameat2(AT_FDCWD, from.c_str(), AT_FDCWD, to.c_str(), flags) != 0) failed = errno;
@@ -157,7 +122,7 @@ Result<> move_into_place(const std::string& from, const std::string& to, bool re
     }
     if (failed == EEXIST) return fail(ErrorKind::invalid, fmt::format("{} exists already", to));
     if (failed != 0) return fail(errno_error(failed, fmt::format("rename {} to {}", from, to)));
-    return sync_directory_of(to);
+    return base::sync_path(base::parent_of(to));
 }
 
 }  // namespace understudy::qcow2

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "base/error.hpp"
+#include "base/fd.hpp"
 
 #include <fcntl.h>
 #include <cstddef>
@@ -16,11 +16,8 @@ class ImageFile {
 public:
     // flags as for open(2); O_CLOEXEC is added. unsupported: neither file nor block device.
     static Result<ImageFile> open(const std::string& path, int flags, mode_t mode = 0600);
-    ImageFile(ImageFile&& other) noexcept;
-    ImageFile& operator=(ImageFile&& other) noexcept;
-    ~ImageFile();
 
-    int fd() const { return fd_; }
+    int fd() const { return fd_.get(); }
     const std::string& path() const { return path_; }
     std::uint64_t device() const { return device_; }
     std::uint64_t inode() const { return inode_; }
@@ -41,19 +38,18 @@ public:
     void start_writeback(std::uint64_t offset, std::uint64_t length);
 
 private:
-    ImageFile(int fd, std::string path) : fd_(fd), path_(std::move(path)) {}
+    ImageFile(Fd fd, std::string path) : fd_(std::move(fd)), path_(std::move(path)) {}
     Error error(std::string_view what) const;  // from errno
 
-    int fd_ = -1;
+    Fd fd_;
     std::string path_;
     std::uint64_t device_ = 0;
     std::uint64_t inode_ = 0;
     bool block_device_ = false;
 };
 
-std::string directory_of(const std::string& path);  // "." for a bare name
-Result<> sync_directory_of(const std::string& path);
-// Renames within one directory, then makes that durable. invalid: `to` exists and !replace.
-Result<> move_into_place(const std::string& from, const std::string& to, bool replace);
+enum class IfExists { fail, replace };
+// Renames within one directory, then makes that durable. invalid: `to` exists, and IfExists::fail.
+Result<> move_into_place(const std::string& from, const std::string& to, IfExists if_exists);
 
 }  // namespace understudy::qcow2

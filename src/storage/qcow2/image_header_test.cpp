@@ -141,7 +141,7 @@ TEST_F(ImageHeader, and_tables_of_any_bytes_give_an_answer) {
             Bytes into((*chain)->size().count());
             if (!(*chain)->read(ByteOffset(0), into)) ++refused;
             (*chain)->prefetch(ByteOffset(0), (*chain)->size());
-            auto stream = (*chain)->extents(1, ByteOffset(0), false);
+            auto stream = (*chain)->extents(1, ByteOffset(0), Zeroes::listed);
             for (auto next = stream->next(); next && *next;) next = stream->next();
         } else {
             ++refused;

@@ -1,3 +1,4 @@
+#include "base/durable_file.hpp"
 #include "model/extent.hpp"
 #include "storage/qcow2/image_file.hpp"
 #include "storage/qcow2/image_writer.hpp"
@@ -75,7 +76,7 @@ Result<std::unique_ptr<RawWriter>> RawWriter::create(const std::string& path, By
     }
     const auto temporary = path + kTemporarySuffix;
     auto made = lay_down(temporary, size);
-    if (made) made = move_into_place(temporary, path, false);
+    if (made) made = move_into_place(temporary, path, IfExists::fail);
     if (!made) {
         unlink(temporary.c_str());
         return fail(std::move(made.error()).during("make " + path));
@@ -129,7 +130,7 @@ Result<> RawWriter::flush() {
 Result<> RawWriter::finish() {
     UNDERSTUDY_TRY(flush());
     auto done = state_->file.sync();
-    if (done) done = sync_directory_of(path());
+    if (done) done = base::sync_path(base::parent_of(path()));
     if (!done) return fail(state_->breakdown.emplace(std::move(done.error()).during("finish")));
     return {};
 }

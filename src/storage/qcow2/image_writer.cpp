@@ -1,5 +1,6 @@
 #include "storage/qcow2/image_writer.hpp"
 
+#include "base/durable_file.hpp"
 #include "storage/qcow2/image_refcounts.hpp"
 #include "storage/qcow2/image_writer_tables.hpp"
 
@@ -33,15 +34,15 @@ Result<> lay_down(const std::string& path, const Layout& layout,
 
 Result<> make_image(const std::string& path, ByteSize size,
                     const std::optional<BackingFile>& backing, Completeness completeness,
-                    bool replace) {
-    if (!replace && access(path.c_str(), F_OK) == 0) {
+                    IfExists if_exists) {
+    if (if_exists == IfExists::fail && access(path.c_str(), F_OK) == 0) {
         return fail(ErrorKind::invalid, fmt::format("{} exists already", path));
     }
     auto layout = layout_for(size);
     if (!layout) return fail(std::move(layout.error()));
     const auto temporary = path + kTemporarySuffix;
     auto made = lay_down(temporary, *layout, backing, completeness);
-    if (made) made = move_into_place(temporary, path, replace);
+    if (made) made = move_into_place(temporary, path, if_exists);
     if (!made) {
         unlink(temporary.c_str());
         return fail(std::move(made.error()).during("make " + path));
@@ -221,7 +222,7 @@ Result<> ImageWriter::State::finish() {
         if (done) done = mark(file, Completeness::finished);
     }
     if (done) done = file.sync();
-    if (done) done = sync_directory_of(file.path());
+    if (done) done = base::sync_path(base::parent_of(file.path()));
     if (!done) return fail(breakdown.emplace(std::move(done.error()).during("finish")));
     finished = true;
     return {};
@@ -232,7 +233,7 @@ ImageWriter::~ImageWriter() = default;
 
 Result<std::unique_ptr<ImageWriter>> ImageWriter::create(
     const std::string& path, ByteSize size, const std::optional<BackingFile>& backing) {
-    UNDERSTUDY_TRY(make_image(path, size, backing, Completeness::unfinished, false));
+    UNDERSTUDY_TRY(make_image(path, size, backing, Completeness::unfinished, IfExists::fail));
     return reopen(path);
 }
 
@@ -297,7 +298,7 @@ Result<> ImageWriter::finish() {
 
 Result<> create_overlay(const std::string& path, ByteSize size, const BackingFile& backing,
                         IfExists if_exists) {
-    return make_image(path, size, backing, Completeness::finished, if_exists == IfExists::replace);
+    return make_image(path, size, backing, Completeness::finished, if_exists);
 }
 
 }  // namespace understudy::qcow2

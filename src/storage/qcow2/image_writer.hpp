@@ -2,6 +2,7 @@
 
 #include "base/error.hpp"
 #include "base/units.hpp"
+#include "storage/qcow2/image_file.hpp"
 #include "storage/qcow2/image_header.hpp"
 
 #include <cstddef>
@@ -75,8 +76,6 @@ private:
     explicit RawWriter(std::unique_ptr<State> state);
     std::unique_ptr<State> state_;
 };
-
-enum class IfExists { fail, replace };
 
 // Makes an empty qcow2 layer on `backing`, of the same geometry as ImageWriter's: complete for
 // QEMU, appearing atomically, durable on return. `size` is the overlay's (≥ 1 sector) and may

@@ -264,7 +264,7 @@ TEST_F(Qcow2Writer, of_raw_files_keeps_holes) {
     EXPECT_TRUE(read_file(path) == expected);
     auto chain = LayerChain::open(path, "raw");
     ASSERT_TRUE(chain);
-    auto first = (*chain)->extents(1, ByteOffset(0), true)->next();
+    auto first = (*chain)->extents(1, ByteOffset(0), Zeroes::left_out)->next();
     ASSERT_TRUE(first && *first);
     EXPECT_GT((*first)->offset, ByteOffset(0));
 }

@@ -1,5 +1,6 @@
 #include "storage/qcow2/layer_chain.hpp"
 
+#include "base/durable_file.hpp"
 #include "storage/qcow2/layer_chain_state.hpp"
 
 #include <fmt/format.h>
@@ -42,7 +43,7 @@ Result<> check_range(const ChainState& chain, ByteOffset offset, std::uint64_t l
 
 std::string resolve_against(const std::string& layer_path, const std::string& backing) {
     if (backing.starts_with('/')) return backing;
-    return directory_of(layer_path) + '/' + backing;
+    return base::parent_of(layer_path) + '/' + backing;
 }
 
 }  // namespace

@@ -14,6 +14,8 @@ namespace understudy::qcow2 {
 
 struct ChainState;
 
+enum class Zeroes { listed, left_out };
+
 // A frozen image and everything below it, read without QEMU. No file of the chain may be written
 // to while it is open here. Memory is bounded whatever the disk's size. Thread-safe.
 class LayerChain {
@@ -44,10 +46,10 @@ public:
     // What the first `layers` layers hold at or after `from`, ascending, neighbours merged up to
     // 1 GiB, on the grid of model::kGrain clipped to the disk's end. The topmost of those layers
     // that knows a range decides between data and zero; ranges none of them knows are left out.
-    // With `whole` (a listing without a base) or layers == depth(), zeroes are left out too.
-    // The stream keeps the files open itself and may outlive the chain.
+    // With Zeroes::left_out (a listing without a base) or layers == depth(), zeroes are left out
+    // too. The stream keeps the files open itself and may outlive the chain.
     std::unique_ptr<ports::ExtentStream> extents(std::size_t layers, ByteOffset from,
-                                                 bool whole) const;
+                                                 Zeroes zeroes) const;
 
 private:
     explicit LayerChain(std::shared_ptr<const ChainState> state);

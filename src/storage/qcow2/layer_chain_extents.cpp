@@ -156,12 +156,12 @@ private:
 }  // namespace
 
 std::unique_ptr<ports::ExtentStream> LayerChain::extents(std::size_t layers, ByteOffset from,
-                                                         bool whole) const {
+                                                         Zeroes zeroes) const {
     layers = std::min(layers, depth());
     const auto begin = from >= ByteOffset(size().count())
                            ? size().count()
                            : align_down(from.count(), model::kGrain.count());
-    const bool tell_zeroes = !whole && (layers < depth() || state_->layers_below);
+    const bool tell_zeroes = zeroes == Zeroes::listed && (layers < depth() || state_->layers_below);
     return std::make_unique<Stream>(state_, layers, begin, tell_zeroes);
 }
 

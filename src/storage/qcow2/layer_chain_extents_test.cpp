@@ -17,9 +17,9 @@ using model::ExtentKind;
 constexpr std::uint64_t kGrain = 4096;
 
 std::vector<Extent> list(const LayerChain& chain, std::size_t layers, std::uint64_t from = 0,
-                         bool whole = false) {
+                         Zeroes zeroes = Zeroes::listed) {
     std::vector<Extent> extents;
-    auto stream = chain.extents(layers, ByteOffset(from), whole);
+    auto stream = chain.extents(layers, ByteOffset(from), zeroes);
     while (true) {
         auto next = stream->next();
         EXPECT_TRUE(next) << next.error().text();
@@ -134,7 +134,7 @@ TEST(LayerChainExtents, leave_holes_of_a_raw_disk_out) {
     patch_file(dir / "disk", 1 << 20, pattern(70'000, 1));
     auto chain = LayerChain::open(dir / "disk", "raw");
     ASSERT_TRUE(chain);
-    const auto map = grains(list(**chain, 1, 0, true), 10 << 20);
+    const auto map = grains(list(**chain, 1, 0, Zeroes::left_out), 10 << 20);
     EXPECT_EQ(map, grains_by_qemu(dir / "disk", "raw", 1, 10 << 20, false));
     EXPECT_GE(std::ranges::count(map, 'd'), 18);
     EXPECT_LT(std::ranges::count(map, 'd'), 100);  // filesystems differ in their own grain
@@ -155,7 +155,7 @@ TEST(LayerChainExtents, tell_trims_as_zeroes_against_a_base_only) {
         {ByteOffset(2560 << 10), ByteSize(4096), ExtentKind::zero},
     };
     EXPECT_EQ(list(**chain, 1), changes);
-    const auto whole = grains(list(**chain, 2, 0, true), 4 << 20);
+    const auto whole = grains(list(**chain, 2, 0, Zeroes::left_out), 4 << 20);
     EXPECT_EQ(std::ranges::count(whole, '.'), 257);
     EXPECT_EQ(std::ranges::count(whole, 'z'), 0);
 }
@@ -188,7 +188,7 @@ TEST(LayerChainExtents, of_a_huge_empty_disk_come_at_once) {
     auto chain = LayerChain::open(dir / "disk", "qcow2");
     ASSERT_TRUE(chain) << chain.error().text();
     const std::vector<Extent> expected{{ByteOffset(50ULL << 40), ByteSize(4096), ExtentKind::data}};
-    EXPECT_EQ(list(**chain, 1, 0, true), expected);
+    EXPECT_EQ(list(**chain, 1, 0, Zeroes::left_out), expected);
 }
 
 TEST(LayerChainExtents, are_merged_up_to_one_gibibyte) {
@@ -215,7 +215,7 @@ TEST(LayerChainExtents, outlive_their_chain) {
     {
         auto chain = LayerChain::open(dir / "disk", "raw");
         ASSERT_TRUE(chain);
-        stream = (*chain)->extents(1, ByteOffset(0), true);
+        stream = (*chain)->extents(1, ByteOffset(0), Zeroes::left_out);
     }
     auto extent = stream->next();
     ASSERT_TRUE(extent);

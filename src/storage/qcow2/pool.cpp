@@ -1,5 +1,6 @@
 #include "storage/qcow2/pool.hpp"
 
+#include "base/durable_file.hpp"
 #include "storage/qcow2/image_header.hpp"
 #include "storage/qcow2/volume.hpp"
 #include "storage/qcow2/volume_files.hpp"
@@ -25,31 +26,25 @@ class DirectoryLock {
 public:
     static Result<DirectoryLock> take(const std::string& directory) {
         const auto path = directory + "/" + kLockName;
-        const int fd = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-        if (fd < 0) return fail(errno_error(errno, "open " + path));
-        DirectoryLock lock(fd);
-        if (::flock(fd, LOCK_EX | LOCK_NB) != 0) {
-            const auto owner = read_text(path, 64);
+        Fd file(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+        if (!file) return fail(errno_error(errno, "open " + path));
+        if (::flock(file.get(), LOCK_EX | LOCK_NB) != 0) {
+            const auto owner = base::read_file(path, 64);
             const auto pid = owner && *owner ? **owner : std::string("unknown");
             return fail(Error(ErrorKind::conflict,
                               fmt::format("{} is in use by process {}", directory, pid))
                             .advising("One pool directory serves one daemon; stop the other one."));
         }
         const auto pid = fmt::format("{}", ::getpid());
-        if (::ftruncate(fd, 0) != 0 ||
-            ::pwrite(fd, pid.data(), pid.size(), 0) != static_cast<ssize_t>(pid.size()))
+        if (::ftruncate(file.get(), 0) != 0 ||
+            ::pwrite(file.get(), pid.data(), pid.size(), 0) != static_cast<ssize_t>(pid.size()))
             return fail(with_free_space(errno_error(errno, "write " + path), directory));
-        return lock;
+        return DirectoryLock(std::move(file));
     }
-    ~DirectoryLock() {
-        if (fd_ >= 0) ::close(fd_);
-    }
-    DirectoryLock(DirectoryLock&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
-    DirectoryLock& operator=(DirectoryLock&&) = delete;
 
 private:
-    explicit DirectoryLock(int fd) : fd_(fd) {}
-    int fd_;
+    explicit DirectoryLock(Fd file) : file_(std::move(file)) {}
+    Fd file_;
 };
 
 bool is_same_file(const std::string& a, const std::string& b) {
@@ -189,7 +184,7 @@ private:
         for (const auto& name : *names) {
             if (name == id.text() || !VolumeId::parse(name)) continue;
             const auto folder = directory_ + "/" + name;
-            auto text = read_text(folder + "/" + kRecordName, kMaxRecordBytes);
+            auto text = base::read_file(folder + "/" + kRecordName, kMaxRecordBytes);
             if (!text) return std::unexpected(std::move(text.error()));
             if (!*text) continue;
             auto record = read_record(**text);

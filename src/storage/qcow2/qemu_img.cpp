@@ -19,22 +19,6 @@ namespace {
 
 constexpr std::size_t kMaxStderr = 4096;  // as much as an Error needs; the rest is read and dropped
 
-class Fd {
-public:
-    explicit Fd(int fd) : fd_(fd) {}
-    ~Fd() { close_now(); }
-    Fd(const Fd&) = delete;
-    Fd& operator=(const Fd&) = delete;
-    int get() const { return fd_; }
-    void close_now() {
-        if (fd_ >= 0) ::close(fd_);
-        fd_ = -1;
-    }
-
-private:
-    int fd_;
-};
-
 std::string drain(int fd) {
     std::string text;
     std::array<char, 1024> buffer{};
@@ -109,7 +93,7 @@ Result<> run(std::vector<std::string> arguments) {
                                      argv.data(), environment.data());
     if (error != 0)
         return fail(errno_error(error, "start qemu-img").advising("Install qemu-utils."));
-    writing.close_now();
+    writing.reset();
     const auto message = drain(reading.get());
     int status = 0;
     while (::waitpid(child, &status, 0) < 0)
@@ -149,30 +133,24 @@ Result<> shrink_image(const std::string& image, const std::string& format, ByteS
 
 bool in_use_by_qemu(const std::string& image) {
     const Fd file(::open(image.c_str(), O_RDONLY | O_CLOEXEC));
-    return file.get() >= 0 && locked_by_others(file.get());
+    return file && locked_by_others(file.get());
 }
 
 Result<WriteGuard> WriteGuard::take(const std::string& image) {
-    WriteGuard guard(::open(image.c_str(), O_RDONLY | O_CLOEXEC));
-    if (guard.fd_ < 0) return fail(errno_error(errno, "open " + image));
+    WriteGuard guard(Fd(::open(image.c_str(), O_RDONLY | O_CLOEXEC)));
+    if (!guard.fd_) return fail(errno_error(errno, "open " + image));
     // "I do not share": BLK_PERM_WRITE, _WRITE_UNCHANGED and _RESIZE (bits 1 to 3).
     struct flock lock{};
     lock.l_type = F_RDLCK;
     lock.l_whence = SEEK_SET;
     lock.l_start = 201;
     lock.l_len = 3;
-    if (::fcntl(guard.fd_, F_OFD_SETLK, &lock) != 0)
+    if (::fcntl(guard.fd_.get(), F_OFD_SETLK, &lock) != 0)
         return fail(errno_error(errno, "lock " + image));
-    if (locked_by_others(guard.fd_))
+    if (locked_by_others(guard.fd_.get()))
         return fail(Error(ErrorKind::conflict, image + " was opened by a VM in the meantime")
                         .advising("Repeat this; it is merged live while the VM runs."));
     return guard;
 }
-
-WriteGuard::~WriteGuard() {
-    if (fd_ >= 0) ::close(fd_);
-}
-
-WriteGuard::WriteGuard(WriteGuard&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
 
 }  // namespace understudy::qcow2

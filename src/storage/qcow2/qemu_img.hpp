@@ -1,9 +1,10 @@
 #pragma once
 
-#include "base/error.hpp"
+#include "base/fd.hpp"
 #include "base/units.hpp"
 
 #include <string>
+#include <utility>
 
 namespace understudy::qcow2 {
 
@@ -33,13 +34,10 @@ bool in_use_by_qemu(const std::string& image);
 class WriteGuard {
 public:
     static Result<WriteGuard> take(const std::string& image);
-    ~WriteGuard();
-    WriteGuard(WriteGuard&& other) noexcept;
-    WriteGuard& operator=(WriteGuard&&) = delete;
 
 private:
-    explicit WriteGuard(int fd) : fd_(fd) {}
-    int fd_;
+    explicit WriteGuard(Fd fd) : fd_(std::move(fd)) {}
+    Fd fd_;
 };
 
 }  // namespace understudy::qcow2

@@ -1,5 +1,6 @@
 #include "storage/qcow2/volume.hpp"
 
+#include "base/durable_file.hpp"
 #include "storage/qcow2/image_header.hpp"
 #include "storage/qcow2/qemu_img.hpp"
 #include "storage/qcow2/volume_files.hpp"
@@ -28,7 +29,7 @@ Volume::Volume(VolumeId id, std::string directory, std::string full_format)
 
 Result<std::optional<VolumeRecord>> Volume::load() {
     const auto path = path_of(kRecordName);
-    auto text = read_text(path, kMaxRecordBytes);
+    auto text = base::read_file(path, kMaxRecordBytes);
     if (!text) return std::unexpected(std::move(text.error()));
     if (!*text) {
         if (file_exists(path_of(kRemovingName))) UNDERSTUDY_TRY(remove_everything());

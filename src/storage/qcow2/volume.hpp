@@ -76,6 +76,7 @@ public:
 
 private:
     enum class Merges { offline, beside_running_vm };
+    enum class Place { under_head, elsewhere };
 
     // These expect mutex_ to be held.
     Result<std::optional<VolumeRecord>> load();
@@ -109,7 +110,8 @@ private:
     Result<> sweep(VolumeRecord& record, Merges merges);
     bool may_merge(const VolumeRecord& record, const VolumeLayer& base,
                    const VolumeLayer& top) const;
-    const VolumeLayer* next_merge(const VolumeRecord& record, bool under_head) const;  // the base
+    // The base of a merge under the head, or of one elsewhere.
+    const VolumeLayer* next_merge(const VolumeRecord& record, Place place) const;
     Result<> merge_offline(VolumeRecord& record);
     Result<> finish_pending(VolumeRecord& record);
     Result<> seal_head(VolumeRecord& record);

@@ -1,3 +1,4 @@
+#include "base/durable_file.hpp"
 #include "storage/qcow2/layer_chain.hpp"
 #include "storage/qcow2/qemu_img.hpp"
 #include "storage/qcow2/volume.hpp"
@@ -16,7 +17,7 @@ Result<bool> is_untouched(const std::string& path, std::optional<ByteSize> size 
     auto chain = LayerChain::open(path, "qcow2");
     if (!chain) return std::unexpected(std::move(chain.error()));
     if (size && (*chain)->size() != *size) return false;
-    auto extent = (*chain)->extents(1, ByteOffset(0), false)->next();
+    auto extent = (*chain)->extents(1, ByteOffset(0), Zeroes::listed)->next();
     if (!extent) return std::unexpected(std::move(extent.error()));
     return !extent->has_value();
 }
@@ -99,7 +100,7 @@ Result<bool> Volume::overlay_written(const SnapshotId& id) {
     if (in_use_by_qemu(path_of(*prepared))) return true;
     auto alone = LayerChain::open_alone(path_of(*prepared), "qcow2");  // its base may be gone
     if (!alone) return std::unexpected(std::move(alone.error()));
-    auto extent = (*alone)->extents(1, ByteOffset(0), false)->next();
+    auto extent = (*alone)->extents(1, ByteOffset(0), Zeroes::listed)->next();
     if (!extent) return std::unexpected(std::move(extent.error()));
     return extent->has_value();
 }
@@ -113,7 +114,7 @@ Result<std::string> Volume::set_aside(const SnapshotId& id) {
     const auto path = path_of(*prepared);
     if (in_use_by_qemu(path)) return fail(ErrorKind::refused, "a VM writes to " + path);
     const auto kept = path + ".kept";  // no name of a layer: nothing takes it for a leftover
-    UNDERSTUDY_TRY(rename_durably(path, kept));
+    UNDERSTUDY_TRY(base::rename_durably(path, kept));
     crash_point("overlay set aside");
     UNDERSTUDY_TRY(drop(*record, std::string(prepared->file)));
     return kept;

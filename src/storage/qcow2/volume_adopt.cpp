@@ -1,3 +1,4 @@
+#include "base/durable_file.hpp"
 #include "storage/qcow2/image_header.hpp"
 #include "storage/qcow2/layer_chain.hpp"
 #include "storage/qcow2/qemu_img.hpp"
@@ -88,7 +89,7 @@ Result<ports::AdoptedVolume> Volume::adopt(const ports::VolumeLabel& label,
 // A VM that was released and comes back on the file that it was released with.
 Result<bool> Volume::restore_forgotten(const std::string& location) {
     const auto kept = path_of(kForgottenName);
-    auto text = read_text(kept, kMaxRecordBytes);
+    auto text = base::read_file(kept, kMaxRecordBytes);
     if (!text) return std::unexpected(std::move(text.error()));
     if (!*text || file_exists(path_of(kRecordName))) return false;
     const auto record = read_record(**text);
@@ -97,7 +98,7 @@ Result<bool> Volume::restore_forgotten(const std::string& location) {
         return fail(Error(ErrorKind::conflict,
                           fmt::format("volume {} was forgotten and left files", id_.text()))
                         .advising(fmt::format("Move {} away if nothing needs it.", directory_)));
-    UNDERSTUDY_TRY(rename_durably(kept, path_of(kRecordName)));
+    UNDERSTUDY_TRY(base::rename_durably(kept, path_of(kRecordName)));
     return true;
 }
 
@@ -131,7 +132,7 @@ Result<> Volume::forget(bool remove_data) {
     }
     const bool keep = has_files && !remove_data;
     UNDERSTUDY_TRY(
-        rename_durably(path_of(kRecordName), path_of(keep ? kForgottenName : kRemovingName)));
+        base::rename_durably(path_of(kRecordName), path_of(keep ? kForgottenName : kRemovingName)));
     crash_point("volume forgotten");
     return keep ? Result<>{} : remove_everything();
 }
@@ -139,7 +140,8 @@ Result<> Volume::forget(bool remove_data) {
 Result<> Volume::remove_everything() {
     UNDERSTUDY_TRY(remove_leftovers({}));
     crash_point("layers removed");
-    UNDERSTUDY_TRY(remove_file(path_of(std::string(kRecordName) + ".tmp")));
+    UNDERSTUDY_TRY(remove_file(base::unfinished_name(path_of(kRecordName))));
+    UNDERSTUDY_TRY(remove_file(path_of(std::string(kRecordName) + ".tmp")));  // of older versions
     UNDERSTUDY_TRY(remove_file(path_of(kRemovingName)));
     return remove_directory(directory_);
 }

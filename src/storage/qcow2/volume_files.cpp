@@ -1,5 +1,7 @@
 #include "storage/qcow2/volume_files.hpp"
 
+#include "base/durable_file.hpp"
+
 #include <dirent.h>
 #include <fcntl.h>
 #include <fmt/format.h>
@@ -19,93 +21,18 @@ namespace {
 
 constexpr std::uint64_t kReserveBytes = 1 << 20;  // a few records and their directory blocks
 
-class File {
-public:
-    File(const std::string& path, int flags, mode_t mode = 0)
-        : fd_(::open(path.c_str(), flags | O_CLOEXEC, mode)) {}
-    ~File() {
-        if (fd_ >= 0) ::close(fd_);
-    }
-    File(const File&) = delete;
-    File& operator=(const File&) = delete;
-    explicit operator bool() const { return fd_ >= 0; }
-    int get() const { return fd_; }
-
-private:
-    int fd_;
-};
-
-std::string parent_of(const std::string& path) {
-    const auto slash = path.find_last_of('/');
-    if (slash == std::string::npos) return ".";
-    return slash == 0 ? "/" : path.substr(0, slash);
-}
-
-Result<> write_new(const std::string& path, std::string_view text) {
-    const File file(path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
-    if (!file) return fail(errno_error(errno, "create " + path));
-    while (!text.empty()) {
-        const auto wrote = ::write(file.get(), text.data(), text.size());
-        if (wrote < 0 && errno == EINTR) continue;
-        if (wrote < 0) return fail(errno_error(errno, "write " + path));
-        text.remove_prefix(static_cast<std::size_t>(wrote));
-    }
-    if (::fsync(file.get()) != 0) return fail(errno_error(errno, "sync " + path));
-    return {};
-}
-
 }  // namespace
 
-Result<std::optional<std::string>> read_text(const std::string& path, std::size_t limit) {
-    const File file(path, O_RDONLY);
-    if (!file && errno == ENOENT) return std::nullopt;
-    if (!file) return fail(errno_error(errno, "open " + path));
-    std::string text(limit + 1, '\0');
-    std::size_t length = 0;
-    while (length < text.size()) {
-        const auto got = ::read(file.get(), text.data() + length, text.size() - length);
-        if (got < 0 && errno == EINTR) continue;
-        if (got < 0) return fail(errno_error(errno, "read " + path));
-        if (got == 0) break;
-        length += static_cast<std::size_t>(got);
-    }
-    if (length > limit) return fail(ErrorKind::corrupt, path + " is larger than it can be");
-    text.resize(length);
-    return text;
-}
-
 Result<> write_durably(const std::string& path, std::string_view text) {
-    const auto temporary = path + ".tmp";
-    if (auto written = write_new(temporary, text); !written) {
-        ::unlink(temporary.c_str());
-        return fail(with_free_space(std::move(written.error()), parent_of(path)));
-    }
-    return rename_durably(temporary, path);
-}
-
-Result<> rename_durably(const std::string& from, const std::string& to) {
-    if (::rename(from.c_str(), to.c_str()) != 0) return fail(errno_error(errno, "rename " + from));
-    return sync_path(parent_of(to));
-}
-
-Result<> sync_path(const std::string& path) {
-    const File file(path, O_RDONLY);
-    if (!file) return fail(errno_error(errno, "open " + path));
-    if (::fsync(file.get()) != 0) return fail(errno_error(errno, "sync " + path));
+    auto written = base::replace_file(path, text, 0600);
+    if (!written) return fail(with_free_space(std::move(written.error()), base::parent_of(path)));
     return {};
 }
 
 Result<> make_directory(const std::string& path) {
-    if (file_exists(path)) return {};
-    const auto parent = parent_of(path);
-    if (parent != path) UNDERSTUDY_TRY(make_directory(parent));
-    if (::mkdir(path.c_str(), 0711) != 0 && errno != EEXIST)
-        return fail(with_free_space(errno_error(errno, "create directory " + path), parent));
-    // Passable, so that QEMU under its own user reaches the files that libvirt gives it, also with
-    // a service's umask.
-    if (::chmod(path.c_str(), 0711) != 0)
-        return fail(errno_error(errno, "open the way to " + path));
-    return sync_path(parent);
+    auto made = base::make_directories(path, 0711);
+    if (!made) return fail(with_free_space(std::move(made.error()), base::parent_of(path)));
+    return {};
 }
 
 Result<> remove_file(const std::string& path) {
@@ -122,9 +49,9 @@ Result<> remove_directory(const std::string& path) {
 
 void keep_reserve(const std::string& path) {
     if (file_exists(path)) return;
-    const auto space = free_space(parent_of(path));
+    const auto space = free_space(base::parent_of(path));
     if (!space || space->free.count() < 8 * kReserveBytes) return;
-    const File file(path, O_WRONLY | O_CREAT, 0600);
+    const Fd file(::open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
     if (file && ::posix_fallocate(file.get(), 0, kReserveBytes) != 0) ::unlink(path.c_str());
 }
 

@@ -19,14 +19,12 @@ inline void crash_point(std::string_view step) {
     if (const auto hook = crash_hook.load(std::memory_order_relaxed)) hook(step);
 }
 
-// A whole file's text, or nothing when there is none. corrupt: longer than `limit`.
-Result<std::optional<std::string>> read_text(const std::string& path, std::size_t limit);
-// Replaces a file: after a crash the old or the new text is there, whole; the new one on return.
+// base::replace_file, private; a no_space error says how much room there is.
 Result<> write_durably(const std::string& path, std::string_view text);
-Result<> rename_durably(const std::string& from, const std::string& to);  // within one directory
-Result<> sync_path(const std::string& path);                              // a file or a directory
-Result<> make_directory(const std::string& path);  // with its parents; durable; fine if it is there
-Result<> remove_file(const std::string& path);     // fine if it is not there; not made durable
+// base::make_directories, passable: QEMU under its own user must reach the files that libvirt gives
+// to it. A no_space error says how much room there is.
+Result<> make_directory(const std::string& path);
+Result<> remove_file(const std::string& path);       // fine if it is not there; not made durable
 Result<> remove_directory(const std::string& path);  // as remove_file; stays if it is not empty
 // Room set aside, so that a full pool can still be told to let go of something: makes the file
 // where it is missing and there is plenty of room; gives it back, false when there was none.

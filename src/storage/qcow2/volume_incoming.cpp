@@ -1,3 +1,4 @@
+#include "base/durable_file.hpp"
 #include "storage/qcow2/image_writer.hpp"
 #include "storage/qcow2/volume.hpp"
 #include "storage/qcow2/volume_files.hpp"
@@ -213,7 +214,7 @@ Result<> Volume::discard_incoming(const SnapshotId& id) {
     UNDERSTUDY_TRY(prune(**record));
     if (!(*record)->layers.empty()) return {};
     // It existed only for this: nothing is left of it.
-    UNDERSTUDY_TRY(rename_durably(path_of(kRecordName), path_of(kRemovingName)));
+    UNDERSTUDY_TRY(base::rename_durably(path_of(kRecordName), path_of(kRemovingName)));
     return remove_everything();
 }
 

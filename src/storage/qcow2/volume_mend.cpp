@@ -1,3 +1,4 @@
+#include "base/durable_file.hpp"
 #include "storage/qcow2/image_writer.hpp"
 #include "storage/qcow2/qemu_img.hpp"
 #include "storage/qcow2/volume.hpp"
@@ -120,7 +121,7 @@ Result<> Volume::apply_patch(const SnapshotId& id, const std::string& layer,
                         .during("mend " + layer)
                         .keeping("what was mended so far; it can be repeated"));
     crash_point("patch merged");
-    return sync_path(layer);
+    return base::sync_path(layer);
 }
 
 void Volume::close_patch(const std::string& patch) {

@@ -1,3 +1,4 @@
+#include "base/durable_file.hpp"
 #include "storage/qcow2/image_header.hpp"
 #include "storage/qcow2/qemu_img.hpp"
 #include "storage/qcow2/volume.hpp"
@@ -55,7 +56,7 @@ Result<std::optional<ports::LiveMerge>> Volume::plan_removal(const SnapshotId& i
     UNDERSTUDY_TRY(unname(*record, id));
     if (!record->merge) {
         UNDERSTUDY_TRY(prune(*record));
-        const auto* base = next_merge(*record, true);
+        const auto* base = next_merge(*record, Place::under_head);
         if (!base) return std::nullopt;
         const auto* top = record->children_of(base->file).front();
         record->merge = PendingMerge{.base = base->file, .top = top->file, .live = true};
@@ -146,11 +147,12 @@ bool Volume::may_merge(const VolumeRecord& record, const VolumeLayer& base,
 }
 
 // The lowest one, so that a run of layers to be merged is copied once and not once per layer.
-const VolumeLayer* Volume::next_merge(const VolumeRecord& record, bool under_head) const {
+const VolumeLayer* Volume::next_merge(const VolumeRecord& record, Place place) const {
     for (const auto& layer : record.layers) {
         const auto children = record.children_of(layer.file);
         if (children.size() != 1 || !may_merge(record, layer, *children.front())) continue;
-        if (record.is_under_head(children.front()->file) == under_head) return &layer;
+        const bool under_head = record.is_under_head(children.front()->file);
+        if (under_head == (place == Place::under_head)) return &layer;
     }
     return nullptr;
 }
@@ -159,8 +161,8 @@ Result<> Volume::sweep(VolumeRecord& record, Merges merges) {
     for (;;) {
         UNDERSTUDY_TRY(prune(record));
         if (!record.merge) {
-            const auto* base = next_merge(record, false);
-            if (!base && merges == Merges::offline) base = next_merge(record, true);
+            const auto* base = next_merge(record, Place::elsewhere);
+            if (!base && merges == Merges::offline) base = next_merge(record, Place::under_head);
             if (!base) return {};
             const auto* top = record.children_of(base->file).front();
             record.merge = PendingMerge{.base = base->file, .top = top->file, .live = false};
@@ -205,7 +207,7 @@ Result<> Volume::seal_head(VolumeRecord& record) {
         return fail(Error(guard.error())
                         .during("merge " + top)
                         .keeping("the VM's disk and every snapshot as they were"));
-    UNDERSTUDY_TRY(sync_path(path_of(record.merge->base)));
+    UNDERSTUDY_TRY(base::sync_path(path_of(record.merge->base)));
     record.merge->seal = change_stamp(top);
     UNDERSTUDY_TRY(save(record));
     crash_point("merge sealed");
@@ -232,7 +234,7 @@ Result<> Volume::finish_sealed(VolumeRecord& record) {
 Result<> Volume::finish_sealed_under(VolumeRecord& record) {
     if (!record.find_file(record.merge->top)->adopted) {
         UNDERSTUDY_TRY(remove_file(path_of(record.merge->top)));
-        UNDERSTUDY_TRY(sync_path(directory_));
+        UNDERSTUDY_TRY(base::sync_path(directory_));
         crash_point("merged head deleted");
     }
     return finish_pending(record);
@@ -243,14 +245,14 @@ Result<> Volume::finish_sealed_under(VolumeRecord& record) {
 Result<> Volume::finish_pending(VolumeRecord& record) {
     const auto base = *record.find_file(record.merge->base);
     const auto top = *record.find_file(record.merge->top);
-    UNDERSTUDY_TRY(sync_path(path_of(base)));
+    UNDERSTUDY_TRY(base::sync_path(path_of(base)));
     crash_point("merged content durable");
     for (const auto* child : record.children_of(top.file)) {
         auto moved = is_backed_by(path_of(*child), path_of(base));
         if (!moved) return std::unexpected(std::move(moved.error()));
         if (*moved) continue;
         UNDERSTUDY_TRY(rebase_header(path_of(*child), path_of(base), base.format));
-        UNDERSTUDY_TRY(sync_path(path_of(*child)));
+        UNDERSTUDY_TRY(base::sync_path(path_of(*child)));
         crash_point("child moved over");
     }
     record.finish_merge();

@@ -122,7 +122,7 @@ Result<std::unique_ptr<ports::ExtentStream>> Volume::changes(std::optional<Snaps
         layers = *above;
     }
     if (layers == 0) return std::make_unique<NoExtents>();
-    auto extents = (*chain)->extents(layers, from, !base.has_value());
+    auto extents = (*chain)->extents(layers, from, base ? Zeroes::listed : Zeroes::left_out);
     return std::make_unique<PinnedStream>(shared_from_this(), **chain, std::move(extents));
 }
 

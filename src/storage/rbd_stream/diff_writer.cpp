@@ -1,5 +1,6 @@
 #include "storage/rbd_stream/diff_writer.hpp"
 
+#include "base/fd.hpp"
 #include "storage/rbd_stream/diff.hpp"
 
 #include <endian.h>
@@ -44,21 +45,14 @@ std::span<const std::byte> bytes_of(const std::string& text) {
 // A failed write may have left a part of a record: nothing more is written behind that.
 class DiffWriter final : public ports::Incoming {
 public:
-    DiffWriter(int fd, std::string path, ByteSize size, bool whole)
-        : fd_(fd), path_(std::move(path)), size_(size), whole_(whole) {}
-    ~DiffWriter() override { ::close(fd_); }
-    DiffWriter(const DiffWriter&) = delete;
-    DiffWriter& operator=(const DiffWriter&) = delete;
+    DiffWriter(Fd file, std::string path, ByteSize size, bool whole)
+        : file_(std::move(file)), path_(std::move(path)), size_(size), whole_(whole) {}
 
     Result<> append(std::span<const std::byte> bytes) {
         if (broken_) return fail(*broken_);
-        while (!bytes.empty()) {
-            const auto done = ::write(fd_, bytes.data(), bytes.size());
-            if (done < 0 && errno == EINTR) continue;
-            if (done < 0) return fail(broken_.emplace(errno_error(errno, "write " + path_)));
-            bytes = bytes.subspan(static_cast<std::size_t>(done));
-        }
-        return {};
+        auto done = base::write_all(file_, bytes, path_);
+        if (!done) broken_ = done.error();
+        return done;
     }
     Result<> write(ByteOffset offset, std::span<const std::byte> data) override {
         if (data.empty()) return {};
@@ -74,16 +68,16 @@ public:
     }
     Result<> flush() override {
         if (broken_) return fail(*broken_);
-        if (::fdatasync(fd_) != 0)
+        if (::fdatasync(file_.get()) != 0)
             return fail(broken_.emplace(errno_error(errno, "make durable " + path_)));
         return {};
     }
     Result<> publish() override {
         if (!ended_) UNDERSTUDY_TRY(append(bytes_of("e")));
         ended_ = true;
-        if (::fsync(fd_) != 0)
-            return fail(broken_.emplace(errno_error(errno, "make durable " + path_)));
-        return {};
+        auto done = base::sync_all(file_, path_);
+        if (!done) broken_ = done.error();
+        return done;
     }
     Result<> discard() override {
         broken_.emplace(ErrorKind::conflict, path_ + " was discarded");
@@ -100,7 +94,7 @@ private:
                                                     offset.count(), length));
     }
 
-    int fd_;
+    Fd file_;
     std::string path_;
     ByteSize size_;
     bool whole_;
@@ -113,11 +107,11 @@ private:
 Result<std::unique_ptr<ports::Incoming>> write_diff(const std::string& path, ByteSize size,
                                                     const std::string& from,
                                                     const std::string& to) {
-    const int fd = ::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (fd < 0 && errno == EEXIST)
+    Fd file(::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600));
+    if (!file && errno == EEXIST)
         return fail(ErrorKind::invalid, fmt::format("{} exists already", path));
-    if (fd < 0) return fail(errno_error(errno, "make " + path));
-    auto writer = std::make_unique<DiffWriter>(fd, path, size, from.empty());
+    if (!file) return fail(errno_error(errno, "make " + path));
+    auto writer = std::make_unique<DiffWriter>(std::move(file), path, size, from.empty());
     std::string head(kDiffBannerV1);
     add_name(head, 'f', from);
     add_name(head, 't', to);

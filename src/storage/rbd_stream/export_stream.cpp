@@ -21,7 +21,7 @@ bool begins_with(const StreamFile& file, std::string_view banner) {
 Result<Diff> walk_diff(StreamCursor& cursor, Records layout) {
     auto head = read_head(cursor, layout);
     if (!head) return std::unexpected(std::move(head.error()));
-    Diff diff{std::move(*head), true};
+    Diff diff{.head = std::move(*head)};
     RecordWalk walk(cursor.file(), diff.head);
     ByteOffset reached;
     while (true) {

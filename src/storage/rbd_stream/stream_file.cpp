@@ -20,21 +20,12 @@ constexpr std::size_t kLongestName = 4096;  // as Ceph's own reader has it
 }  // namespace
 
 Result<StreamFile> StreamFile::open(const std::string& path) {
-    const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
-    if (fd < 0) return fail(errno_error(errno, "open " + path));
+    Fd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
+    if (!file) return fail(errno_error(errno, "open " + path));
     struct stat status{};
-    if (fstat(fd, &status) != 0 || !S_ISREG(status.st_mode)) {
-        ::close(fd);
+    if (fstat(file.get(), &status) != 0 || !S_ISREG(status.st_mode))
         return fail(ErrorKind::invalid, path + " is not a regular file");
-    }
-    return StreamFile(fd, path, static_cast<std::uint64_t>(status.st_size));
-}
-
-StreamFile::StreamFile(StreamFile&& other) noexcept
-    : fd_(std::exchange(other.fd_, -1)), path_(std::move(other.path_)), size_(other.size_) {}
-
-StreamFile::~StreamFile() {
-    if (fd_ >= 0) ::close(fd_);
+    return StreamFile(std::move(file), path, static_cast<std::uint64_t>(status.st_size));
 }
 
 std::unexpected<Error> StreamFile::wrong(std::uint64_t offset, std::string_view what) const {
@@ -43,7 +34,7 @@ std::unexpected<Error> StreamFile::wrong(std::uint64_t offset, std::string_view 
 
 Result<> StreamFile::read(std::uint64_t offset, std::span<std::byte> into) const {
     while (!into.empty()) {
-        const auto got = ::pread(fd_, into.data(), into.size(), static_cast<off_t>(offset));
+        const auto got = ::pread(file_.get(), into.data(), into.size(), static_cast<off_t>(offset));
         if (got < 0 && errno == EINTR) continue;
         if (got < 0) return fail(errno_error(errno, fmt::format("read {}", path_)));
         if (got == 0) return wrong(offset, "the file ends in the middle");

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "base/error.hpp"
+#include "base/fd.hpp"
 
 #include <cstddef>
 #include <cstdint>
@@ -15,9 +15,6 @@ namespace understudy::rbd_stream {
 class StreamFile {
 public:
     static Result<StreamFile> open(const std::string& path);  // a regular file, no link
-    StreamFile(StreamFile&& other) noexcept;
-    StreamFile& operator=(StreamFile&&) = delete;
-    ~StreamFile();
 
     std::uint64_t size() const { return size_; }  // when it was opened
     const std::string& path() const { return path_; }
@@ -27,10 +24,10 @@ public:
     std::unexpected<Error> wrong(std::uint64_t offset, std::string_view what) const;
 
 private:
-    StreamFile(int fd, std::string path, std::uint64_t size)
-        : fd_(fd), path_(std::move(path)), size_(size) {}
+    StreamFile(Fd file, std::string path, std::uint64_t size)
+        : file_(std::move(file)), path_(std::move(path)), size_(size) {}
 
-    int fd_;
+    Fd file_;
     std::string path_;
     std::uint64_t size_;
 };

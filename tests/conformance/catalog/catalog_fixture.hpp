@@ -1,5 +1,6 @@
 #pragma once
 
+#include "base/must_test.hpp"
 #include "catalog/open_catalog.hpp"
 #include "model/json.hpp"
 
@@ -8,7 +9,6 @@
 
 #include <filesystem>
 #include <memory>
-#include <stdexcept>
 #include <string>
 #include <utility>
 
@@ -16,13 +16,6 @@ namespace understudy::test {
 
 using base::GiB;
 using base::MiB;
-
-// The value, or the end of the test with the error's text.
-template <class T>
-T must(Result<T> result) {
-    if (!result) throw std::runtime_error(result.error().text());
-    if constexpr (!std::is_void_v<T>) return std::move(*result);
-}
 
 template <class T>
 std::string kind_of(const Result<T>& result) {

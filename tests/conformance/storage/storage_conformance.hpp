@@ -1,5 +1,6 @@
 #pragma once
 
+#include "base/must_test.hpp"
 #include "ports/storage.hpp"
 
 #include <gtest/gtest.h>
@@ -62,12 +63,6 @@ struct StorageKind {
 const std::vector<StorageKind>& storage_kinds();
 void PrintTo(const StorageKind& kind, std::ostream* out);
 
-// Fails the test with the error's text when there is no value.
-template <class T>
-T must(Result<T> result) {
-    if (!result) throw std::runtime_error(result.error().text());
-    if constexpr (!std::is_void_v<T>) return std::move(*result);
-}
 template <class T>
 std::optional<ErrorKind> error_of(const Result<T>& result) {
     if (result) return std::nullopt;
