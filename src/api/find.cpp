@@ -17,18 +17,17 @@ constexpr std::size_t kLongestVmName = 128;
 }  // namespace
 
 Result<model::Peer> find_peer(tasks::Site& site, const std::string& word) {
-    auto peers = site.catalog.peers();
-    if (!peers) return std::unexpected(std::move(peers.error()));
-    if (word.empty() && peers->size() == 1) return peers->front();
+    auto peers = UNDERSTUDY_VALUE(site.catalog.peers());
+    if (word.empty() && peers.size() == 1) return peers.front();
     std::string known;
-    for (auto& peer : *peers) {
+    for (auto& peer : peers) {
         if (peer.name == word || peer.id.text() == word) return std::move(peer);
         known += (known.empty() ? "" : ", ") + peer.name;
     }
-    if (word.empty() && !peers->empty())
+    if (word.empty() && !peers.empty())
         return fail(Error(ErrorKind::invalid, "there are several peers")
                         .advising(fmt::format("Name one with --to: {}.", known)));
-    if (peers->empty())
+    if (peers.empty())
         return fail(Error(ErrorKind::not_found, "this cluster has no peers")
                         .advising("Pair with one: `understudy peer invite` there, "
                                   "`understudy peer join` here."));
@@ -52,19 +51,16 @@ Result<VmId> the_only(const std::set<VmId>& found, const std::string& word) {
 }  // namespace
 
 Result<VmId> find_vm(tasks::Site& site, const std::string& word) {
-    auto known = site.catalog.vms();
-    if (!known) return std::unexpected(std::move(known.error()));
-    auto listed = site.hypervisor.list();
-    if (!listed) return std::unexpected(std::move(listed.error()));
-    auto copies = tasks::rehearsals(site);  // no VMs that anything may be done to
-    if (!copies) return std::unexpected(std::move(copies.error()));
-    std::erase_if(*listed, [&](const auto& vm) { return copies->contains(vm.id); });
+    auto known = UNDERSTUDY_VALUE(site.catalog.vms());
+    auto listed = UNDERSTUDY_VALUE(site.hypervisor.list());
+    auto copies = UNDERSTUDY_VALUE(tasks::rehearsals(site));
+    std::erase_if(listed, [&](const auto& vm) { return copies.contains(vm.id); });
     std::set<VmId> named;
-    for (const auto& vm : *known) {
+    for (const auto& vm : known) {
         if (vm.id.text() == word) return vm.id;
         if (vm.name == word) named.insert(vm.id);
     }
-    for (const auto& vm : *listed) {
+    for (const auto& vm : listed) {
         if (vm.id.text() == word) return vm.id;
         if (vm.name == word) named.insert(vm.id);
     }
@@ -73,20 +69,17 @@ Result<VmId> find_vm(tasks::Site& site, const std::string& word) {
 
 Result<model::Vm> kept_replica(tasks::Site& site, const std::string& word,
                                const std::string& advice) {
-    auto id = find_replica(site, word);
-    if (!id) return std::unexpected(std::move(id.error()));
-    auto vm = site.catalog.find_vm(*id);
-    if (!vm) return std::unexpected(std::move(vm.error()));
-    if (*vm && (*vm)->ownership.phase == model::Phase::replica) return std::move(**vm);
+    auto id = UNDERSTUDY_VALUE(find_replica(site, word));
+    auto vm = UNDERSTUDY_VALUE(site.catalog.find_vm(id));
+    if (vm && vm->ownership.phase == model::Phase::replica) return std::move(*vm);
     return fail(Error(ErrorKind::refused, fmt::format("'{}' is not a replica here", word))
                     .advising(advice));
 }
 
 Result<VmId> find_replica(tasks::Site& site, const std::string& word) {
-    auto known = site.catalog.vms();
-    if (!known) return std::unexpected(std::move(known.error()));
+    auto known = UNDERSTUDY_VALUE(site.catalog.vms());
     std::set<VmId> named;
-    for (const auto& vm : *known) {
+    for (const auto& vm : known) {
         if (vm.ownership.phase != model::Phase::replica) continue;
         if (vm.id.text() == word) return vm.id;
         if (vm.name == word) named.insert(vm.id);
@@ -96,17 +89,15 @@ Result<VmId> find_replica(tasks::Site& site, const std::string& word) {
 }
 
 Result<model::Snapshot> find_snapshot(tasks::Site& site, const VmId& vm, const std::string& word) {
-    auto snapshots = site.catalog.snapshots(vm);
-    if (!snapshots) return std::unexpected(std::move(snapshots.error()));
-    return engine::find_snapshot(*snapshots, word);
+    auto snapshots = UNDERSTUDY_VALUE(site.catalog.snapshots(vm));
+    return engine::find_snapshot(snapshots, word);
 }
 
 Result<model::Snapshot> find_point(tasks::Site& site, const model::Vm& replica,
                                    const std::string& word) {
     if (!word.empty() && word != "@newest") return find_snapshot(site, replica.id, word);
-    auto newest = tasks::newest_point(site, replica);
-    if (!newest) return std::unexpected(std::move(newest.error()));
-    if (*newest) return std::move(**newest);
+    auto newest = UNDERSTUDY_VALUE(tasks::newest_point(site, replica));
+    if (newest) return std::move(*newest);
     return find_snapshot(site, replica.id, word);
 }
 
@@ -118,9 +109,8 @@ Result<> check_new_name(tasks::Site& site, const std::string& name) {
         return fail(ErrorKind::invalid,
                     "a VM's name has 1 to 128 bytes, no '/', no control characters, and does not "
                     "begin with '.'");
-    auto vms = site.catalog.vms();
-    if (!vms) return std::unexpected(std::move(vms.error()));
-    for (const auto& vm : *vms)
+    auto vms = UNDERSTUDY_VALUE(site.catalog.vms());
+    for (const auto& vm : vms)
         if (vm.name == name)
             return fail(Error(ErrorKind::conflict, fmt::format("a VM '{}' is here already", name))
                             .advising("Choose another name."));
@@ -134,10 +124,9 @@ Result<model::Task> find_task(tasks::Site& site, const std::string& word) {
                         .advising("`understudy task list --all` shows them."));
     };
     if (word.size() < 4) return unknown();
-    auto tasks = site.catalog.tasks({.limit = 1000});
-    if (!tasks) return std::unexpected(std::move(tasks.error()));
+    auto tasks = UNDERSTUDY_VALUE(site.catalog.tasks({.limit = 1000}));
     const model::Task* found = nullptr;
-    for (const auto& task : *tasks) {
+    for (const auto& task : tasks) {
         if (!task.id.text().starts_with(word)) continue;
         if (found != nullptr)
             return fail(ErrorKind::invalid, fmt::format("'{}' begins several tasks' ids", word));

@@ -23,7 +23,7 @@ constexpr ByteSize kTelling = base::MiB(16);  // a smaller send says more of the
 // Null: no large send has gone there lately.
 Result<json> measured_rate(tasks::Site& site, const ClusterId& peer) {
     auto tasks = site.catalog.tasks({.limit = kTasksLookedAt});
-    if (!tasks) return std::unexpected(std::move(tasks.error()));
+    if (!tasks) return error_of(tasks);
     for (const auto& task : *tasks) {  // the newest first
         if (task.kind != tasks::kSend || task.state != model::TaskState::succeeded) continue;
         const auto arguments = tasks::arguments_in<tasks::SendArguments>(task);
@@ -41,7 +41,7 @@ Result<json> measured_rate(tasks::Site& site, const ClusterId& peer) {
 // {"downtime_ms", "moved"}: of the last move that was measured; nulls: there is none.
 Result<json> last_move(tasks::Site& site, const VmId& vm) {
     auto tasks = site.catalog.tasks({.vm = vm, .limit = kTasksLookedAt});
-    if (!tasks) return std::unexpected(std::move(tasks.error()));
+    if (!tasks) return error_of(tasks);
     for (const auto& task : *tasks) {
         if (task.kind != tasks::kMove || task.state != model::TaskState::succeeded) continue;
         const auto result = tasks::result_in<tasks::MoveResult>(task);
@@ -59,9 +59,8 @@ Result<json> unsent(tasks::Site& site, const model::Vm& vm, const model::Snapsho
     if (vm.head_parent != newest.id || disks_now != vm.disks.size()) return json(nullptr);
     ByteSize own;
     for (const auto& disk : vm.disks) {
-        auto pool = site.pool(disk.pool);
-        if (!pool) return std::unexpected(std::move(pool.error()));
-        auto one = (*pool)->head_own(disk.volume, newest.id);
+        auto pool = UNDERSTUDY_VALUE(site.pool(disk.pool));
+        auto one = pool->head_own(disk.volume, newest.id);
         if (!one) return fail(std::move(one.error()).during(disk.target));
         if (!*one) return json(nullptr);
         own += **one;
@@ -71,26 +70,23 @@ Result<json> unsent(tasks::Site& site, const model::Vm& vm, const model::Snapsho
 
 Result<> add_sends(tasks::Site& site, const MoveWishes& wishes, const model::Snapshot& newest,
                    std::size_t disks_now, json& plan) {
-    auto planned = tasks::plan_send_here(site, {.vm = wishes.vm.id,
-                                                .snapshot = newest.id,
-                                                .peer = wishes.peer.id,
-                                                .full = false,
-                                                .base = {},
-                                                .accept = wishes.accept});
-    if (!planned) return std::unexpected(std::move(planned.error()));
-    auto estimates = tasks::estimate_send(site, *planned, wishes.peer.id);
-    if (!estimates) return std::unexpected(std::move(estimates.error()));
+    auto planned = UNDERSTUDY_VALUE(tasks::plan_send_here(site, {.vm = wishes.vm.id,
+                                                                 .snapshot = newest.id,
+                                                                 .peer = wishes.peer.id,
+                                                                 .full = false,
+                                                                 .base = {},
+                                                                 .accept = wishes.accept}));
+    auto estimates = UNDERSTUDY_VALUE(tasks::estimate_send(site, planned, wishes.peer.id));
     ByteSize bytes;
-    for (const auto& disk : *estimates) bytes += disk.data;
-    auto since = unsent(site, wishes.vm, newest, disks_now);
-    if (!since) return std::unexpected(std::move(since.error()));
+    for (const auto& disk : estimates) bytes += disk.data;
+    auto since = UNDERSTUDY_VALUE(unsent(site, wishes.vm, newest, disks_now));
     plan["newest"] = newest;
-    plan["kind"] = std::string(engine::to_string(planned->plan.kind));
+    plan["kind"] = std::string(engine::to_string(planned.plan.kind));
     plan["bytes"] = bytes;
-    plan["issues"] = planned->issues;
-    plan["unsent_bytes"] = *since;
-    if (since->is_null()) return {};
-    plan["expected_bytes"] = bytes.count() + since->get<std::uint64_t>();
+    plan["issues"] = planned.issues;
+    plan["unsent_bytes"] = since;
+    if (since.is_null()) return {};
+    plan["expected_bytes"] = bytes.count() + since.get<std::uint64_t>();
     return {};
 }
 
@@ -113,23 +109,20 @@ Result<json> move_preview(tasks::Site& site, const MoveWishes& wishes) {
               {"kind", "full"},          {"limit_ms", wishes.limit.count()}, {"bytes", nullptr},
               {"unsent_bytes", nullptr}, {"expected_bytes", nullptr},        {"send_ms", nullptr},
               {"issues", json::array()}};
-    auto snapshots = site.catalog.snapshots(wishes.vm.id);
-    if (!snapshots) return std::unexpected(std::move(snapshots.error()));
+    auto snapshots = UNDERSTUDY_VALUE(site.catalog.snapshots(wishes.vm.id));
     auto rate = measured_rate(site, wishes.peer.id);
     if (!rate) return rate;
     plan["rate_bytes"] = *rate;
-    auto described = site.hypervisor.describe(wishes.vm.id);
-    if (!described) return std::unexpected(std::move(described.error()));
-    plan["running"] = described->summary.state != ports::VmState::stopped;
-    if (!snapshots->empty())
-        UNDERSTUDY_TRY(add_sends(site, wishes, snapshots->back(), described->disks.size(), plan));
+    auto described = UNDERSTUDY_VALUE(site.hypervisor.describe(wishes.vm.id));
+    plan["running"] = described.summary.state != ports::VmState::stopped;
+    if (!snapshots.empty())
+        UNDERSTUDY_TRY(add_sends(site, wishes, snapshots.back(), described.disks.size(), plan));
     add_times(wishes, plan);
     auto before = last_move(site, wishes.vm.id);
     if (!before) return before;
     plan.update(*before);
-    auto sent = site.catalog.replications(wishes.vm.id);
-    if (!sent) return std::unexpected(std::move(sent.error()));
-    for (const auto& replication : *sent) {
+    auto sent = UNDERSTUDY_VALUE(site.catalog.replications(wishes.vm.id));
+    for (const auto& replication : sent) {
         const auto readiness = json::parse(replication.readiness, nullptr, false);
         if (replication.peer == wishes.peer.id && readiness.is_array())
             for (const auto& issue : readiness) plan["issues"].push_back(issue);

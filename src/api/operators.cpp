@@ -36,12 +36,11 @@ Result<Asked> parse(OperatorsContext& context, const net::HttpRequest& request) 
 }
 
 Result<Reply> answer(OperatorsContext& context, const net::HttpRequest& request) {
-    auto asked = parse(context, request);
-    if (!asked) return std::unexpected(std::move(asked.error()));
+    auto asked = UNDERSTUDY_VALUE(parse(context, request));
     for (const auto call :
          {answer_cluster, answer_peers, answer_vms, answer_snapshots, answer_files, answer_replicas,
           answer_recovery, answer_drills, answer_tasks, answer_events})
-        if (auto replied = call(*asked)) return std::move(*replied);
+        if (auto replied = call(asked)) return std::move(*replied);
     return fail(ErrorKind::not_found,
                 fmt::format("no call {} {}", request.method, request.path.substr(0, 200)));
 }
@@ -72,7 +71,7 @@ net::HttpResponse Operators::handle(const net::HttpRequest& request) {
 }
 
 Result<Reply> reply_with(std::string_view key, Result<json> value) {
-    if (!value) return std::unexpected(std::move(value.error()));
+    if (!value) return error_of(value);
     return Reply{200, {{std::string(key), std::move(*value)}}};
 }
 
@@ -121,11 +120,10 @@ Result<std::uint64_t> number_field(const json& body, const char* name, std::uint
 Result<Duration> shutdown_limit(const json& body) {
     constexpr std::uint64_t kUsual = 120'000;
     constexpr std::uint64_t kLongest = 24ULL * 3600 * 1000;
-    auto limit = number_field(body, "limit_ms", kUsual);
-    if (!limit) return std::unexpected(std::move(limit.error()));
-    if (*limit == 0 || *limit > kLongest)
+    auto limit = UNDERSTUDY_VALUE(number_field(body, "limit_ms", kUsual));
+    if (limit == 0 || limit > kLongest)
         return fail(ErrorKind::invalid, "a guest gets from 1 ms to 24 h to shut down");
-    return Duration(static_cast<std::int64_t>(*limit));
+    return Duration(static_cast<std::int64_t>(limit));
 }
 
 Result<std::int64_t> number_query(const Asked& asked, const std::string& name,

@@ -12,16 +12,13 @@ using nlohmann::json;
 
 Result<Reply> status(const Asked& asked) {
     auto& site = asked.site();
-    auto vms = site.catalog.vms();
-    if (!vms) return std::unexpected(std::move(vms.error()));
-    auto peers = site.catalog.peers();
-    if (!peers) return std::unexpected(std::move(peers.error()));
-    auto active = site.catalog.tasks({.active_only = true, .limit = 1000});
-    if (!active) return std::unexpected(std::move(active.error()));
+    auto vms = UNDERSTUDY_VALUE(site.catalog.vms());
+    auto peers = UNDERSTUDY_VALUE(site.catalog.peers());
+    auto active = UNDERSTUDY_VALUE(site.catalog.tasks({.active_only = true, .limit = 1000}));
     std::size_t replicas = 0;
-    for (const auto& vm : *vms) replicas += vm.ownership.phase == model::Phase::replica;
+    for (const auto& vm : vms) replicas += vm.ownership.phase == model::Phase::replica;
     std::size_t running = 0;
-    for (const auto& task : *active) running += task.state == model::TaskState::running;
+    for (const auto& task : active) running += task.state == model::TaskState::running;
     const auto listed = site.hypervisor.list();
     const auto capabilities = asked.context.capabilities();
     return Reply{200, status_json({.cluster = site.cluster,
@@ -31,8 +28,8 @@ Result<Reply> status(const Asked& asked) {
                                    .hypervisor_ok = listed.has_value(),
                                    .hypervisor_error = listed ? "" : listed.error().text(),
                                    .pools = capabilities.pools,
-                                   .peers = peers->size(),
-                                   .vms = vms->size() - replicas,
+                                   .peers = peers.size(),
+                                   .vms = vms.size() - replicas,
                                    .replicas = replicas,
                                    .tasks_running = running,
                                    .listen_peers = asked.context.peers_address,
@@ -40,10 +37,9 @@ Result<Reply> status(const Asked& asked) {
 }
 
 Result<Reply> init(const Asked& asked) {
-    auto name = text_field(asked.body, "name");
-    if (!name) return std::unexpected(std::move(name.error()));
+    auto name = UNDERSTUDY_VALUE(text_field(asked.body, "name"));
     auto& site = asked.site();
-    if (*name != site.cluster.name)
+    if (name != site.cluster.name)
         return fail(Error(ErrorKind::refused,
                           fmt::format("this is cluster '{}' already", site.cluster.name))
                         .advising("A node belongs to one cluster."));

@@ -19,40 +19,37 @@ Result<Reply> list(const Asked& asked) {
     auto limit = number_query(asked, "limit", 100);
     auto wait = number_query(asked, "wait_ms", 0);
     auto after = number_query(asked, "after", 0);
-    if (!limit) return std::unexpected(std::move(limit.error()));
-    if (!wait) return std::unexpected(std::move(wait.error()));
-    if (!after) return std::unexpected(std::move(after.error()));
+    if (!limit) return error_of(limit);
+    if (!wait) return error_of(wait);
+    if (!after) return error_of(after);
     *limit = std::clamp<std::int64_t>(*limit, 1, kMost);
     auto& site = asked.site();
     if (asked.query("after").empty()) {
-        auto last = site.catalog.last_event();
-        if (!last) return std::unexpected(std::move(last.error()));
-        *after = std::max<std::int64_t>(0, *last - *limit);
+        auto last = UNDERSTUDY_VALUE(site.catalog.last_event());
+        *after = std::max<std::int64_t>(0, last - *limit);
     }
     auto& changed = site.bells->changed;
     const auto until = site.clock.monotonic() + Duration(std::min(*wait, kLongestWait));
     while (true) {
         const auto rung = changed.rung();
-        auto events = site.catalog.events(*after, static_cast<std::size_t>(*limit));
-        if (!events) return std::unexpected(std::move(events.error()));
+        auto events =
+            UNDERSTUDY_VALUE(site.catalog.events(*after, static_cast<std::size_t>(*limit)));
         const auto left = until - site.clock.monotonic();
-        if (!events->empty() || left <= Duration::zero() || changed.closed())
-            return Reply{200, {{"events", *events}}};
+        if (!events.empty() || left <= Duration::zero() || changed.closed())
+            return Reply{200, {{"events", events}}};
         changed.wait(rung, std::min(left, kLookEvery));
     }
 }
 
 Result<Reply> verify(const Asked& asked) {
-    auto last = asked.site().catalog.last_event();
-    if (!last) return std::unexpected(std::move(last.error()));
-    auto broken = asked.site().catalog.first_broken_event();
-    if (!broken) return std::unexpected(std::move(broken.error()));
-    if (*broken)
+    auto last = UNDERSTUDY_VALUE(asked.site().catalog.last_event());
+    auto broken = UNDERSTUDY_VALUE(asked.site().catalog.first_broken_event());
+    if (broken)
         return fail(Error(ErrorKind::corrupt,
-                          fmt::format("event {} is not as it was recorded, or is gone", **broken))
+                          fmt::format("event {} is not as it was recorded, or is gone", *broken))
                         .keeping("all that is there")
                         .advising("Somebody changed the catalog. Compare it with a backup."));
-    return Reply{200, {{"verified", *last}}};
+    return Reply{200, {{"verified", last}}};
 }
 
 }  // namespace

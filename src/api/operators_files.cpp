@@ -45,74 +45,59 @@ Result<std::string> format_field(tasks::Site& site, const json& body) {
 
 Result<Reply> export_snapshot(const Asked& asked) {
     auto& site = asked.site();
-    auto id = find_vm(site, asked.path[1]);
-    if (!id) return std::unexpected(std::move(id.error()));
-    auto snapshot = find_snapshot(site, *id, asked.path[3]);
-    if (!snapshot) return std::unexpected(std::move(snapshot.error()));
-    auto vm = site.catalog.vm(*id);
-    if (!vm) return std::unexpected(std::move(vm.error()));
-    auto directory = required_directory(asked.body);
-    if (!directory) return std::unexpected(std::move(directory.error()));
-    auto base_directory = directory_field(asked.body, "base_directory");
-    if (!base_directory) return std::unexpected(std::move(base_directory.error()));
-    auto format = format_field(site, asked.body);
-    if (!format) return std::unexpected(std::move(format.error()));
-    auto base_word = text_field(asked.body, "incremental_from");
-    if (!base_word) return std::unexpected(std::move(base_word.error()));
-    tasks::SnapshotExportArguments arguments{.vm = *id,
-                                             .snapshot = snapshot->id,
-                                             .directory = *directory,
-                                             .format = *format,
-                                             .base_directory = *base_directory};
-    if (!base_word->empty()) {
-        auto base = find_snapshot(site, *id, *base_word);
+    auto id = UNDERSTUDY_VALUE(find_vm(site, asked.path[1]));
+    auto snapshot = UNDERSTUDY_VALUE(find_snapshot(site, id, asked.path[3]));
+    auto vm = UNDERSTUDY_VALUE(site.catalog.vm(id));
+    auto directory = UNDERSTUDY_VALUE(required_directory(asked.body));
+    auto base_directory = UNDERSTUDY_VALUE(directory_field(asked.body, "base_directory"));
+    auto format = UNDERSTUDY_VALUE(format_field(site, asked.body));
+    auto base_word = UNDERSTUDY_VALUE(text_field(asked.body, "incremental_from"));
+    tasks::SnapshotExportArguments arguments{.vm = id,
+                                             .snapshot = snapshot.id,
+                                             .directory = directory,
+                                             .format = format,
+                                             .base_directory = base_directory};
+    if (!base_word.empty()) {
+        auto base = find_snapshot(site, id, base_word);
         if (!base) return fail(std::move(base.error()).during("--incremental-from"));
         arguments.base = base->id;
-    } else if (!base_directory->empty()) {
+    } else if (!base_directory.empty()) {
         return fail(ErrorKind::invalid, "a base's directory is for an incremental export");
     }
-    return queue(asked, tasks::kSnapshotExport, *id,
-                 fmt::format("export {}@{} to {}", vm->name, snapshot->name, *directory),
-                 arguments);
+    return queue(asked, tasks::kSnapshotExport, id,
+                 fmt::format("export {}@{} to {}", vm.name, snapshot.name, directory), arguments);
 }
 
 Result<Reply> import_snapshot(const Asked& asked) {
     auto& site = asked.site();
-    auto directory = required_directory(asked.body);
-    if (!directory) return std::unexpected(std::move(directory.error()));
-    auto base_directory = directory_field(asked.body, "base_directory");
-    if (!base_directory) return std::unexpected(std::move(base_directory.error()));
-    auto name = text_field(asked.body, "as_new_vm");
-    if (!name) return std::unexpected(std::move(name.error()));
-    auto pool = text_field(asked.body, "pool");
-    if (!pool) return std::unexpected(std::move(pool.error()));
-    if (!pool->empty()) UNDERSTUDY_TRY(site.pool(*pool));
-    auto accept = texts_field(asked.body, "accept");
-    if (!accept) return std::unexpected(std::move(accept.error()));
-    auto found = tasks::read_export(site, *directory);
-    if (!found) return std::unexpected(std::move(found.error()));
-    const auto what = fmt::format("import {}@{}", found->vm_name, found->snapshot.name);
-    tasks::SnapshotImportArguments arguments{.directory = *directory, .pool = *pool};
-    if (name->empty()) {
-        if (!found->ownership)
+    auto directory = UNDERSTUDY_VALUE(required_directory(asked.body));
+    auto base_directory = UNDERSTUDY_VALUE(directory_field(asked.body, "base_directory"));
+    auto name = UNDERSTUDY_VALUE(text_field(asked.body, "as_new_vm"));
+    auto pool = UNDERSTUDY_VALUE(text_field(asked.body, "pool"));
+    if (!pool.empty()) UNDERSTUDY_TRY(site.pool(pool));
+    auto accept = UNDERSTUDY_VALUE(texts_field(asked.body, "accept"));
+    auto found = UNDERSTUDY_VALUE(tasks::read_export(site, directory));
+    const auto what = fmt::format("import {}@{}", found.vm_name, found.snapshot.name);
+    tasks::SnapshotImportArguments arguments{.directory = directory, .pool = pool};
+    if (name.empty()) {
+        if (!found.ownership)
             return fail(
                 Error(ErrorKind::invalid,
                       fmt::format("{} is of no Understudy cluster: it can be imported as a new VM",
-                                  *directory))
+                                  directory))
                     .advising(fmt::format("Say so with --as-new-vm {}.",
-                                          base::shell_word(found->vm_name))));
-        arguments.vm = found->vm;
-        return queue(asked, tasks::kSnapshotImport, found->vm, what, arguments);
+                                          base::shell_word(found.vm_name))));
+        arguments.vm = found.vm;
+        return queue(asked, tasks::kSnapshotImport, found.vm, what, arguments);
     }
-    UNDERSTUDY_TRY(check_new_name(site, *name));
+    UNDERSTUDY_TRY(check_new_name(site, name));
     const auto id = site.random.id<VmId>();
     arguments.vm = id;
-    arguments.name = *name;
+    arguments.name = name;
     arguments.snapshot = site.random.id<SnapshotId>();
-    arguments.base_directory = *base_directory;
-    arguments.accept = *accept;
-    return queue(asked, tasks::kSnapshotImport, id, fmt::format("{} as {}", what, *name),
-                 arguments);
+    arguments.base_directory = base_directory;
+    arguments.accept = accept;
+    return queue(asked, tasks::kSnapshotImport, id, fmt::format("{} as {}", what, name), arguments);
 }
 
 }  // namespace

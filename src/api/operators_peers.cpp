@@ -21,15 +21,13 @@ constexpr std::uint64_t kDefaultTtl = 15 * 60 * 1000;
 constexpr std::uint64_t kLongestTtl = 7ULL * 24 * 3600 * 1000;
 
 Result<Reply> invite(const Asked& asked) {
-    auto ttl = number_field(asked.body, "ttl_ms", kDefaultTtl);
-    if (!ttl) return std::unexpected(std::move(ttl.error()));
-    if (*ttl == 0 || *ttl > kLongestTtl)
+    auto ttl = UNDERSTUDY_VALUE(number_field(asked.body, "ttl_ms", kDefaultTtl));
+    if (ttl == 0 || ttl > kLongestTtl)
         return fail(ErrorKind::invalid, "an invitation lasts from 1 ms to 7 days");
     auto& context = asked.context;
-    auto fingerprint = net::fingerprint(context.identity.certificate_pem);
-    if (!fingerprint) return std::unexpected(std::move(fingerprint.error()));
-    const InviteToken token{context.peers_address, *fingerprint, net::random_secret(),
-                            asked.site().clock.now() + Duration(static_cast<std::int64_t>(*ttl))};
+    auto fingerprint = UNDERSTUDY_VALUE(net::fingerprint(context.identity.certificate_pem));
+    const InviteToken token{context.peers_address, fingerprint, net::random_secret(),
+                            asked.site().clock.now() + Duration(static_cast<std::int64_t>(ttl))};
     UNDERSTUDY_TRY(asked.site().catalog.add_invite(net::sha256_hex(token.secret), token.expires));
     return Reply{200,
                  {{"token", encode_token(token)},
@@ -50,25 +48,21 @@ Result<> check_can_join(tasks::Site& site, const InviteToken& token,
 }
 
 Result<Reply> join(const Asked& asked) {
-    auto text = text_field(asked.body, "token");
-    if (!text) return std::unexpected(std::move(text.error()));
-    auto token = decode_token(*text);
-    if (!token) return std::unexpected(std::move(token.error()));
+    auto text = UNDERSTUDY_VALUE(text_field(asked.body, "token"));
+    auto token = UNDERSTUDY_VALUE(decode_token(text));
     auto& context = asked.context;
     auto& site = asked.site();
-    auto own = net::fingerprint(context.identity.certificate_pem);
-    if (!own) return std::unexpected(std::move(own.error()));
-    UNDERSTUDY_TRY(check_can_join(site, *token, *own));
+    auto own = UNDERSTUDY_VALUE(net::fingerprint(context.identity.certificate_pem));
+    UNDERSTUDY_TRY(check_can_join(site, token, own));
     auto reply = pair_with(
-        context.identity, token->address, token->fingerprint,
-        {token->secret, site.cluster, context.peers_address, context.identity.certificate_pem});
-    if (!reply) return fail(std::move(reply.error()).during("pair with " + token->address));
-    auto peers = site.catalog.peers();
-    if (!peers) return std::unexpected(std::move(peers.error()));
-    auto fits = check_new_peer(site.cluster, *peers, reply->cluster, token->fingerprint);
+        context.identity, token.address, token.fingerprint,
+        {token.secret, site.cluster, context.peers_address, context.identity.certificate_pem});
+    if (!reply) return fail(std::move(reply.error()).during("pair with " + token.address));
+    auto peers = UNDERSTUDY_VALUE(site.catalog.peers());
+    auto fits = check_new_peer(site.cluster, peers, reply->cluster, token.fingerprint);
     if (!fits)
         return fail(std::move(fits.error())
-                        .during("pair with " + token->address)
+                        .during("pair with " + token.address)
                         .keeping(fmt::format("the pairing there; end it with `understudy peer "
                                              "remove {}` on that cluster",
                                              base::shell_word(site.cluster.name))));
@@ -76,8 +70,8 @@ Result<Reply> join(const Asked& asked) {
     if (auto known = site.catalog.peer(reply->cluster.id)) peer = std::move(*known);
     peer.id = reply->cluster.id;
     peer.name = reply->cluster.name;
-    peer.address = token->address;
-    peer.fingerprint = token->fingerprint;
+    peer.address = token.address;
+    peer.fingerprint = token.fingerprint;
     peer.capabilities = reply->capabilities;
     peer.last_contact = site.clock.now();
     UNDERSTUDY_TRY(site.catalog.save_peer(peer));
@@ -87,11 +81,10 @@ Result<Reply> join(const Asked& asked) {
 }
 
 Result<Reply> list(const Asked& asked) {
-    auto peers = asked.site().catalog.peers();
-    if (!peers) return std::unexpected(std::move(peers.error()));
+    auto peers = UNDERSTUDY_VALUE(asked.site().catalog.peers());
     auto views = json::array();
     const auto now = asked.site().clock.now();
-    for (const auto& peer : *peers) {
+    for (const auto& peer : peers) {
         json view = peer;
         // Known from the periodic contact; older than two rounds of it is not known.
         view["reachable"] = peer.last_contact && now - *peer.last_contact < Duration(90'000)
@@ -103,43 +96,37 @@ Result<Reply> list(const Asked& asked) {
 }
 
 Result<Reply> info(const Asked& asked) {
-    auto peer = find_peer(asked.site(), asked.path[1]);
-    if (!peer) return std::unexpected(std::move(peer.error()));
-    auto contacted = tasks::contact_peer(asked.site(), peer->id, asked.context.capabilities());
-    auto fresh = asked.site().catalog.peer(peer->id);
-    if (!fresh) return std::unexpected(std::move(fresh.error()));
+    auto peer = UNDERSTUDY_VALUE(find_peer(asked.site(), asked.path[1]));
+    auto contacted = tasks::contact_peer(asked.site(), peer.id, asked.context.capabilities());
+    auto fresh = UNDERSTUDY_VALUE(asked.site().catalog.peer(peer.id));
     return Reply{200,
-                 {{"peer", *fresh},
+                 {{"peer", fresh},
                   {"reachable", contacted.has_value()},
                   {"error", contacted ? "" : contacted.error().text()}}};
 }
 
 // What a pairing is still needed for, in words; empty: nothing.
 Result<std::string> ties(tasks::Site& site, const model::Peer& peer) {
-    auto vms = site.catalog.vms();
-    if (!vms) return std::unexpected(std::move(vms.error()));
-    auto sent = site.catalog.replications(std::nullopt);
-    if (!sent) return std::unexpected(std::move(sent.error()));
-    auto transfers = site.catalog.transfers();
-    if (!transfers) return std::unexpected(std::move(transfers.error()));
-    auto active = site.catalog.active_tasks(std::nullopt);
-    if (!active) return std::unexpected(std::move(active.error()));
+    auto vms = UNDERSTUDY_VALUE(site.catalog.vms());
+    auto sent = UNDERSTUDY_VALUE(site.catalog.replications(std::nullopt));
+    auto transfers = UNDERSTUDY_VALUE(site.catalog.transfers());
+    auto active = UNDERSTUDY_VALUE(site.catalog.active_tasks(std::nullopt));
     std::vector<std::string> found;
     const auto count = [&](const auto& list, auto belongs, const char* one, const char* more) {
         const auto n = std::ranges::count_if(list, belongs);
         if (n > 0) found.push_back(fmt::format("{} {}", n, n == 1 ? one : more));
     };
     count(
-        *vms, [&](const auto& vm) { return vm.ownership.owner == peer.id; },
-        "replica of it is here", "replicas of it are here");
+        vms, [&](const auto& vm) { return vm.ownership.owner == peer.id; }, "replica of it is here",
+        "replicas of it are here");
     count(
-        *sent, [&](const auto& one) { return one.peer == peer.id; },
+        sent, [&](const auto& one) { return one.peer == peer.id; },
         "VM of this cluster is sent to it", "VMs of this cluster are sent to it");
     count(
-        *transfers, [&](const auto& one) { return one.source == peer.id; },
+        transfers, [&](const auto& one) { return one.source == peer.id; },
         "unfinished transfer from it is here", "unfinished transfers from it are here");
     count(
-        *active,
+        active,
         [&](const auto& task) {
             return task.kind == "send" && task.arguments.contains(peer.id.text());
         },
@@ -149,23 +136,21 @@ Result<std::string> ties(tasks::Site& site, const model::Peer& peer) {
 
 Result<Reply> remove(const Asked& asked) {
     auto& site = asked.site();
-    auto peer = find_peer(site, asked.path[1]);
-    if (!peer) return std::unexpected(std::move(peer.error()));
-    auto tied = ties(site, *peer);
-    if (!tied) return std::unexpected(std::move(tied.error()));
-    if (!tied->empty() && asked.query("force") != "1")
+    auto peer = UNDERSTUDY_VALUE(find_peer(site, asked.path[1]));
+    auto tied = UNDERSTUDY_VALUE(ties(site, peer));
+    if (!tied.empty() && asked.query("force") != "1")
         return fail(
-            Error(ErrorKind::refused, fmt::format("'{}' is still needed: {}", peer->name, *tied))
+            Error(ErrorKind::refused, fmt::format("'{}' is still needed: {}", peer.name, tied))
                 .keeping("the pairing")
                 .advising("Release the VMs, remove the replicas and cancel the sends first, or use "
                           "--force: replicas and snapshots then stay, unfinished transfers are "
                           "removed, sends fail, and bases are no longer held."));
     // First the peer, so that no new transfer begins behind the removal of the old ones.
-    UNDERSTUDY_TRY(site.catalog.remove_peer(peer->id));
-    auto forgotten = asked.context.receiving.forget(peer->id);
+    UNDERSTUDY_TRY(site.catalog.remove_peer(peer.id));
+    auto forgotten = asked.context.receiving.forget(peer.id);
     if (!forgotten)
         return fail(std::move(forgotten.error())
-                        .during("remove what '" + peer->name + "' had begun to send"));
+                        .during("remove what '" + peer.name + "' had begun to send"));
     return Reply{200, json::object()};
 }
 
@@ -188,23 +173,20 @@ Result<> apply_map(const json& body, const char* name, std::map<std::string, std
 
 Result<Reply> map(const Asked& asked) {
     auto& site = asked.site();
-    auto peer = find_peer(site, asked.path[1]);
-    if (!peer) return std::unexpected(std::move(peer.error()));
-    UNDERSTUDY_TRY(apply_map(asked.body, "networks", peer->networks));
-    UNDERSTUDY_TRY(apply_map(asked.body, "pools", peer->pools));
-    for (const auto& [there, here] : peer->pools) UNDERSTUDY_TRY(site.pool(here));
-    UNDERSTUDY_TRY(site.catalog.save_peer(*peer));
-    return Reply{200, {{"peer", *peer}}};
+    auto peer = UNDERSTUDY_VALUE(find_peer(site, asked.path[1]));
+    UNDERSTUDY_TRY(apply_map(asked.body, "networks", peer.networks));
+    UNDERSTUDY_TRY(apply_map(asked.body, "pools", peer.pools));
+    for (const auto& [there, here] : peer.pools) UNDERSTUDY_TRY(site.pool(here));
+    UNDERSTUDY_TRY(site.catalog.save_peer(peer));
+    return Reply{200, {{"peer", peer}}};
 }
 
 Result<Reply> limit(const Asked& asked) {
-    auto peer = find_peer(asked.site(), asked.path[1]);
-    if (!peer) return std::unexpected(std::move(peer.error()));
-    auto rate = number_field(asked.body, "rate_bytes", 0);
-    if (!rate) return std::unexpected(std::move(rate.error()));
-    peer->rate_limit = ByteSize(*rate);
-    UNDERSTUDY_TRY(asked.site().catalog.save_peer(*peer));
-    return Reply{200, {{"peer", *peer}}};
+    auto peer = UNDERSTUDY_VALUE(find_peer(asked.site(), asked.path[1]));
+    auto rate = UNDERSTUDY_VALUE(number_field(asked.body, "rate_bytes", 0));
+    peer.rate_limit = ByteSize(rate);
+    UNDERSTUDY_TRY(asked.site().catalog.save_peer(peer));
+    return Reply{200, {{"peer", peer}}};
 }
 
 }  // namespace

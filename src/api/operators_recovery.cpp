@@ -18,27 +18,23 @@ namespace {
 using nlohmann::json;
 
 Result<model::Vm> vm_to_move(tasks::Site& site, const VmId& id) {
-    auto known = site.catalog.find_vm(id);
-    if (!known) return std::unexpected(std::move(known.error()));
-    if (*known) {
-        UNDERSTUDY_TRY(engine::may_start((*known)->ownership, site.cluster.id, (*known)->name,
-                                         tasks::cluster_name(site, (*known)->ownership.owner)));
-        return std::move(**known);
+    auto known = UNDERSTUDY_VALUE(site.catalog.find_vm(id));
+    if (known) {
+        UNDERSTUDY_TRY(engine::may_start(known->ownership, site.cluster.id, known->name,
+                                         tasks::cluster_name(site, known->ownership.owner)));
+        return std::move(*known);
     }
-    auto described = site.hypervisor.describe(id);
-    if (!described) return std::unexpected(std::move(described.error()));
+    auto described = UNDERSTUDY_VALUE(site.hypervisor.describe(id));
     model::Vm vm;
     vm.id = id;
-    vm.name = described->summary.name;
+    vm.name = described.summary.name;
     return vm;
 }
 
 Result<Reply> move(const Asked& asked) {
     auto& site = asked.site();
-    auto id = find_vm(site, asked.path[1]);
-    if (!id) return std::unexpected(std::move(id.error()));
-    auto vm = vm_to_move(site, *id);
-    if (!vm) return std::unexpected(std::move(vm.error()));
+    auto id = UNDERSTUDY_VALUE(find_vm(site, asked.path[1]));
+    auto vm = UNDERSTUDY_VALUE(vm_to_move(site, id));
     auto peer_word = text_field(asked.body, "peer");
     auto start = flag_field(asked.body, "start", true);
     auto dry_run = flag_field(asked.body, "dry_run", false);
@@ -46,20 +42,18 @@ Result<Reply> move(const Asked& asked) {
     auto limit = shutdown_limit(asked.body);
     auto rate = number_field(asked.body, "rate_bytes", 0);
     auto accept = texts_field(asked.body, "accept");
-    if (!peer_word) return std::unexpected(std::move(peer_word.error()));
-    if (!start) return std::unexpected(std::move(start.error()));
-    if (!dry_run) return std::unexpected(std::move(dry_run.error()));
-    if (!force_off) return std::unexpected(std::move(force_off.error()));
-    if (!limit) return std::unexpected(std::move(limit.error()));
-    if (!rate) return std::unexpected(std::move(rate.error()));
-    if (!accept) return std::unexpected(std::move(accept.error()));
-    auto peer = find_peer(site, *peer_word);
-    if (!peer) return std::unexpected(std::move(peer.error()));
-    if (*dry_run)
-        return reply_with("plan", move_preview(site, {*vm, *peer, *accept, *limit, *rate}));
-    return queue(asked, tasks::kMove, *id, fmt::format("move {} to {}", vm->name, peer->name),
-                 tasks::MoveArguments{.vm = *id,
-                                      .peer = peer->id,
+    if (!peer_word) return error_of(peer_word);
+    if (!start) return error_of(start);
+    if (!dry_run) return error_of(dry_run);
+    if (!force_off) return error_of(force_off);
+    if (!limit) return error_of(limit);
+    if (!rate) return error_of(rate);
+    if (!accept) return error_of(accept);
+    auto peer = UNDERSTUDY_VALUE(find_peer(site, *peer_word));
+    if (*dry_run) return reply_with("plan", move_preview(site, {vm, peer, *accept, *limit, *rate}));
+    return queue(asked, tasks::kMove, id, fmt::format("move {} to {}", vm.name, peer.name),
+                 tasks::MoveArguments{.vm = id,
+                                      .peer = peer.id,
                                       .start = *start,
                                       .limit_ms = static_cast<std::uint64_t>(limit->count()),
                                       .force_off = *force_off,
@@ -71,13 +65,11 @@ Result<Reply> move(const Asked& asked) {
 Result<Reply> branch_as_new_vm(const Asked& asked, const model::Vm& vm,
                                const tasks::ResolveArguments& wanted) {
     auto& site = asked.site();
-    auto holds = site.catalog.holds(vm.id);
-    if (!holds) return std::unexpected(std::move(holds.error()));
-    auto snapshots = site.catalog.snapshots(vm.id);
-    if (!snapshots) return std::unexpected(std::move(snapshots.error()));
+    auto holds = UNDERSTUDY_VALUE(site.catalog.holds(vm.id));
+    auto snapshots = UNDERSTUDY_VALUE(site.catalog.snapshots(vm.id));
     std::optional<model::Snapshot> branch;  // the newest one
-    for (const auto& snapshot : *snapshots)
-        for (const auto& hold : *holds)
+    for (const auto& snapshot : snapshots)
+        for (const auto& hold : holds)
             if (hold.snapshot == snapshot.id && hold.kind == model::HoldKind::branch)
                 branch = snapshot;
     if (!branch)
@@ -98,54 +90,49 @@ Result<Reply> branch_as_new_vm(const Asked& asked, const model::Vm& vm,
 // The new VM's part of the arguments; nothing when there is to be none.
 Result<> add_new_vm_wishes(const Asked& asked, tasks::ResolveArguments& arguments) {
     auto& site = asked.site();
-    auto name = text_field(asked.body, "as_new_vm");
-    if (!name) return std::unexpected(std::move(name.error()));
+    auto name = UNDERSTUDY_VALUE(text_field(asked.body, "as_new_vm"));
     if (!asked.body.contains("as_new_vm")) return {};
-    if (name->empty()) return fail(ErrorKind::invalid, "as_new_vm is a VM's name");
+    if (name.empty()) return fail(ErrorKind::invalid, "as_new_vm is a VM's name");
     if (arguments.keep != "there")
         return fail(ErrorKind::invalid, "as_new_vm goes with \"keep\": \"there\"");
-    UNDERSTUDY_TRY(check_new_name(site, *name));
-    auto accept = texts_field(asked.body, "accept");
-    if (!accept) return std::unexpected(std::move(accept.error()));
-    auto start = flag_field(asked.body, "start_new_vm", false);
-    if (!start) return std::unexpected(std::move(start.error()));
-    arguments.as_new_vm = *name;
-    arguments.start_new_vm = *start;
+    UNDERSTUDY_TRY(check_new_name(site, name));
+    auto accept = UNDERSTUDY_VALUE(texts_field(asked.body, "accept"));
+    auto start = UNDERSTUDY_VALUE(flag_field(asked.body, "start_new_vm", false));
+    arguments.as_new_vm = name;
+    arguments.start_new_vm = start;
     arguments.new_vm = site.random.id<VmId>();
     arguments.new_snapshot = site.random.id<SnapshotId>();
-    arguments.accept = *accept;
+    arguments.accept = accept;
     return {};
 }
 
 Result<Reply> resolve(const Asked& asked) {
     auto& site = asked.site();
-    auto id = find_replica(site, asked.path[1]);
-    if (!id) return std::unexpected(std::move(id.error()));
-    auto vm = site.catalog.vm(*id);
-    if (!vm) return std::unexpected(std::move(vm.error()));
+    auto id = UNDERSTUDY_VALUE(find_replica(site, asked.path[1]));
+    auto vm = UNDERSTUDY_VALUE(site.catalog.vm(id));
     auto keep = text_field(asked.body, "keep");
     auto start = flag_field(asked.body, "start", true);
     auto force = flag_field(asked.body, "even_if_owner_runs", false);
-    if (!keep) return std::unexpected(std::move(keep.error()));
-    if (!start) return std::unexpected(std::move(start.error()));
-    if (!force) return std::unexpected(std::move(force.error()));
+    if (!keep) return error_of(keep);
+    if (!start) return error_of(start);
+    if (!force) return error_of(force);
     if (*keep != "here" && *keep != "there")
         return fail(ErrorKind::invalid, "keep is \"here\" or \"there\"");
     tasks::ResolveArguments arguments{
-        .vm = *id, .keep = *keep, .start = *start, .even_if_owner_runs = *force};
+        .vm = id, .keep = *keep, .start = *start, .even_if_owner_runs = *force};
     UNDERSTUDY_TRY(add_new_vm_wishes(asked, arguments));
     const bool is_settled =
-        vm->ownership.phase == model::Phase::replica || vm->ownership.phase == model::Phase::owned;
-    if (is_settled && arguments.new_vm) return branch_as_new_vm(asked, *vm, arguments);
+        vm.ownership.phase == model::Phase::replica || vm.ownership.phase == model::Phase::owned;
+    if (is_settled && arguments.new_vm) return branch_as_new_vm(asked, vm, arguments);
     const bool lost_on_its_way =
-        vm->ownership.phase == model::Phase::handing_over && *keep == "here";
-    if (vm->ownership.phase != model::Phase::superseded && !lost_on_its_way)
+        vm.ownership.phase == model::Phase::handing_over && *keep == "here";
+    if (vm.ownership.phase != model::Phase::superseded && !lost_on_its_way)
         return fail(Error(ErrorKind::refused,
                           fmt::format("VM '{}' is not superseded here: there is nothing to resolve",
-                                      vm->name))
+                                      vm.name))
                         .advising("`understudy vm list` shows who owns it."));
-    return queue(asked, tasks::kResolve, *id,
-                 fmt::format("resolve {}: keep what is {}", vm->name,
+    return queue(asked, tasks::kResolve, id,
+                 fmt::format("resolve {}: keep what is {}", vm.name,
                              *keep == "here" ? "here" : "on its owner"),
                  arguments);
 }

@@ -15,20 +15,17 @@ constexpr std::int64_t kLongestWait = 30'000;
 constexpr Duration kLookEvery{500};  // for what other nodes do; this one's rings the bell
 
 Result<Reply> list(const Asked& asked) {
-    auto limit = number_query(asked, "limit", 200);
-    if (!limit) return std::unexpected(std::move(limit.error()));
+    auto limit = UNDERSTUDY_VALUE(number_query(asked, "limit", 200));
     ports::TaskFilter filter;
     filter.active_only = asked.query("active") == "1";
-    filter.limit = static_cast<std::size_t>(std::clamp<std::int64_t>(*limit, 1, 1000));
+    filter.limit = static_cast<std::size_t>(std::clamp<std::int64_t>(limit, 1, 1000));
     if (const auto word = asked.query("vm"); !word.empty()) {
-        auto vm = find_vm(asked.site(), word);
-        if (!vm) return std::unexpected(std::move(vm.error()));
-        filter.vm = *vm;
+        auto vm = UNDERSTUDY_VALUE(find_vm(asked.site(), word));
+        filter.vm = vm;
     }
-    auto tasks = asked.site().catalog.tasks(filter);
-    if (!tasks) return std::unexpected(std::move(tasks.error()));
+    auto tasks = UNDERSTUDY_VALUE(asked.site().catalog.tasks(filter));
     auto views = nlohmann::json::array();
-    for (const auto& task : *tasks) views.push_back(task_view(task));
+    for (const auto& task : tasks) views.push_back(task_view(task));
     return Reply{200, {{"tasks", std::move(views)}}};
 }
 
@@ -39,17 +36,15 @@ std::string mark_of(const model::Task& task) {
 }
 
 Result<Reply> info(const Asked& asked, model::Task task) {
-    auto wait = number_query(asked, "wait_ms", 0);
-    if (!wait) return std::unexpected(std::move(wait.error()));
+    auto wait = UNDERSTUDY_VALUE(number_query(asked, "wait_ms", 0));
     auto& clock = asked.site().clock;
     auto& changed = asked.site().bells->changed;
-    const auto until = clock.monotonic() + Duration(std::min(*wait, kLongestWait));
+    const auto until = clock.monotonic() + Duration(std::min(wait, kLongestWait));
     const auto seen = asked.query("progress");
     while (true) {
         const auto rung = changed.rung();
-        auto now = asked.site().catalog.task(task.id);
-        if (!now) return std::unexpected(std::move(now.error()));
-        task = std::move(*now);
+        auto now = UNDERSTUDY_VALUE(asked.site().catalog.task(task.id));
+        task = std::move(now);
         const bool news = task.ended_already() || (!seen.empty() && mark_of(task) != seen);
         const auto left = until - clock.monotonic();
         if (news || left <= Duration::zero() || changed.closed()) break;
@@ -66,17 +61,14 @@ Result<Reply> change(const Asked& asked, const model::Task& task) {
         UNDERSTUDY_TRY(site.catalog.retry_task(task.id, site.clock.now()));
     site.bells->queued.ring();
     site.bells->changed.ring();
-    auto now = site.catalog.task(task.id);
-    if (!now) return std::unexpected(std::move(now.error()));
-    return Reply{200, {{"task", task_view(*now)}}};
+    auto now = UNDERSTUDY_VALUE(site.catalog.task(task.id));
+    return Reply{200, {{"task", task_view(now)}}};
 }
 
 Result<Reply> log(const Asked& asked, const model::Task& task) {
-    auto after = number_query(asked, "after", 0);
-    if (!after) return std::unexpected(std::move(after.error()));
-    auto lines = asked.site().catalog.task_log(task.id, *after, 1000);
-    if (!lines) return std::unexpected(std::move(lines.error()));
-    return Reply{200, {{"lines", *lines}}};
+    auto after = UNDERSTUDY_VALUE(number_query(asked, "after", 0));
+    auto lines = UNDERSTUDY_VALUE(asked.site().catalog.task_log(task.id, after, 1000));
+    return Reply{200, {{"lines", lines}}};
 }
 
 }  // namespace

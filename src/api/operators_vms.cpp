@@ -17,17 +17,15 @@ constexpr Duration kLookEvery{200};
 
 // A replica is not in libvirt at all, which is no defect and needs other words than libvirt's.
 Result<> check_defined(tasks::Site& site, const VmId& id) {
-    auto presence = tasks::presence_of(site, id);
-    if (!presence) return std::unexpected(std::move(presence.error()));
-    if (*presence != tasks::Presence::undefined) return {};
-    auto known = site.catalog.vm(id);
-    if (!known) return std::unexpected(std::move(known.error()));
-    return fail(Error(ErrorKind::refused,
-                      fmt::format("VM '{}' is not defined in libvirt here: nothing of it runs",
-                                  known->name))
-                    .advising(fmt::format("It belongs to '{}'; `understudy replica list` shows the "
-                                          "replicas here.",
-                                          tasks::cluster_name(site, known->ownership.owner))));
+    auto presence = UNDERSTUDY_VALUE(tasks::presence_of(site, id));
+    if (presence != tasks::Presence::undefined) return {};
+    auto known = UNDERSTUDY_VALUE(site.catalog.vm(id));
+    return fail(
+        Error(ErrorKind::refused,
+              fmt::format("VM '{}' is not defined in libvirt here: nothing of it runs", known.name))
+            .advising(fmt::format("It belongs to '{}'; `understudy replica list` shows the "
+                                  "replicas here.",
+                                  tasks::cluster_name(site, known.ownership.owner))));
 }
 
 // Asks the guest once and waits here rather than in the hypervisor, so that a daemon that is to
@@ -42,9 +40,8 @@ Result<> shut_down(tasks::Site& site, const VmId& id, Duration limit) {
         if (changed.closed())
             return fail(Error(ErrorKind::cancelled, "understudyd is stopping")
                             .keeping("the guest, which was asked to shut down"));
-        auto presence = tasks::presence_of(site, id);
-        if (!presence) return std::unexpected(std::move(presence.error()));
-        if (*presence != tasks::Presence::running) return {};
+        auto presence = UNDERSTUDY_VALUE(tasks::presence_of(site, id));
+        if (presence != tasks::Presence::running) return {};
     }
     return fail(Error(ErrorKind::unavailable, fmt::format("the guest did not shut down within {}",
                                                           base::format_duration(limit)))
@@ -59,10 +56,9 @@ Result<Reply> change_state(const Asked& asked, const VmId& id) {
         UNDERSTUDY_TRY(tasks::check_start(asked.site(), id));
         UNDERSTUDY_TRY(hypervisor.start(id));
     } else if (verb == "shutdown") {
-        auto limit = shutdown_limit(asked.body);
-        if (!limit) return std::unexpected(std::move(limit.error()));
+        auto limit = UNDERSTUDY_VALUE(shutdown_limit(asked.body));
         UNDERSTUDY_TRY(check_defined(asked.site(), id));
-        UNDERSTUDY_TRY(shut_down(asked.site(), id, *limit));
+        UNDERSTUDY_TRY(shut_down(asked.site(), id, limit));
     } else {
         UNDERSTUDY_TRY(check_defined(asked.site(), id));
         UNDERSTUDY_TRY(hypervisor.stop(id));
@@ -71,27 +67,24 @@ Result<Reply> change_state(const Asked& asked, const VmId& id) {
 }
 
 Result<Reply> release(const Asked& asked, const VmId& id) {
-    auto vm = asked.site().catalog.find_vm(id);
-    if (!vm) return std::unexpected(std::move(vm.error()));
-    if (!*vm)
+    auto vm = UNDERSTUDY_VALUE(asked.site().catalog.find_vm(id));
+    if (!vm)
         return fail(Error(ErrorKind::refused, "Understudy has nothing to do with this VM")
                         .advising("Nothing needs to be released."));
-    return queue(asked, tasks::kRelease, id, "release " + (*vm)->name, tasks::ReleaseArguments{id});
+    return queue(asked, tasks::kRelease, id, "release " + vm->name, tasks::ReleaseArguments{id});
 }
 
 // For libvirt's hook: by UUID alone, because libvirt would not answer meanwhile.
 Result<Reply> may_start(const Asked& asked) {
-    auto id = VmId::parse(asked.path[1]);
-    if (!id) return std::unexpected(std::move(id.error()));
-    UNDERSTUDY_TRY(tasks::check_may_start(asked.site(), *id));
-    UNDERSTUDY_TRY(tasks::check_no_moment_is_open(asked.site(), *id));
-    return Reply{200, {{"vm", id->text()}, {"may_start", true}}};
+    auto id = UNDERSTUDY_VALUE(VmId::parse(asked.path[1]));
+    UNDERSTUDY_TRY(tasks::check_may_start(asked.site(), id));
+    UNDERSTUDY_TRY(tasks::check_no_moment_is_open(asked.site(), id));
+    return Reply{200, {{"vm", id.text()}, {"may_start", true}}};
 }
 
 Result<Reply> with_vm(const Asked& asked, Result<Reply> (*call)(const Asked&, const VmId&)) {
-    auto id = find_vm(asked.site(), asked.path[1]);
-    if (!id) return std::unexpected(std::move(id.error()));
-    return call(asked, *id);
+    auto id = UNDERSTUDY_VALUE(find_vm(asked.site(), asked.path[1]));
+    return call(asked, id);
 }
 
 }  // namespace

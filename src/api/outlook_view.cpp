@@ -95,14 +95,12 @@ json summary_view(const std::string& peer, const std::vector<engine::Understudie
 }  // namespace
 
 Result<json> replicas_at_a_glance(tasks::Site& site) {
-    auto vms = site.catalog.vms();
-    if (!vms) return std::unexpected(std::move(vms.error()));
-    auto transfers = site.catalog.transfers();
-    if (!transfers) return std::unexpected(std::move(transfers.error()));
+    auto vms = UNDERSTUDY_VALUE(site.catalog.vms());
+    auto transfers = UNDERSTUDY_VALUE(site.catalog.transfers());
     auto replicas = json::array();
     auto unsettled = json::array();
     std::map<std::string, std::vector<engine::Understudied>> by_peer;
-    for (const auto& vm : *vms) {
+    for (const auto& vm : vms) {
         if (vm.ownership.phase == model::Phase::owned) continue;
         if (vm.ownership.phase != model::Phase::replica) {
             unsettled.push_back(unsettled_view(site, vm));
@@ -114,7 +112,7 @@ Result<json> replicas_at_a_glance(tasks::Site& site) {
         const auto known = understudied(*view);
         (*view)["state"] = "replica";
         (*view)["late"] = known.is_late();
-        (*view)["arriving"] = arriving(*transfers, vm.id);
+        (*view)["arriving"] = arriving(transfers, vm.id);
         (*view)["next"] = what_next(*view, known);
         by_peer[view->at("owner_name").get<std::string>()].push_back(known);
         replicas.push_back(std::move(*view));

@@ -15,10 +15,9 @@ constexpr Duration kHearing{5000};  // for the source to hear why its channel en
 
 Result<> read_exactly(net::Stream& stream, std::span<std::byte> into) {
     while (!into.empty()) {
-        auto got = stream.read_some(into);
-        if (!got) return std::unexpected(std::move(got.error()));
-        if (*got == 0) return fail(ErrorKind::unavailable, "the peer closed the channel");
-        into = into.subspan(*got);
+        auto got = UNDERSTUDY_VALUE(stream.read_some(into));
+        if (got == 0) return fail(ErrorKind::unavailable, "the peer closed the channel");
+        into = into.subspan(got);
     }
     return {};
 }
@@ -32,12 +31,11 @@ struct Frame {
 Result<Frame> read_frame(net::Stream& stream, std::vector<std::byte>& buffer) {
     protocol::HeaderBytes bytes{};
     UNDERSTUDY_TRY(read_exactly(stream, bytes));
-    auto header = protocol::decode_header(bytes);
-    if (!header) return std::unexpected(std::move(header.error()));
-    if (buffer.size() < header->payload_length) buffer.resize(header->payload_length);
-    const std::span<std::byte> payload(buffer.data(), header->payload_length);
+    auto header = UNDERSTUDY_VALUE(protocol::decode_header(bytes));
+    if (buffer.size() < header.payload_length) buffer.resize(header.payload_length);
+    const std::span<std::byte> payload(buffer.data(), header.payload_length);
     UNDERSTUDY_TRY(read_exactly(stream, payload));
-    return Frame{*header, payload};
+    return Frame{header, payload};
 }
 
 class NetChannel final : public ports::ChunkChannel {
@@ -63,15 +61,13 @@ public:
     Result<std::optional<model::Ack>> poll_ack() override {
         std::optional<model::Ack> newest;
         while (stream_->readable_now()) {
-            auto frame = read_frame(*stream_, buffer_);
-            if (!frame) return std::unexpected(std::move(frame.error()));
-            if (frame->header.type == protocol::FrameType::error)
-                return fail(protocol::decode_error(frame->header, frame->payload));
-            if (frame->header.type == protocol::FrameType::goodbye)
+            auto frame = UNDERSTUDY_VALUE(read_frame(*stream_, buffer_));
+            if (frame.header.type == protocol::FrameType::error)
+                return fail(protocol::decode_error(frame.header, frame.payload));
+            if (frame.header.type == protocol::FrameType::goodbye)
                 return fail(ErrorKind::unavailable, "the peer ended the channel");
-            auto ack = protocol::decode_ack(frame->header, frame->payload);
-            if (!ack) return std::unexpected(std::move(ack.error()));
-            if (!newest || ack->totals.chunks > newest->totals.chunks) newest = *ack;
+            auto ack = UNDERSTUDY_VALUE(protocol::decode_ack(frame.header, frame.payload));
+            if (!newest || ack.totals.chunks > newest->totals.chunks) newest = ack;
         }
         return newest;
     }
@@ -105,8 +101,7 @@ private:
     Result<> explained(Result<> written) {
         if (written) return written;
         auto said = poll_ack();
-        if (!said && said.error().kind() != ErrorKind::unavailable)
-            return std::unexpected(std::move(said.error()));
+        if (!said && said.error().kind() != ErrorKind::unavailable) return error_of(said);
         return written;
     }
 
@@ -127,19 +122,17 @@ Result<> send_ack(net::Stream& stream, const std::optional<model::Ack>& ack) {
 Result<bool> serve_once(net::Stream& stream, mover::Receiver& receiver, ports::Clock& clock,
                         std::vector<std::byte>& buffer, mover::Workspace& workspace) {
     if (!stream.poll_readable(kTick)) {
-        auto ack = receiver.tick(clock.monotonic());
-        if (!ack) return std::unexpected(std::move(ack.error()));
-        UNDERSTUDY_TRY(send_ack(stream, *ack));
+        auto ack = UNDERSTUDY_VALUE(receiver.tick(clock.monotonic()));
+        UNDERSTUDY_TRY(send_ack(stream, ack));
         return true;
     }
-    auto frame = read_frame(stream, buffer);
-    if (!frame) return std::unexpected(std::move(frame.error()));
-    if (frame->header.type == protocol::FrameType::goodbye) return false;
-    if (frame->header.type == protocol::FrameType::error)
-        return fail(protocol::decode_error(frame->header, frame->payload));
-    auto ack = receiver.take_frame(frame->header, frame->payload, workspace, clock.monotonic());
-    if (!ack) return std::unexpected(std::move(ack.error()));
-    UNDERSTUDY_TRY(send_ack(stream, *ack));
+    auto frame = UNDERSTUDY_VALUE(read_frame(stream, buffer));
+    if (frame.header.type == protocol::FrameType::goodbye) return false;
+    if (frame.header.type == protocol::FrameType::error)
+        return fail(protocol::decode_error(frame.header, frame.payload));
+    auto ack = UNDERSTUDY_VALUE(
+        receiver.take_frame(frame.header, frame.payload, workspace, clock.monotonic()));
+    UNDERSTUDY_TRY(send_ack(stream, ack));
     return true;
 }
 

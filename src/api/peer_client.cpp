@@ -17,15 +17,13 @@ constexpr Duration kLong{600'000};       // a commit waits for the target's disk
 
 Result<net::Connector> connector_to(const net::Identity& identity, const std::string& name,
                                     const std::string& address, const std::string& fingerprint) {
-    auto endpoint = net::parse_endpoint(address, kPeerPort);
-    if (!endpoint) return std::unexpected(std::move(endpoint.error()));
-    auto tls = net::TlsContext::client(identity, fingerprint);
-    if (!tls) return std::unexpected(std::move(tls.error()));
-    return net::tls_connector(name, *endpoint, *tls);
+    auto endpoint = UNDERSTUDY_VALUE(net::parse_endpoint(address, kPeerPort));
+    auto tls = UNDERSTUDY_VALUE(net::TlsContext::client(identity, fingerprint));
+    return net::tls_connector(name, endpoint, tls);
 }
 
 Result<std::string> body_of(Result<net::HttpResponse> response) {
-    if (!response) return std::unexpected(std::move(response.error()));
+    if (!response) return error_of(response);
     if (response->status / 100 == 2) return std::move(response->body);
     return fail(protocol::decode_error_reply(response->body, response->status));
 }
@@ -40,38 +38,33 @@ public:
           compare_client_(connector_) {}
 
     Result<model::Capabilities> exchange_capabilities(const model::Capabilities& ours) override {
-        auto body = call("POST", std::string(protocol::kCapabilitiesPath),
-                         protocol::encode_capabilities(ours));
-        if (!body) return std::unexpected(std::move(body.error()));
-        return protocol::decode_capabilities(*body);
+        auto body = UNDERSTUDY_VALUE(call("POST", std::string(protocol::kCapabilitiesPath),
+                                          protocol::encode_capabilities(ours)));
+        return protocol::decode_capabilities(body);
     }
 
     Result<std::vector<ports::OwnershipNote>> exchange_ownership(
         const std::vector<ports::OwnershipNote>& ours) override {
-        auto body =
-            call("POST", std::string(protocol::kOwnershipPath), protocol::encode_ownership(ours));
-        if (!body) return std::unexpected(std::move(body.error()));
-        return protocol::decode_ownership(*body);
+        auto body = UNDERSTUDY_VALUE(
+            call("POST", std::string(protocol::kOwnershipPath), protocol::encode_ownership(ours)));
+        return protocol::decode_ownership(body);
     }
 
     Result<ports::PeerVm> look_up(const VmId& vm) override {
-        auto body = call("GET", protocol::look_up_path(vm), {});
-        if (!body) return std::unexpected(std::move(body.error()));
-        return protocol::decode_peer_vm(*body);
+        auto body = UNDERSTUDY_VALUE(call("GET", protocol::look_up_path(vm), {}));
+        return protocol::decode_peer_vm(body);
     }
 
     Result<ports::PeerVm> look_up_state(const VmId& vm) override {
-        auto body = call("GET", protocol::vm_state_path(vm), {});
-        if (!body) return std::unexpected(std::move(body.error()));
-        return protocol::decode_peer_vm(*body);
+        auto body = UNDERSTUDY_VALUE(call("GET", protocol::vm_state_path(vm), {}));
+        return protocol::decode_peer_vm(body);
     }
 
     Result<model::TransferOffer> offer(const model::TransferRequest& request) override {
-        auto encoded = protocol::encode_offer_request(request);
-        if (!encoded) return std::unexpected(std::move(encoded.error()));
-        auto body = call_long("POST", std::string(protocol::kTransfersPath), *encoded);
-        if (!body) return std::unexpected(std::move(body.error()));
-        return protocol::decode_offer_reply(*body);
+        auto encoded = UNDERSTUDY_VALUE(protocol::encode_offer_request(request));
+        auto body =
+            UNDERSTUDY_VALUE(call_long("POST", std::string(protocol::kTransfersPath), encoded));
+        return protocol::decode_offer_reply(body);
     }
 
     Result<std::unique_ptr<ports::ChunkChannel>> open_channel(const TransferId& transfer,
@@ -89,15 +82,13 @@ public:
     Result<std::vector<model::ReadinessIssue>> commit(const TransferId& transfer,
                                                       std::uint64_t attempt,
                                                       const model::Totals& totals) override {
-        auto body = call_long("POST", protocol::commit_path(transfer),
-                              protocol::encode_commit_request({attempt, totals}));
-        if (!body) return std::unexpected(std::move(body.error()));
-        return protocol::decode_commit_reply(*body);
+        auto body = UNDERSTUDY_VALUE(call_long("POST", protocol::commit_path(transfer),
+                                               protocol::encode_commit_request({attempt, totals})));
+        return protocol::decode_commit_reply(body);
     }
 
     Result<> abandon(const TransferId& transfer) override {
-        auto body = call_long("DELETE", protocol::transfer_path(transfer), {});
-        if (!body) return std::unexpected(std::move(body.error()));
+        auto body = UNDERSTUDY_VALUE(call_long("DELETE", protocol::transfer_path(transfer), {}));
         return {};
     }
 
@@ -112,35 +103,32 @@ public:
 
     Result<model::DigestAnswer> digests(const model::DigestQuestion& asked) override {
         std::uint64_t wire_bytes = 0;
-        auto body =
-            compare(protocol::kDigestsPath, protocol::encode_digest_question(asked), wire_bytes);
-        if (!body) return std::unexpected(std::move(body.error()));
-        auto answer = protocol::decode_digest_answer(*body);
+        auto body = UNDERSTUDY_VALUE(
+            compare(protocol::kDigestsPath, protocol::encode_digest_question(asked), wire_bytes));
+        auto answer = protocol::decode_digest_answer(body);
         if (answer) answer->wire_bytes = wire_bytes;
         return answer;
     }
 
     Result<model::RangeAnswer> read_range(const model::RangeQuestion& asked) override {
         std::uint64_t wire_bytes = 0;
-        auto body =
-            compare(protocol::kRangePath, protocol::encode_range_question(asked), wire_bytes);
-        if (!body) return std::unexpected(std::move(body.error()));
-        auto answer = protocol::decode_range_reply(*body);
-        if (!answer) return std::unexpected(std::move(answer.error()));
+        auto body = UNDERSTUDY_VALUE(
+            compare(protocol::kRangePath, protocol::encode_range_question(asked), wire_bytes));
+        auto answer = UNDERSTUDY_VALUE(protocol::decode_range_reply(body));
         const bool whole =
-            answer->bytes.size() == asked.length.count() &&
-            mover::sha256_of(std::as_bytes(std::span(answer->bytes))) == answer->sha256;
+            answer.bytes.size() == asked.length.count() &&
+            mover::sha256_of(std::as_bytes(std::span(answer.bytes))) == answer.sha256;
         if (!whole) return fail(ErrorKind::corrupt, "a range of a disk arrived damaged");
-        return model::RangeAnswer{std::move(answer->bytes), wire_bytes};
+        return model::RangeAnswer{std::move(answer.bytes), wire_bytes};
     }
 
     Result<std::vector<model::VolumeBase>> contents(const VmId& vm,
                                                     const std::vector<VolumeId>& volumes) override {
         std::uint64_t wire_bytes = 0;
-        auto body = compare(protocol::kContentsPath,
-                            protocol::encode_contents_question({vm, volumes}), wire_bytes);
-        if (!body) return std::unexpected(std::move(body.error()));
-        return protocol::decode_contents_reply(*body);
+        auto body = UNDERSTUDY_VALUE(compare(protocol::kContentsPath,
+                                             protocol::encode_contents_question({vm, volumes}),
+                                             wire_bytes));
+        return protocol::decode_contents_reply(body);
     }
 
 private:
@@ -160,9 +148,8 @@ private:
     }
 
     Result<model::Ownership> record_after(const std::string& path, const std::string& request) {
-        auto body = call("POST", path, request);
-        if (!body) return std::unexpected(std::move(body.error()));
-        return protocol::decode_record(*body);
+        auto body = UNDERSTUDY_VALUE(call("POST", path, request));
+        return protocol::decode_record(body);
     }
 
     Result<std::string> call(std::string_view method, const std::string& path,
@@ -195,15 +182,14 @@ private:
 }  // namespace
 
 Result<std::shared_ptr<ports::PeerLink>> NetPeerLinks::to(const ClusterId& id) {
-    auto peer = catalog_.peer(id);
-    if (!peer) return std::unexpected(std::move(peer.error()));
+    auto peer = UNDERSTUDY_VALUE(catalog_.peer(id));
     const std::lock_guard lock(mutex_);
     auto& known = links_[id];
-    if (!known.link || known.address != peer->address || known.fingerprint != peer->fingerprint) {
-        auto connector = connector_to(identity_, peer->name, peer->address, peer->fingerprint);
-        if (!connector) return std::unexpected(std::move(connector.error()));
-        known = {peer->address, peer->fingerprint,
-                 std::make_shared<NetPeerLink>(peer->name, std::move(*connector), patience_)};
+    if (!known.link || known.address != peer.address || known.fingerprint != peer.fingerprint) {
+        auto connector =
+            UNDERSTUDY_VALUE(connector_to(identity_, peer.name, peer.address, peer.fingerprint));
+        known = {peer.address, peer.fingerprint,
+                 std::make_shared<NetPeerLink>(peer.name, std::move(connector), patience_)};
     }
     return known.link;
 }
@@ -211,13 +197,12 @@ Result<std::shared_ptr<ports::PeerLink>> NetPeerLinks::to(const ClusterId& id) {
 Result<protocol::PairReply> pair_with(const net::Identity& identity, const std::string& address,
                                       const std::string& fingerprint,
                                       const protocol::PairRequest& request) {
-    auto connector = connector_to(identity, "the inviting cluster", address, fingerprint);
-    if (!connector) return std::unexpected(std::move(connector.error()));
-    net::HttpClient client(std::move(*connector));
-    auto body = body_of(client.request("POST", protocol::kPairPath,
-                                       protocol::encode_pair_request(request), {}, kShort));
-    if (!body) return std::unexpected(std::move(body.error()));
-    return protocol::decode_pair_reply(*body);
+    auto connector =
+        UNDERSTUDY_VALUE(connector_to(identity, "the inviting cluster", address, fingerprint));
+    net::HttpClient client(std::move(connector));
+    auto body = UNDERSTUDY_VALUE(body_of(client.request(
+        "POST", protocol::kPairPath, protocol::encode_pair_request(request), {}, kShort)));
+    return protocol::decode_pair_reply(body);
 }
 
 }  // namespace understudy::api

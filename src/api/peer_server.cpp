@@ -27,7 +27,7 @@ net::HttpResponse refusal(const Error& error) {
 
 template <class T, class Encode>
 Result<std::string> encoded(Result<T> result, Encode encode) {
-    if (!result) return std::unexpected(std::move(result.error()));
+    if (!result) return error_of(result);
     return encode(*result);
 }
 
@@ -74,10 +74,10 @@ PeerServer::PeerServer(tasks::Site& site, tasks::Receiving& receiving,
       server_(options_for([this](const net::HttpRequest& request) { return peer_of(request); })) {}
 
 Result<> PeerServer::start(Fd listener, const net::Identity& identity) {
-    auto tls = net::TlsContext::server(identity, net::ClientCertificate::required);
-    if (!tls) return std::unexpected(std::move(tls.error()));
+    auto tls =
+        UNDERSTUDY_VALUE(net::TlsContext::server(identity, net::ClientCertificate::required));
     return server_.start(
-        std::move(listener), *tls,
+        std::move(listener), tls,
         [this](const net::HttpRequest& request) { return handle(request); },
         [this](const net::HttpRequest& request, std::unique_ptr<net::Stream> stream) {
             upgraded(request, std::move(stream));
@@ -89,14 +89,13 @@ void PeerServer::stop() {
 }
 
 Result<model::Peer> PeerServer::peer_of(const net::HttpRequest& request) {
-    auto peer = site_.catalog.find_peer_by_fingerprint(request.peer_fingerprint);
-    if (!peer) return std::unexpected(std::move(peer.error()));
-    if (request.peer_fingerprint.empty() || !*peer)
+    auto peer = UNDERSTUDY_VALUE(site_.catalog.find_peer_by_fingerprint(request.peer_fingerprint));
+    if (request.peer_fingerprint.empty() || !peer)
         return fail(Error(ErrorKind::refused,
                           fmt::format("'{}' does not know this certificate", site_.cluster.name))
                         .advising("Pair the clusters: `understudy peer invite` on one side, "
                                   "`understudy peer join` on the other."));
-    return std::move(**peer);
+    return std::move(*peer);
 }
 
 net::HttpResponse PeerServer::handle(const net::HttpRequest& request) {
@@ -119,112 +118,96 @@ net::HttpResponse PeerServer::handle(const net::HttpRequest& request) {
 
 Result<std::shared_ptr<mover::Receiver>> PeerServer::join(const net::HttpRequest& request,
                                                           const protocol::Route& route) {
-    auto peer = peer_of(request);
-    if (!peer) return std::unexpected(std::move(peer.error()));
-    return receiving_.join(peer->id, route.transfer, route.attempt);
+    auto peer = UNDERSTUDY_VALUE(peer_of(request));
+    return receiving_.join(peer.id, route.transfer, route.attempt);
 }
 
 Result<std::string> PeerServer::answer(const net::HttpRequest& request,
                                        const protocol::Route& route) {
-    auto peer = peer_of(request);
-    if (!peer) return std::unexpected(std::move(peer.error()));
+    auto peer = UNDERSTUDY_VALUE(peer_of(request));
     switch (route.call) {
         case protocol::Call::capabilities: {
-            auto theirs = protocol::decode_capabilities(request.body);
-            if (!theirs) return std::unexpected(std::move(theirs.error()));
-            UNDERSTUDY_TRY(site_.catalog.touch_peer(peer->id, site_.clock.now(), *theirs));
+            auto theirs = UNDERSTUDY_VALUE(protocol::decode_capabilities(request.body));
+            UNDERSTUDY_TRY(site_.catalog.touch_peer(peer.id, site_.clock.now(), theirs));
             return protocol::encode_capabilities(capabilities_());
         }
-        case protocol::Call::ownership: return ownership(*peer, request.body);
+        case protocol::Call::ownership: return ownership(peer, request.body);
         case protocol::Call::look_up:
-            return encoded(receiving_.look_up(peer->id, route.vm), protocol::encode_peer_vm);
+            return encoded(receiving_.look_up(peer.id, route.vm), protocol::encode_peer_vm);
         case protocol::Call::vm_state:
-            return encoded(receiving_.look_up_state(peer->id, route.vm), protocol::encode_peer_vm);
+            return encoded(receiving_.look_up_state(peer.id, route.vm), protocol::encode_peer_vm);
         case protocol::Call::handover: {
-            auto asked = protocol::decode_handover(request.body);
-            if (!asked) return std::unexpected(std::move(asked.error()));
-            asked->vm = route.vm;
-            return encoded(tasks::take_over(site_, peer->id, *asked), protocol::encode_record);
+            auto asked = UNDERSTUDY_VALUE(protocol::decode_handover(request.body));
+            asked.vm = route.vm;
+            return encoded(tasks::take_over(site_, peer.id, asked), protocol::encode_record);
         }
         case protocol::Call::take_back: {
-            auto offered = protocol::decode_record(request.body);
-            if (!offered) return std::unexpected(std::move(offered.error()));
-            return encoded(tasks::decline(site_, peer->id, route.vm, *offered),
+            auto offered = UNDERSTUDY_VALUE(protocol::decode_record(request.body));
+            return encoded(tasks::decline(site_, peer.id, route.vm, offered),
                            protocol::encode_record);
         }
         case protocol::Call::offer: {
-            auto asked = protocol::decode_offer_request(request.body);
-            if (!asked) return std::unexpected(std::move(asked.error()));
-            return encoded(receiving_.offer(peer->id, *asked), protocol::encode_offer_reply);
+            auto asked = UNDERSTUDY_VALUE(protocol::decode_offer_request(request.body));
+            return encoded(receiving_.offer(peer.id, asked), protocol::encode_offer_reply);
         }
         case protocol::Call::commit: {
-            auto asked = protocol::decode_commit_request(request.body);
-            if (!asked) return std::unexpected(std::move(asked.error()));
-            return encoded(
-                receiving_.commit(peer->id, route.transfer, asked->attempt, asked->totals),
-                protocol::encode_commit_reply);
+            auto asked = UNDERSTUDY_VALUE(protocol::decode_commit_request(request.body));
+            return encoded(receiving_.commit(peer.id, route.transfer, asked.attempt, asked.totals),
+                           protocol::encode_commit_reply);
         }
         case protocol::Call::abandon:
-            UNDERSTUDY_TRY(receiving_.abandon(peer->id, route.transfer));
+            UNDERSTUDY_TRY(receiving_.abandon(peer.id, route.transfer));
             return std::string("{}");
         case protocol::Call::digests:
         case protocol::Call::range:
-        case protocol::Call::contents: return compare(*peer, route.call, request.body);
+        case protocol::Call::contents: return compare(peer, route.call, request.body);
         default: return fail(ErrorKind::not_found, "no such call");
     }
 }
 
 Result<std::string> PeerServer::ownership(const model::Peer& peer, const std::string& body) {
-    auto theirs = protocol::decode_ownership(body);
-    if (!theirs) return std::unexpected(std::move(theirs.error()));
-    UNDERSTUDY_TRY(tasks::hear_ownership(site_, peer.id, *theirs));
+    auto theirs = UNDERSTUDY_VALUE(protocol::decode_ownership(body));
+    UNDERSTUDY_TRY(tasks::hear_ownership(site_, peer.id, theirs));
     return encoded(tasks::ownership_notes_for(site_, peer.id), protocol::encode_ownership);
 }
 
 Result<std::string> PeerServer::compare(const model::Peer& peer, protocol::Call call,
                                         const std::string& body) {
     if (call == protocol::Call::digests) {
-        auto asked = protocol::decode_digest_question(body);
-        if (!asked) return std::unexpected(std::move(asked.error()));
-        auto answer = tasks::answer_digests(site_, peer.id, *asked);
-        if (!answer) return std::unexpected(std::move(answer.error()));
-        return protocol::encode_digest_answer(*answer);
+        auto asked = UNDERSTUDY_VALUE(protocol::decode_digest_question(body));
+        auto answer = UNDERSTUDY_VALUE(tasks::answer_digests(site_, peer.id, asked));
+        return protocol::encode_digest_answer(answer);
     }
     if (call == protocol::Call::range) {
-        auto asked = protocol::decode_range_question(body);
-        if (!asked) return std::unexpected(std::move(asked.error()));
-        auto bytes = tasks::answer_range(site_, peer.id, *asked);
-        if (!bytes) return std::unexpected(std::move(bytes.error()));
-        const auto digest = mover::sha256_of(std::as_bytes(std::span(*bytes)));
-        return protocol::encode_range_reply({std::move(*bytes), digest});
+        auto asked = UNDERSTUDY_VALUE(protocol::decode_range_question(body));
+        auto bytes = UNDERSTUDY_VALUE(tasks::answer_range(site_, peer.id, asked));
+        const auto digest = mover::sha256_of(std::as_bytes(std::span(bytes)));
+        return protocol::encode_range_reply({std::move(bytes), digest});
     }
-    auto asked = protocol::decode_contents_question(body);
-    if (!asked) return std::unexpected(std::move(asked.error()));
-    return encoded(tasks::answer_contents(site_, peer.id, asked->vm, asked->volumes),
+    auto asked = UNDERSTUDY_VALUE(protocol::decode_contents_question(body));
+    return encoded(tasks::answer_contents(site_, peer.id, asked.vm, asked.volumes),
                    protocol::encode_contents_reply);
 }
 
 Result<std::string> PeerServer::pair(const net::HttpRequest& request) {
-    auto asked = protocol::decode_pair_request(request.body);
-    if (!asked) return std::unexpected(std::move(asked.error()));
-    auto fingerprint = net::fingerprint(asked->certificate_pem);
+    auto asked = UNDERSTUDY_VALUE(protocol::decode_pair_request(request.body));
+    auto fingerprint = net::fingerprint(asked.certificate_pem);
     if (!fingerprint || *fingerprint != request.peer_fingerprint)
         return fail(ErrorKind::refused, "the certificate is not that of this connection");
-    auto peers = site_.catalog.peers();
-    if (!peers) return std::unexpected(std::move(peers.error()));
-    UNDERSTUDY_TRY(check_new_peer(site_.cluster, *peers, asked->cluster, *fingerprint));
+    auto peers = UNDERSTUDY_VALUE(site_.catalog.peers());
+    UNDERSTUDY_TRY(check_new_peer(site_.cluster, peers, asked.cluster, *fingerprint));
     model::Peer peer;
-    for (const auto& known : *peers)
-        if (known.id == asked->cluster.id) peer = known;
-    auto taken = site_.catalog.take_invite(net::sha256_hex(asked->secret), site_.clock.now());
-    if (!taken) return std::unexpected(std::move(taken.error()));
-    if (!*taken)
+    for (const auto& known : peers)
+        if (known.id == asked.cluster.id) peer = known;
+    auto taken = UNDERSTUDY_VALUE(
+        site_.catalog.take_invite(net::sha256_hex(asked.secret), site_.clock.now()));
+    if (!taken)
         return fail(Error(ErrorKind::refused, "this invitation has expired or was used")
                         .advising("Make a new one with `understudy peer invite`."));
-    peer.id = asked->cluster.id;
-    peer.name = asked->cluster.name;
-    peer.address = asked->address;
-    peer.certificate_pem = asked->certificate_pem;
+    peer.id = asked.cluster.id;
+    peer.name = asked.cluster.name;
+    peer.address = asked.address;
+    peer.certificate_pem = asked.certificate_pem;
     peer.fingerprint = *fingerprint;
     peer.last_contact = site_.clock.now();
     UNDERSTUDY_TRY(site_.catalog.save_peer(peer));

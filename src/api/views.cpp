@@ -39,17 +39,15 @@ Result<json> view_of(tasks::Site& site, const std::optional<ports::VmSummary>& l
     view["ownership"] = known->ownership;
     view["owner_name"] = tasks::cluster_name(site, known->ownership.owner);
     view["autostart"] = known->autostart || (listed && listed->autostart);
-    auto snapshots = site.catalog.snapshots(known->id);
-    if (!snapshots) return std::unexpected(std::move(snapshots.error()));
-    view["snapshots"] = snapshots->size();
-    if (!snapshots->empty()) view["newest"] = base::format_time(snapshots->back().taken);
+    auto snapshots = UNDERSTUDY_VALUE(site.catalog.snapshots(known->id));
+    view["snapshots"] = snapshots.size();
+    if (!snapshots.empty()) view["newest"] = base::format_time(snapshots.back().taken);
     return view;
 }
 
 Result<std::optional<ports::VmSummary>> summary_of(tasks::Site& site, const VmId& id) {
-    auto listed = site.hypervisor.list();
-    if (!listed) return std::unexpected(std::move(listed.error()));
-    for (auto& vm : *listed)
+    auto listed = UNDERSTUDY_VALUE(site.hypervisor.list());
+    for (auto& vm : listed)
         if (vm.id == id) return std::move(vm);
     return std::nullopt;
 }
@@ -72,34 +70,29 @@ std::int64_t age_ms(tasks::Site& site, TimePoint taken) {
 }  // namespace
 
 Result<json> vm_view(tasks::Site& site, const VmId& id) {
-    auto listed = summary_of(site, id);
-    if (!listed) return std::unexpected(std::move(listed.error()));
-    auto known = site.catalog.find_vm(id);
-    if (!known) return std::unexpected(std::move(known.error()));
-    if (!*listed && !*known) return fail(ErrorKind::not_found, "no such VM");
-    return view_of(site, *listed, *known);
+    auto listed = UNDERSTUDY_VALUE(summary_of(site, id));
+    auto known = UNDERSTUDY_VALUE(site.catalog.find_vm(id));
+    if (!listed && !known) return fail(ErrorKind::not_found, "no such VM");
+    return view_of(site, listed, known);
 }
 
 Result<json> vm_views(tasks::Site& site) {
-    auto listed = site.hypervisor.list();
-    if (!listed) return std::unexpected(std::move(listed.error()));
-    auto known = site.catalog.vms();
-    if (!known) return std::unexpected(std::move(known.error()));
-    auto copies = tasks::rehearsals(site);
-    if (!copies) return std::unexpected(std::move(copies.error()));
-    std::erase_if(*listed, [&](const auto& vm) { return copies->contains(vm.id); });
-    std::ranges::sort(*listed, {}, &ports::VmSummary::name);
+    auto listed = UNDERSTUDY_VALUE(site.hypervisor.list());
+    auto known = UNDERSTUDY_VALUE(site.catalog.vms());
+    auto copies = UNDERSTUDY_VALUE(tasks::rehearsals(site));
+    std::erase_if(listed, [&](const auto& vm) { return copies.contains(vm.id); });
+    std::ranges::sort(listed, {}, &ports::VmSummary::name);
     auto views = json::array();
-    for (const auto& vm : *listed) {
+    for (const auto& vm : listed) {
         std::optional<model::Vm> record;
-        for (const auto& candidate : *known)
+        for (const auto& candidate : known)
             if (candidate.id == vm.id) record = candidate;
         auto view = view_of(site, vm, record);
         if (!view) return view;
         views.push_back(std::move(*view));
     }
-    for (const auto& vm : *known) {
-        const bool shown = std::any_of(listed->begin(), listed->end(),
+    for (const auto& vm : known) {
+        const bool shown = std::any_of(listed.begin(), listed.end(),
                                        [&](const auto& other) { return other.id == vm.id; });
         if (shown || vm.ownership.phase == model::Phase::replica) continue;
         auto view = view_of(site, std::nullopt, vm);
@@ -150,18 +143,15 @@ Result<json> vm_details(tasks::Site& site, const VmId& id) {
     auto view = vm_view(site, id);
     if (!view) return view;
     auto described = site.hypervisor.describe(id);
-    if (!described && described.error().kind() != ErrorKind::not_found)
-        return std::unexpected(std::move(described.error()));
-    auto known = site.catalog.find_vm(id);
-    if (!known) return std::unexpected(std::move(known.error()));
+    if (!described && described.error().kind() != ErrorKind::not_found) return error_of(described);
+    auto known = UNDERSTUDY_VALUE(site.catalog.find_vm(id));
     (*view)["disks"] =
         disk_views(site, described ? described->disks : std::vector<ports::DiskDescription>{},
-                   *known ? (*known)->disks : std::vector<model::VmDisk>{});
+                   known ? known->disks : std::vector<model::VmDisk>{});
     (*view)["obstacles"] = described ? described->obstacles : std::vector<model::ReadinessIssue>{};
-    auto sent = site.catalog.replications(id);
-    if (!sent) return std::unexpected(std::move(sent.error()));
+    auto sent = UNDERSTUDY_VALUE(site.catalog.replications(id));
     auto replications = json::array();
-    for (const auto& replication : *sent) {
+    for (const auto& replication : sent) {
         json entry = replication;
         entry["readiness"] = json::parse(replication.readiness, nullptr, false);
         entry["peer_name"] = tasks::cluster_name(site, replication.peer);
@@ -185,9 +175,8 @@ Result<json> view_of(tasks::Site& site, const model::Snapshot& snapshot,
     ByteSize own;
     for (const auto& disk : snapshot.disks) {
         size += disk.size;
-        auto pool = site.pool(disk.pool);
-        if (!pool) return std::unexpected(std::move(pool.error()));
-        auto stat = (*pool)->stat(disk.volume, snapshot.id);
+        auto pool = UNDERSTUDY_VALUE(site.pool(disk.pool));
+        auto stat = pool->stat(disk.volume, snapshot.id);
         if (!stat) return fail(std::move(stat.error()).during(disk.target));
         own += stat->own;
     }
@@ -199,19 +188,16 @@ Result<json> view_of(tasks::Site& site, const model::Snapshot& snapshot,
 }  // namespace
 
 Result<json> snapshot_view(tasks::Site& site, const model::Snapshot& snapshot) {
-    auto holds = site.catalog.holds(snapshot.vm);
-    if (!holds) return std::unexpected(std::move(holds.error()));
-    return view_of(site, snapshot, *holds);
+    auto holds = UNDERSTUDY_VALUE(site.catalog.holds(snapshot.vm));
+    return view_of(site, snapshot, holds);
 }
 
 Result<json> snapshot_views(tasks::Site& site, const VmId& vm) {
-    auto snapshots = site.catalog.snapshots(vm);
-    if (!snapshots) return std::unexpected(std::move(snapshots.error()));
-    auto holds = site.catalog.holds(vm);
-    if (!holds) return std::unexpected(std::move(holds.error()));
+    auto snapshots = UNDERSTUDY_VALUE(site.catalog.snapshots(vm));
+    auto holds = UNDERSTUDY_VALUE(site.catalog.holds(vm));
     auto views = json::array();
-    for (const auto& snapshot : *snapshots) {
-        auto view = view_of(site, snapshot, *holds);
+    for (const auto& snapshot : snapshots) {
+        auto view = view_of(site, snapshot, holds);
         if (!view) return view;
         views.push_back(std::move(*view));
     }
@@ -241,42 +227,37 @@ json verification_view(tasks::Site& site, const model::Verification& done,
 }
 
 Result<json> drill_view(tasks::Site& site, const VmId& vm) {
-    auto done = site.catalog.drills(vm);
-    if (!done) return std::unexpected(std::move(done.error()));
-    if (done->empty()) return json(nullptr);
-    json view = done->front();
-    view["age_ms"] = age_ms(site, done->front().ended);
+    auto done = UNDERSTUDY_VALUE(site.catalog.drills(vm));
+    if (done.empty()) return json(nullptr);
+    json view = done.front();
+    view["age_ms"] = age_ms(site, done.front().ended);
     return view;
 }
 
 }  // namespace
 
 Result<json> replica_view(tasks::Site& site, const model::Vm& vm) {
-    auto snapshots = site.catalog.snapshots(vm.id);
-    if (!snapshots) return std::unexpected(std::move(snapshots.error()));
+    auto snapshots = UNDERSTUDY_VALUE(site.catalog.snapshots(vm.id));
     json view{{"id", vm.id.text()},
               {"name", vm.name},
               {"ownership", vm.ownership},
               {"owner_name", tasks::cluster_name(site, vm.ownership.owner)},
               {"newest", nullptr},
               {"age_ms", nullptr},
-              {"snapshots", snapshots->size()},
+              {"snapshots", snapshots.size()},
               {"size", 0},
               {"readiness", json::array()},
               {"ready", false},
               {"verified", nullptr},
               {"drilled", nullptr}};
-    auto verified = site.catalog.verifications(vm.id);
-    if (!verified) return std::unexpected(std::move(verified.error()));
-    if (!verified->empty())
-        view["verified"] = verification_view(site, verified->front(), *snapshots);
+    auto verified = UNDERSTUDY_VALUE(site.catalog.verifications(vm.id));
+    if (!verified.empty()) view["verified"] = verification_view(site, verified.front(), snapshots);
     auto drilled = drill_view(site, vm.id);
     if (!drilled) return drilled;
     view["drilled"] = std::move(*drilled);
-    auto point = tasks::newest_point(site, vm);
-    if (!point) return std::unexpected(std::move(point.error()));
-    if (!*point) return view;
-    const auto& newest = **point;
+    auto point = UNDERSTUDY_VALUE(tasks::newest_point(site, vm));
+    if (!point) return view;
+    const auto& newest = *point;
     ByteSize size;
     for (const auto& disk : newest.disks) size += disk.size;
     auto promotion = promotion_view(site, vm, newest);
@@ -293,31 +274,27 @@ Result<json> replica_view(tasks::Site& site, const model::Vm& vm) {
 }
 
 Result<json> replica_details(tasks::Site& site, const VmId& id) {
-    auto vm = site.catalog.vm(id);
-    if (!vm) return std::unexpected(std::move(vm.error()));
-    if (vm->ownership.phase != model::Phase::replica)
+    auto vm = UNDERSTUDY_VALUE(site.catalog.vm(id));
+    if (vm.ownership.phase != model::Phase::replica)
         return fail(
-            Error(ErrorKind::not_found, fmt::format("VM '{}' is not a replica here", vm->name))
+            Error(ErrorKind::not_found, fmt::format("VM '{}' is not a replica here", vm.name))
                 .advising("`understudy vm info` tells about VMs of this cluster."));
-    auto view = replica_view(site, *vm);
+    auto view = replica_view(site, vm);
     if (!view) return view;
     auto snapshots = snapshot_views(site, id);
     if (!snapshots) return snapshots;
-    auto transfers = site.catalog.transfers();
-    if (!transfers) return std::unexpected(std::move(transfers.error()));
+    auto transfers = UNDERSTUDY_VALUE(site.catalog.transfers());
     auto receiving = json::array();
-    for (const auto& transfer : *transfers)
+    for (const auto& transfer : transfers)
         if (transfer.request.vm == id)
             receiving.push_back({{"snapshot", transfer.request.snapshot.name},
                                  {"received_bytes", transfer.received},
                                  {"updated", base::format_time(transfer.updated)}});
-    auto verified = site.catalog.verifications(id);
-    if (!verified) return std::unexpected(std::move(verified.error()));
-    auto listed = site.catalog.snapshots(id);
-    if (!listed) return std::unexpected(std::move(listed.error()));
+    auto verified = UNDERSTUDY_VALUE(site.catalog.verifications(id));
+    auto listed = UNDERSTUDY_VALUE(site.catalog.snapshots(id));
     auto verifications = json::array();
-    for (const auto& done : *verified)
-        verifications.push_back(verification_view(site, done, *listed));
+    for (const auto& done : verified)
+        verifications.push_back(verification_view(site, done, listed));
     return json{{"verifications", std::move(verifications)},
                 {"replica", std::move(*view)},
                 {"snapshots", std::move(*snapshots)},
@@ -326,13 +303,11 @@ Result<json> replica_details(tasks::Site& site, const VmId& id) {
 
 Result<json> promotion_view(tasks::Site& site, const model::Vm& vm,
                             const model::Snapshot& snapshot) {
-    auto definition = site.catalog.definition(snapshot.id);
-    if (!definition) return std::unexpected(std::move(definition.error()));
+    auto definition = UNDERSTUDY_VALUE(site.catalog.definition(snapshot.id));
     json contact = nullptr;
     if (auto peer = site.catalog.peer(vm.ownership.owner); peer && peer->last_contact)
         contact = base::format_time(*peer->last_contact);
-    auto adapted =
-        tasks::rehearse(site, vm.ownership.owner, definition->domain_xml, snapshot.disks);
+    auto adapted = tasks::rehearse(site, vm.ownership.owner, definition.domain_xml, snapshot.disks);
     // One definition that this host cannot make sense of hides no other replica.
     if (!adapted) {
         ports::Adapted unknown;

@@ -64,9 +64,8 @@ Result<std::string> read_whole(const Fd& file, const std::string& path, std::siz
         return fail(ErrorKind::corrupt,
                     fmt::format("{} has {} bytes, more than {}", path, length, limit));
     std::string bytes(length + 1, '\0');  // one more: it may have grown
-    auto got = read_up_to(file, bytes, path);
-    if (!got) return fail(std::move(got.error()));
-    if (*got != length)
+    auto got = UNDERSTUDY_VALUE(read_up_to(file, bytes, path));
+    if (got != length)
         return fail(ErrorKind::unavailable, path + " changed its length while it was read");
     bytes.resize(length);
     return bytes;

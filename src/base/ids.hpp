@@ -28,9 +28,8 @@ public:
 
     static Id random() { return Id(random_uuid()); }
     static Result<Id> parse(std::string_view text) {
-        auto bytes = parse_uuid(text);
-        if (!bytes) return std::unexpected(std::move(bytes.error()));
-        return Id(*bytes);
+        auto bytes = UNDERSTUDY_VALUE(parse_uuid(text));
+        return Id(bytes);
     }
 
     const UuidBytes& bytes() const { return bytes_; }

@@ -28,18 +28,17 @@ template <std::size_t N>
 Result<std::uint64_t> scaled(
     std::string_view text, std::string_view what,
     const std::array<std::pair<std::string_view, std::uint64_t>, N>& units) {
-    auto parts = split_number(text, what);
-    if (!parts) return std::unexpected(std::move(parts.error()));
+    auto parts = UNDERSTUDY_VALUE(split_number(text, what));
     for (const auto& [name, factor] : units) {
-        if (name != parts->unit) continue;
+        if (name != parts.unit) continue;
         std::uint64_t product = 0;
-        if (__builtin_mul_overflow(parts->number, factor, &product))
+        if (__builtin_mul_overflow(parts.number, factor, &product))
             return fail(ErrorKind::invalid, fmt::format("'{}' is too large", text));
         return product;
     }
     return fail(ErrorKind::invalid,
                 fmt::format("'{}' is not a {}: unknown unit '{}'", text.substr(0, 64), what,
-                            parts->unit.substr(0, 16)));
+                            parts.unit.substr(0, 16)));
 }
 
 }  // namespace
@@ -73,9 +72,8 @@ Result<ByteSize> parse_size(std::string_view text) {
          {"MB", 1000000},
          {"GB", 1000000000},
          {"TB", 1000000000000}}};
-    auto bytes = scaled(text, "size (such as 512MiB or 20G)", kUnits);
-    if (!bytes) return std::unexpected(std::move(bytes.error()));
-    return ByteSize(*bytes);
+    auto bytes = UNDERSTUDY_VALUE(scaled(text, "size (such as 512MiB or 20G)", kUnits));
+    return ByteSize(bytes);
 }
 
 std::string format_time(TimePoint time) {
@@ -113,11 +111,10 @@ std::string format_duration(Duration duration) {
 Result<Duration> parse_duration(std::string_view text) {
     constexpr std::array<std::pair<std::string_view, std::uint64_t>, 5> kUnits{
         {{"ms", 1}, {"s", 1000}, {"m", 60'000}, {"h", 3'600'000}, {"d", 86'400'000}}};
-    auto ms = scaled(text, "duration (such as 90s, 15m or 2d)", kUnits);
-    if (!ms) return std::unexpected(std::move(ms.error()));
-    if (*ms > 1'000'000'000'000'000)
+    auto ms = UNDERSTUDY_VALUE(scaled(text, "duration (such as 90s, 15m or 2d)", kUnits));
+    if (ms > 1'000'000'000'000'000)
         return fail(ErrorKind::invalid, fmt::format("'{}' is too long", text));
-    return Duration(static_cast<std::int64_t>(*ms));
+    return Duration(static_cast<std::int64_t>(ms));
 }
 
 }  // namespace understudy::base

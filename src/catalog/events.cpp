@@ -92,15 +92,14 @@ Result<std::optional<std::int64_t>> SqlCatalog::first_broken_event() {
     std::int64_t sequence = 0;
     std::string hash;
     while (true) {
-        auto batch = events(sequence, kBatch);
-        if (!batch) return std::unexpected(std::move(batch.error()));
-        for (const auto& event : *batch) {
+        auto batch = UNDERSTUDY_VALUE(events(sequence, kBatch));
+        for (const auto& event : batch) {
             if (event.sequence != sequence + 1 || event.hash != hash_of(hash, event))
                 return sequence + 1;
             sequence = event.sequence;
             hash = event.hash;
         }
-        if (batch->size() < kBatch) return std::nullopt;
+        if (batch.size() < kBatch) return std::nullopt;
     }
 }
 

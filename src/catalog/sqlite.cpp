@@ -93,9 +93,8 @@ public:
             if (!ignored) path = absolute.string();
             UNDERSTUDY_TRY(make_private_file(path));
         }
-        auto connection = connection_string(path);
-        if (!connection) return fail(std::move(connection.error()));
-        session.open(soci::sqlite3, *connection);
+        auto connection = UNDERSTUDY_VALUE(connection_string(path));
+        session.open(soci::sqlite3, connection);
         session << fmt::format("PRAGMA busy_timeout = {}", settings_.busy_timeout.count());
         session << "PRAGMA foreign_keys = ON";
         if (in_memory) {

@@ -84,9 +84,8 @@ Result<Settings> settings_of(const Arguments& globals, const Surroundings& world
     auto word = globals.find("format");
     if (!word) word = world.environment("UNDERSTUDY_FORMAT");
     if (!word || word->empty()) return settings;
-    auto format = format_from(*word);
-    if (!format) return fail(std::move(format.error()));
-    settings.format = *format;
+    auto format = UNDERSTUDY_VALUE(format_from(*word));
+    settings.format = format;
     return settings;
 }
 
@@ -95,20 +94,17 @@ ApiSource source_for(const Arguments& globals, const Surroundings& world, const 
     auto api = std::make_shared<std::unique_ptr<Api>>();
     return [api, &globals, &world, &connect]() -> Result<Api*> {
         if (*api == nullptr) {
-            auto target = choose_target(globals, world);
-            if (!target) return fail(std::move(target.error()));
-            auto made = connect(*target);
-            if (!made) return fail(std::move(made.error()));
-            *api = std::move(*made);
+            auto target = UNDERSTUDY_VALUE(choose_target(globals, world));
+            auto made = UNDERSTUDY_VALUE(connect(target));
+            *api = std::move(made);
         }
         return api->get();
     };
 }
 
 Result<Exit> run_parsed(const Parsed& parsed, Surroundings& world, const Connect& connect) {
-    auto settings = settings_of(parsed.globals, world);
-    if (!settings) return fail(std::move(settings.error()));
-    Context context(world, *settings, source_for(parsed.globals, world, connect));
+    auto settings = UNDERSTUDY_VALUE(settings_of(parsed.globals, world));
+    Context context(world, settings, source_for(parsed.globals, world, connect));
     return parsed.command->run(context, parsed.arguments);
 }
 

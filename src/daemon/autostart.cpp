@@ -14,10 +14,9 @@ Autostart::Autostart(tasks::Site& site, std::string done_file)
     : site_(site), mark_(std::move(done_file), this_boot()), done_(mark_.is_set()) {}
 
 Result<std::set<VmId>> Autostart::wanted() const {
-    auto vms = site_.catalog.vms();
-    if (!vms) return std::unexpected(std::move(vms.error()));
+    auto vms = UNDERSTUDY_VALUE(site_.catalog.vms());
     std::set<VmId> ids;
-    for (const auto& vm : *vms)
+    for (const auto& vm : vms)
         if (vm.autostart && vm.ownership.phase == model::Phase::owned) ids.insert(vm.id);
     return ids;
 }
@@ -27,25 +26,22 @@ void Autostart::say_once(const VmId& id, const std::string& text) {
 }
 
 Result<Autostart::Turn> Autostart::consider(const VmId& id, const std::set<ClusterId>& answered) {
-    auto vm = site_.catalog.find_vm(id);
-    if (!vm) return std::unexpected(std::move(vm.error()));
-    if (!*vm || (*vm)->ownership.phase != model::Phase::owned) return Turn::done;
-    auto presence = tasks::presence_of(site_, id);
-    if (!presence) return std::unexpected(std::move(presence.error()));
-    if (*presence != tasks::Presence::stopped) return Turn::done;
-    auto sent = site_.catalog.replications(id);
-    if (!sent) return std::unexpected(std::move(sent.error()));
-    for (const auto& replication : *sent) {
+    auto vm = UNDERSTUDY_VALUE(site_.catalog.find_vm(id));
+    if (!vm || vm->ownership.phase != model::Phase::owned) return Turn::done;
+    auto presence = UNDERSTUDY_VALUE(tasks::presence_of(site_, id));
+    if (presence != tasks::Presence::stopped) return Turn::done;
+    auto sent = UNDERSTUDY_VALUE(site_.catalog.replications(id));
+    for (const auto& replication : sent) {
         if (answered.contains(replication.peer)) continue;
         say_once(id, fmt::format("VM '{}' waits with its autostart: '{}', which has a replica of "
                                  "it, does not answer; `understudy vm start` starts it all the "
                                  "same",
-                                 (*vm)->name, tasks::cluster_name(site_, replication.peer)));
+                                 vm->name, tasks::cluster_name(site_, replication.peer)));
         return Turn::waits;
     }
     UNDERSTUDY_TRY(tasks::check_start(site_, id));
     UNDERSTUDY_TRY(site_.hypervisor.start(id));
-    spdlog::info("VM '{}': started, as its autostart says", (*vm)->name);
+    spdlog::info("VM '{}': started, as its autostart says", vm->name);
     return Turn::done;
 }
 

@@ -70,8 +70,7 @@ Setter endpoint(std::string& into, std::uint16_t default_port, Empty empty = Emp
         const auto value = node.value<std::string>();
         if (!value) return fail(ErrorKind::invalid, "must be a text such as \"0.0.0.0:7373\"");
         if (!value->empty() || empty == Empty::wrong) {
-            auto parsed = net::parse_endpoint(*value, default_port);
-            if (!parsed) return std::unexpected(std::move(parsed.error()));
+            auto parsed = UNDERSTUDY_VALUE(net::parse_endpoint(*value, default_port));
         }
         into = *value;
         return {};
@@ -82,13 +81,12 @@ Setter duration(Duration& into, Duration least, Duration most) {
     return [&into, least, most](const toml::node& node) -> Result<> {
         const auto value = node.value<std::string>();
         if (!value) return fail(ErrorKind::invalid, "must be a text such as \"30s\"");
-        auto parsed = base::parse_duration(*value);
-        if (!parsed) return std::unexpected(std::move(parsed.error()));
-        if (*parsed < least || *parsed > most)
+        auto parsed = UNDERSTUDY_VALUE(base::parse_duration(*value));
+        if (parsed < least || parsed > most)
             return fail(ErrorKind::invalid,
                         fmt::format("must be from {} to {}", base::format_duration(least),
                                     base::format_duration(most)));
-        into = *parsed;
+        into = parsed;
         return {};
     };
 }
@@ -97,13 +95,12 @@ Setter size(ByteSize& into, ByteSize least, ByteSize most) {
     return [&into, least, most](const toml::node& node) -> Result<> {
         const auto value = node.value<std::string>();
         if (!value) return fail(ErrorKind::invalid, "must be a text such as \"64MiB\"");
-        auto parsed = base::parse_size(*value);
-        if (!parsed) return std::unexpected(std::move(parsed.error()));
-        if (*parsed < least || *parsed > most)
+        auto parsed = UNDERSTUDY_VALUE(base::parse_size(*value));
+        if (parsed < least || parsed > most)
             return fail(ErrorKind::invalid,
                         fmt::format("must be from {} to {}", base::format_size(least),
                                     base::format_size(most)));
-        into = *parsed;
+        into = parsed;
         return {};
     };
 }
@@ -191,13 +188,11 @@ Result<PoolConfig> pool_of(const std::string& name, const toml::table& table,
                                                 fields)));
     PoolConfig pool{name, {}};
     if (kind == "qcow2") {
-        auto settings = qcow2_pool(table, where, fields, driver);
-        if (!settings) return std::unexpected(std::move(settings.error()));
-        pool.settings = std::move(*settings);
+        auto settings = UNDERSTUDY_VALUE(qcow2_pool(table, where, fields, driver));
+        pool.settings = std::move(settings);
     } else {
-        auto settings = rbd_pool(name, table, where, fields, driver);
-        if (!settings) return std::unexpected(std::move(settings.error()));
-        pool.settings = std::move(*settings);
+        auto settings = UNDERSTUDY_VALUE(rbd_pool(name, table, where, fields, driver));
+        pool.settings = std::move(settings);
     }
     return pool;
 }
@@ -224,13 +219,12 @@ Setter pools(std::vector<PoolConfig>& into) {
             const auto* described = entry.as_table();
             if (described == nullptr)
                 return fail(ErrorKind::invalid, where + ": must be a table [pools.NAME]");
-            auto pool = pool_of(name, *described, where);
-            if (!pool) return std::unexpected(std::move(pool.error()));
+            auto pool = UNDERSTUDY_VALUE(pool_of(name, *described, where));
             for (const auto& other : into)
-                if (is_same_place(other, *pool))
+                if (is_same_place(other, pool))
                     return fail(ErrorKind::invalid,
                                 fmt::format("{}: is in the place of pool '{}'", where, other.name));
-            into.push_back(std::move(*pool));
+            into.push_back(std::move(pool));
         }
         return {};
     };
@@ -251,8 +245,7 @@ Setter pattern(std::string& into) {
     return [&into](const toml::node& node) -> Result<> {
         const auto value = node.value<std::string>();
         if (!value) return fail(ErrorKind::invalid, "must be a text such as \"login:\"");
-        auto parsed = tasks::parse_boot_check("console=" + *value);
-        if (!parsed) return std::unexpected(std::move(parsed.error()));
+        auto parsed = UNDERSTUDY_VALUE(tasks::parse_boot_check("console=" + *value));
         into = *value;
         return {};
     };

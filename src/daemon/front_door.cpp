@@ -78,10 +78,9 @@ Result<> FrontDoor::open() {
     auto identity = net::load_or_create_identity(config_.state_dir + "/identity", "understudy");
     if (!identity) return fail(std::move(identity.error()).during("load the identity"));
     identity_ = std::move(*identity);
-    auto cluster = catalog_->find_cluster();
-    if (!cluster) return std::unexpected(std::move(cluster.error()));
-    if (*cluster)
-        UNDERSTUDY_TRY(open_house(**cluster));
+    auto cluster = UNDERSTUDY_VALUE(catalog_->find_cluster());
+    if (cluster)
+        UNDERSTUDY_TRY(open_house(*cluster));
     else
         spdlog::warn("no cluster yet: `understudy cluster init NAME` makes one");
     UNDERSTUDY_TRY(listen_unix());
@@ -101,9 +100,8 @@ Result<> FrontDoor::lock_state() {
 }
 
 Result<> FrontDoor::open_house(const model::Cluster& cluster) {
-    auto house = House::open(config_, cluster, catalog_, identity_, clock_);
-    if (!house) return std::unexpected(std::move(house.error()));
-    house_ = std::move(*house);
+    auto house = UNDERSTUDY_VALUE(House::open(config_, cluster, catalog_, identity_, clock_));
+    house_ = std::move(house);
     return {};
 }
 
@@ -135,17 +133,15 @@ Result<std::string> FrontDoor::token() {
 }
 
 Result<> FrontDoor::listen_https() {
-    auto secret = token();
-    if (!secret) return std::unexpected(std::move(secret.error()));
+    auto secret = UNDERSTUDY_VALUE(token());
     auto endpoint = net::parse_endpoint(config_.listen_api, 7370);
     if (!endpoint) return fail(std::move(endpoint.error()).during("listen_api"));
     auto listener = net::listen_tcp(endpoint->host, endpoint->port);
     if (!listener) return fail(std::move(listener.error()).during("listen for the API"));
-    auto tls = net::TlsContext::server(identity_, net::ClientCertificate::none);
-    if (!tls) return std::unexpected(std::move(tls.error()));
+    auto tls = UNDERSTUDY_VALUE(net::TlsContext::server(identity_, net::ClientCertificate::none));
     return https_server_.start(
-        std::move(*listener), *tls,
-        [this, wanted = "Bearer " + *secret](const net::HttpRequest& request) {
+        std::move(*listener), tls,
+        [this, wanted = "Bearer " + secret](const net::HttpRequest& request) {
             const auto* shown = request.headers.find("Authorization");
             if (shown == nullptr || !net::constant_time_equal(*shown, wanted)) {
                 return unknown_caller(
@@ -194,12 +190,11 @@ Result<> FrontDoor::init_cluster(const std::string& name) {
     UNDERSTUDY_TRY(check_name(name));
     const std::unique_lock lock(mutex_);
     if (house_) return {};
-    auto known = catalog_->find_cluster();
-    if (!known) return std::unexpected(std::move(known.error()));
+    auto known = UNDERSTUDY_VALUE(catalog_->find_cluster());
     // The house first: a hypervisor, pool or port that is missing then leaves nothing behind.
-    const auto cluster = *known ? **known : model::Cluster{random_.id<ClusterId>(), name};
+    const auto cluster = known ? *known : model::Cluster{random_.id<ClusterId>(), name};
     UNDERSTUDY_TRY(open_house(cluster));
-    if (*known) return {};
+    if (known) return {};
     auto saved = catalog_->save_cluster(cluster);
     if (!saved) house_.reset();
     return saved;

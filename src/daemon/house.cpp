@@ -66,12 +66,10 @@ Result<std::unique_ptr<House>> House::open(const Config& config, const model::Cl
         return fail(std::move(hypervisor.error()).during("connect to " + config.hypervisor));
     std::unique_ptr<House> house(
         new House(config, cluster, std::move(catalog), std::move(*hypervisor), identity, clock));
-    auto pools = open_pools(config.pools);
-    if (!pools) return std::unexpected(std::move(pools.error()));
-    house->site_.pools = std::move(*pools);
-    auto guard = open_guard_files(config.state_dir + "/must-not-start");
-    if (!guard) return std::unexpected(std::move(guard.error()));
-    house->site_.guard = std::move(*guard);
+    auto pools = UNDERSTUDY_VALUE(open_pools(config.pools));
+    house->site_.pools = std::move(pools);
+    auto guard = UNDERSTUDY_VALUE(open_guard_files(config.state_dir + "/must-not-start"));
+    house->site_.guard = std::move(guard);
     UNDERSTUDY_TRY(tasks::refresh_guard(house->site_));
     house->site_.directories = directories::posix_directories();
     house->site_.evidence = open_drill_files(config.state_dir + "/drills");

@@ -32,9 +32,8 @@ Result<std::vector<model::BlockDigest>> BlockDigests::of(
             const bool enough = digests.size() >= limits.blocks || content >= limits.content;
             if (enough && !digests.empty()) return digests;
             ByteSize read;
-            auto made = digest(at, block, read);
-            if (!made) return std::unexpected(std::move(made.error()));
-            digests.push_back(*made);
+            auto made = UNDERSTUDY_VALUE(digest(at, block, read));
+            digests.push_back(made);
             content += read;
             if (pace_) UNDERSTUDY_TRY(pace_(read));
         }
@@ -84,9 +83,8 @@ bool BlockDigests::holds_data(ByteOffset at, ByteOffset end) {
 
 Result<> BlockDigests::advance() {
     do {
-        auto next = extents_->next();
-        if (!next) return std::unexpected(std::move(next.error()));
-        extent_ = *next;
+        auto next = UNDERSTUDY_VALUE(extents_->next());
+        extent_ = next;
     } while (extent_ && extent_->kind == model::ExtentKind::zero);
     return {};
 }

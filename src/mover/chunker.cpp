@@ -44,16 +44,15 @@ void Chunker::append(ExtentKind kind, std::uint64_t begin, std::uint64_t end) {
 
 Result<> Chunker::fill() {
     while (aligned_.empty() && !ended_) {
-        auto extent = extents_->next();
-        if (!extent) return std::unexpected(std::move(extent.error()));
-        if (!*extent) {
+        auto extent = UNDERSTUDY_VALUE(extents_->next());
+        if (!extent) {
             ended_ = true;
             return {};
         }
-        const auto begin = (*extent)->offset.count();
-        if (begin >= disk_size_ || (*extent)->length.count() == 0) continue;
-        const auto end = begin + std::min((*extent)->length.count(), disk_size_ - begin);
-        if ((*extent)->kind == ExtentKind::data) {
+        const auto begin = extent->offset.count();
+        if (begin >= disk_size_ || extent->length.count() == 0) continue;
+        const auto end = begin + std::min(extent->length.count(), disk_size_ - begin);
+        if (extent->kind == ExtentKind::data) {
             append(ExtentKind::data, grain_floor(begin), grain_ceiling(end));
             continue;
         }

@@ -40,13 +40,12 @@ public:
 private:
     Result<> look_ahead() {
         while (!ended_ && ahead_.size() < kLookAhead) {
-            auto chunk = chunks_.next();
-            if (!chunk) return std::unexpected(std::move(chunk.error()));
-            ended_ = !*chunk;
+            auto chunk = UNDERSTUDY_VALUE(chunks_.next());
+            ended_ = !chunk;
             if (ended_) break;
-            ahead_.push_back(**chunk);
-            if (source_.prefetch && (*chunk)->kind == model::ExtentKind::data)
-                source_.prefetch((*chunk)->offset, (*chunk)->length);
+            ahead_.push_back(*chunk);
+            if (source_.prefetch && chunk->kind == model::ExtentKind::data)
+                source_.prefetch(chunk->offset, chunk->length);
         }
         return {};
     }

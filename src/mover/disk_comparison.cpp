@@ -77,9 +77,9 @@ Result<> DiskComparison::look_ahead() {
     const auto blocks = std::min<std::uint64_t>(
         (left.count() + kLarge.count() - 1) / kLarge.count(), kDigestsPerCall.blocks);
     std::size_t done = 0;
-    auto differ = differing({{at_, ByteSize(blocks * kLarge.count())}}, kLarge, done);
-    if (!differ) return std::unexpected(std::move(differ.error()));
-    for (const auto& block : *differ) unrefined_.push_back(block.at);
+    auto differ =
+        UNDERSTUDY_VALUE(differing({{at_, ByteSize(blocks * kLarge.count())}}, kLarge, done));
+    for (const auto& block : differ) unrefined_.push_back(block.at);
     at_ = at_ + ByteSize(done * kLarge.count());
     return {};
 }
@@ -95,23 +95,21 @@ Result<> DiskComparison::refine_some() {
         begin = std::max(begin, aligned_down(from_, kMiddle));
         if (begin < middle_end) add_range(ranges, {begin, middle_end - begin});
     }
-    auto middle = all_differing(std::move(ranges), kMiddle);
-    if (!middle) return std::unexpected(std::move(middle.error()));
+    auto middle = UNDERSTUDY_VALUE(all_differing(std::move(ranges), kMiddle));
     // What one side cannot read is not looked at in ever smaller pieces: each may take its time.
     std::vector<model::ByteRange> smaller;
-    for (const auto& block : *middle)
+    for (const auto& block : middle)
         if (block.kind == Kind::differs || block.kind == Kind::differs_zero_here) {
             const auto small_end = aligned_down(
                 ByteOffset(std::min(block.at + kMiddle, end).count() + kSmall.count() - 1), kSmall);
             add_range(smaller, {block.at, small_end - block.at});
         }
-    auto small = all_differing(std::move(smaller), kSmall);
-    if (!small) return std::unexpected(std::move(small.error()));
-    auto next = small->begin();
+    auto small = UNDERSTUDY_VALUE(all_differing(std::move(smaller), kSmall));
+    auto next = small.begin();
     const auto tell_up_to = [&](ByteOffset at) {
-        for (; next != small->end() && next->at < at; ++next) found(*next, kSmall);
+        for (; next != small.end() && next->at < at; ++next) found(*next, kSmall);
     };
-    for (const auto& block : *middle) {
+    for (const auto& block : middle) {
         tell_up_to(block.at);
         if (block.kind == Kind::unreadable_here || block.kind == Kind::unreadable_there)
             found(block, kMiddle);
@@ -136,19 +134,18 @@ Result<std::vector<DiskComparison::Block>> DiskComparison::all_differing(
 Result<std::vector<DiskComparison::Block>> DiskComparison::differing(
     const std::vector<model::ByteRange>& ranges, ByteSize block, std::size_t& done) {
     using Digest = model::BlockDigest::Kind;
-    auto there = ask_(block, ranges);
-    if (!there) return std::unexpected(std::move(there.error()));
-    if (failure_there_.empty()) failure_there_ = there->failure;
+    auto there = UNDERSTUDY_VALUE(ask_(block, ranges));
+    if (failure_there_.empty()) failure_there_ = there.failure;
     const auto asked = count_blocks(ranges, block);
-    if (there->blocks.empty() || there->blocks.size() > asked)
+    if (there.blocks.empty() || there.blocks.size() > asked)
         return fail(ErrorKind::invalid, "the peer answers with digests of no or too many blocks");
-    auto here = here_.of(ranges, block, {there->blocks.size(), ByteSize(~std::uint64_t{0})});
-    if (!here) return std::unexpected(std::move(here.error()));
+    auto here = UNDERSTUDY_VALUE(
+        here_.of(ranges, block, {there.blocks.size(), ByteSize(~std::uint64_t{0})}));
     std::vector<Block> blocks;
     for (const auto& range : ranges)
-        for (auto at = range.offset; at < range.end() && done < here->size(); at = at + block) {
-            const auto& ours = (*here)[done];
-            const auto& theirs = there->blocks[done++];
+        for (auto at = range.offset; at < range.end() && done < here.size(); at = at + block) {
+            const auto& ours = here[done];
+            const auto& theirs = there.blocks[done++];
             if (ours.kind == Digest::unreadable)
                 blocks.push_back({at, Kind::unreadable_here});
             else if (theirs.kind == Digest::unreadable)

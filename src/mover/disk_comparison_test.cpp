@@ -91,9 +91,8 @@ struct Sides {
     Result<model::DigestAnswer> answer(BlockDigests& theirs,
                                        const std::vector<model::ByteRange>& ranges,
                                        ByteSize block) const {
-        auto blocks = theirs.of(ranges, block, {at_once, MiB(256)});
-        if (!blocks) return std::unexpected(std::move(blocks.error()));
-        return model::DigestAnswer{std::move(*blocks), theirs.failure(), 0};
+        auto blocks = UNDERSTUDY_VALUE(theirs.of(ranges, block, {at_once, MiB(256)}));
+        return model::DigestAnswer{std::move(blocks), theirs.failure(), 0};
     }
 };
 

@@ -13,10 +13,9 @@ Result<> Lane::take_ack() {
     since_poll_ = 0;
     since_poll_bytes_ = 0;
     for (;;) {
-        auto ack = channel_.poll_ack();
-        if (!ack) return std::unexpected(std::move(ack.error()));
-        if (!*ack) return {};
-        UNDERSTUDY_TRY(sender_.on_ack(**ack));
+        auto ack = UNDERSTUDY_VALUE(channel_.poll_ack());
+        if (!ack) return {};
+        UNDERSTUDY_TRY(sender_.on_ack(*ack));
     }
 }
 
@@ -25,13 +24,12 @@ Result<Lane::Did> Lane::step() {
     if (full || since_poll_ >= kPollChunks || since_poll_bytes_ >= kPollBytes)
         UNDERSTUDY_TRY(take_ack());
     if (!full) {
-        auto chunk = sender_.next(workspace_);
-        if (!chunk) return std::unexpected(std::move(chunk.error()));
-        if (*chunk) {
-            UNDERSTUDY_TRY(channel_.send(**chunk));
+        auto chunk = UNDERSTUDY_VALUE(sender_.next(workspace_));
+        if (chunk) {
+            UNDERSTUDY_TRY(channel_.send(*chunk));
             ++sent_;
             ++since_poll_;
-            since_poll_bytes_ += (*chunk)->payload.size();
+            since_poll_bytes_ += chunk->payload.size();
             const auto wire = channel_.wire_bytes();
             sender_.count_wire(wire - counted_wire_);
             counted_wire_ = wire;

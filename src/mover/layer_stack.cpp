@@ -19,9 +19,8 @@ public:
         const std::vector<std::unique_ptr<ports::DiskLayer>>& layers) {
         auto finder = std::make_unique<Finder>();
         for (const auto& layer : layers) {
-            auto extents = layer->extents();
-            if (!extents) return std::unexpected(std::move(extents.error()));
-            finder->sources_.push_back({.extents = std::move(*extents),
+            auto extents = UNDERSTUDY_VALUE(layer->extents());
+            finder->sources_.push_back({.extents = std::move(extents),
                                         .current = std::nullopt,
                                         .size = layer->size().count(),
                                         .ended = false});
@@ -70,9 +69,8 @@ private:
 
     Result<> advance(Source& source) const {
         while (!source.ended && (!source.current || source.current->end().count() <= at_)) {
-            auto next = source.extents->next();
-            if (!next) return std::unexpected(std::move(next.error()));
-            source.current = *next;
+            auto next = UNDERSTUDY_VALUE(source.extents->next());
+            source.current = next;
             source.ended = !source.current;
         }
         return {};
@@ -95,23 +93,21 @@ Result<std::unique_ptr<ports::ExtentStream>> LayerStack::extents() {
         explicit Known(std::unique_ptr<Finder> finder) : finder_(std::move(finder)) {}
         Result<std::optional<ports::Extent>> next() override {
             while (true) {
-                auto run = finder_->next();
-                if (!run) return std::unexpected(std::move(run.error()));
-                if (!*run) return std::nullopt;
-                if ((*run)->content == Finder::Content::unknown) continue;
-                return ports::Extent{
-                    ByteOffset((*run)->begin), ByteSize((*run)->end - (*run)->begin),
-                    (*run)->content == Finder::Content::data ? model::ExtentKind::data
-                                                             : model::ExtentKind::zero};
+                auto run = UNDERSTUDY_VALUE(finder_->next());
+                if (!run) return std::nullopt;
+                if (run->content == Finder::Content::unknown) continue;
+                return ports::Extent{ByteOffset(run->begin), ByteSize(run->end - run->begin),
+                                     run->content == Finder::Content::data
+                                         ? model::ExtentKind::data
+                                         : model::ExtentKind::zero};
             }
         }
 
     private:
         std::unique_ptr<Finder> finder_;
     };
-    auto finder = Finder::open(layers_);
-    if (!finder) return std::unexpected(std::move(finder.error()));
-    return std::make_unique<Known>(std::move(*finder));
+    auto finder = UNDERSTUDY_VALUE(Finder::open(layers_));
+    return std::make_unique<Known>(std::move(finder));
 }
 
 Result<> LayerStack::read_base(ByteOffset offset, std::span<std::byte> into) {
@@ -127,16 +123,14 @@ Result<> LayerStack::read(ByteOffset offset, std::span<std::byte> into) {
     auto at = offset.count();
     if (reading_ && reading_->current && at < reading_->current->begin) reading_.reset();
     if (!reading_) {
-        auto finder = Finder::open(layers_);
-        if (!finder) return std::unexpected(std::move(finder.error()));
-        reading_ = std::move(*finder);
+        auto finder = UNDERSTUDY_VALUE(Finder::open(layers_));
+        reading_ = std::move(finder);
     }
     while (!into.empty()) {
         while (!reading_->current || reading_->current->end <= at) {
-            auto run = reading_->next();
-            if (!run) return std::unexpected(std::move(run.error()));
-            if (!*run) return fail(ErrorKind::invalid, "a read behind the disk's end");
-            reading_->current = *run;
+            auto run = UNDERSTUDY_VALUE(reading_->next());
+            if (!run) return fail(ErrorKind::invalid, "a read behind the disk's end");
+            reading_->current = run;
         }
         const auto& run = *reading_->current;
         const auto part = into.first(std::min<std::uint64_t>(into.size(), run.end - at));

@@ -70,9 +70,8 @@ void MemoryChannel::arrive(const Bytes& frame) {
 
 Result<std::optional<model::Ack>> MemoryChannel::receive(const Bytes& frame) {
     const auto bytes = std::span<const std::byte>(frame);
-    auto header = protocol::decode_header(bytes.first(kHeaderSize));
-    if (!header) return std::unexpected(std::move(header.error()));
-    return receiver_.take_frame(*header, bytes.subspan(kHeaderSize), workspace_,
+    auto header = UNDERSTUDY_VALUE(protocol::decode_header(bytes.first(kHeaderSize)));
+    return receiver_.take_frame(header, bytes.subspan(kHeaderSize), workspace_,
                                 options_.now ? options_.now() : Duration{});
 }
 
@@ -82,13 +81,12 @@ Result<std::optional<model::Ack>> MemoryChannel::poll_ack() {
     const auto frame = std::move(replies_.front());
     replies_.pop_front();
     const auto bytes = std::span<const std::byte>(frame);
-    auto header = protocol::decode_header(bytes.first(kHeaderSize));
-    if (!header) return std::unexpected(std::move(header.error()));
+    auto header = UNDERSTUDY_VALUE(protocol::decode_header(bytes.first(kHeaderSize)));
     const auto payload = bytes.subspan(kHeaderSize);
-    if (header->type == protocol::FrameType::error)
-        return fail(protocol::decode_error(*header, payload).during("the target reports"));
-    auto ack = protocol::decode_ack(*header, payload);
-    if (!ack) return std::unexpected(std::move(ack.error()));
+    if (header.type == protocol::FrameType::error)
+        return fail(protocol::decode_error(header, payload).during("the target reports"));
+    auto ack = protocol::decode_ack(header, payload);
+    if (!ack) return error_of(ack);
     return *ack;
 }
 

@@ -120,11 +120,10 @@ private:
         auto wire = (*channel)->wire_bytes();
         while (!stopping()) {
             UNDERSTUDY_TRY(wait_for_turn());
-            auto did = lane.step();
-            if (!did) return std::unexpected(std::move(did.error()));
-            if (*did == Lane::Did::finished) return {};
+            auto did = UNDERSTUDY_VALUE(lane.step());
+            if (did == Lane::Did::finished) return {};
             const auto now = clock_.monotonic();
-            if (*did == Lane::Did::sent) {
+            if (did == Lane::Did::sent) {
                 pause = Duration(1);
                 moved_at = now;
                 const auto sent = (*channel)->wire_bytes();

@@ -65,9 +65,9 @@ Result<> Receiver::accept(const Chunk& chunk, Workspace& workspace) {
     UNDERSTUDY_TRY(check_place(chunk));
     std::span<const std::byte> content;
     if (chunk.kind == ExtentKind::data) {
-        auto unpacked = workspace.decompress(chunk.codec, chunk.payload, chunk.length);
-        if (!unpacked) return std::unexpected(std::move(unpacked.error()));
-        content = *unpacked;
+        auto unpacked =
+            UNDERSTUDY_VALUE(workspace.decompress(chunk.codec, chunk.payload, chunk.length));
+        content = unpacked;
         if (digest_of(content) != chunk.digest)
             return fail(Error(ErrorKind::corrupt,
                               fmt::format("chunk {} of disk {} at {} was damaged on the way",
@@ -171,7 +171,7 @@ Result<std::optional<Ack>> Receiver::checkpoint_if_due(Duration now) {
     const std::lock_guard lock(checkpoint_mutex_);
     if (!checkpoint_due(now)) return std::nullopt;  // another channel's thread has just done it
     auto ack = flush_and_persist(now);
-    if (!ack) return std::unexpected(std::move(ack.error()));
+    if (!ack) return error_of(ack);
     return *ack;
 }
 

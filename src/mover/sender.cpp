@@ -72,11 +72,10 @@ Result<std::optional<Sender::Planned>> Sender::take_planned() {
 
 Result<std::optional<Chunk>> Sender::next(Workspace& workspace) {
     if (cancelled()) return fail(ErrorKind::cancelled, "the send was cancelled");
-    auto planned = take_planned();
-    if (!planned) return std::unexpected(std::move(planned.error()));
-    if (!*planned) return std::nullopt;
-    auto chunk = make(**planned, workspace);
-    if (!chunk) return std::unexpected(std::move(chunk.error()));
+    auto planned = UNDERSTUDY_VALUE(take_planned());
+    if (!planned) return std::nullopt;
+    auto chunk = make(*planned, workspace);
+    if (!chunk) return error_of(chunk);
     account(*chunk);
     return *chunk;
 }

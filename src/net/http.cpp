@@ -48,12 +48,11 @@ Result<> add_parameter(std::string_view text, std::map<std::string, std::string>
     std::ranges::replace(spaced, '+', ' ');
     std::string_view view = spaced;
     std::size_t equals = view.find('=');
-    auto name = decoded(view.substr(0, equals));
-    if (!name) return fail(std::move(name.error()));
-    auto value = decoded(equals == view.npos ? std::string_view() : view.substr(equals + 1));
-    if (!value) return fail(std::move(value.error()));
-    if (!query.emplace(*name, std::move(*value)).second)
-        return fail(ErrorKind::invalid, fmt::format("the parameter '{}' is given twice", *name));
+    auto name = UNDERSTUDY_VALUE(decoded(view.substr(0, equals)));
+    auto value = UNDERSTUDY_VALUE(
+        decoded(equals == view.npos ? std::string_view() : view.substr(equals + 1)));
+    if (!query.emplace(name, std::move(value)).second)
+        return fail(ErrorKind::invalid, fmt::format("the parameter '{}' is given twice", name));
     return {};
 }
 
@@ -107,9 +106,8 @@ Result<> parse_target(std::string_view target, HttpRequest& into) {
     if (into.path != "/") {
         UNDERSTUDY_TRY(for_each_part(std::string_view(into.path).substr(1), '/',
                                      [&](std::string_view part) -> Result<> {
-                                         auto segment = decoded(part);
-                                         if (!segment) return fail(std::move(segment.error()));
-                                         into.segments.push_back(std::move(*segment));
+                                         auto segment = UNDERSTUDY_VALUE(decoded(part));
+                                         into.segments.push_back(std::move(segment));
                                          return {};
                                      }));
     }

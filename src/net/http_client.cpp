@@ -44,11 +44,10 @@ struct HttpClient::Impl {
 };
 
 Result<> HttpClient::Impl::connect(SteadyTime deadline) {
-    auto made = connector(left_until(deadline));
-    if (!made) return fail(std::move(made.error()));
+    auto made = UNDERSTUDY_VALUE(connector(left_until(deadline)));
     std::lock_guard lock(mutex);
     if (interrupted) return fail(ErrorKind::cancelled, "the request was stopped here");
-    stream = std::move(*made);
+    stream = std::move(made);
     pending.clear();
     return {};
 }
@@ -62,15 +61,14 @@ Result<ReceivedResponse> HttpClient::Impl::exchange(const OutgoingRequest& reque
                                                     SteadyTime deadline, bool* nothing_came) {
     stream->set_timeouts(left_until(deadline), left_until(deadline));
     auto written = write_request(*stream, request);
-    if (!written && written.error().kind() != ErrorKind::unavailable)
-        return fail(std::move(written.error()));
+    if (!written && written.error().kind() != ErrorKind::unavailable) return error_of(written);
     // A server that refuses a request early (too large, say) answers before it has all of it.
     auto until = written ? deadline : std::min(deadline, Clock::now() + kLateAnswer);
     HttpInput input{*stream, std::move(pending)};
     auto received =
         read_response(input, request.method == "HEAD", options.body_limit, until, nothing_came);
     pending = std::move(input.pending);
-    if (!received && !written) return fail(std::move(written.error()));
+    if (!received && !written) return error_of(written);
     if (received && !written) received->keep_alive = false;
     return received;
 }
@@ -144,18 +142,16 @@ void HttpClient::interrupt() {
 
 Connector unix_connector(std::string path) {
     return [path = std::move(path)](Duration) -> Result<std::unique_ptr<Stream>> {
-        auto socket = connect_unix(path);
-        if (!socket) return fail(std::move(socket.error()));
-        return make_plain_stream(std::move(*socket));
+        auto socket = UNDERSTUDY_VALUE(connect_unix(path));
+        return make_plain_stream(std::move(socket));
     };
 }
 
 Connector tcp_connector(std::string name, Endpoint endpoint) {
     return [name = std::move(name),
             endpoint = std::move(endpoint)](Duration timeout) -> Result<std::unique_ptr<Stream>> {
-        auto socket = connect_tcp(endpoint.host, endpoint.port, timeout, name);
-        if (!socket) return fail(std::move(socket.error()));
-        return make_plain_stream(std::move(*socket));
+        auto socket = UNDERSTUDY_VALUE(connect_tcp(endpoint.host, endpoint.port, timeout, name));
+        return make_plain_stream(std::move(socket));
     };
 }
 
@@ -163,9 +159,8 @@ Connector tls_connector(std::string name, Endpoint endpoint, TlsContext tls) {
     return [name = std::move(name), endpoint = std::move(endpoint),
             tls = std::move(tls)](Duration timeout) -> Result<std::unique_ptr<Stream>> {
         auto deadline = Clock::now() + timeout;
-        auto socket = connect_tcp(endpoint.host, endpoint.port, timeout, name);
-        if (!socket) return fail(std::move(socket.error()));
-        return tls.connect(std::move(*socket),
+        auto socket = UNDERSTUDY_VALUE(connect_tcp(endpoint.host, endpoint.port, timeout, name));
+        return tls.connect(std::move(socket),
                            fmt::format("{} at {}", name, format_endpoint(endpoint)),
                            std::min(left_until(deadline), kHandshakeTimeout));
     };

@@ -26,7 +26,7 @@ Result<std::optional<std::size_t>> fill(HttpInput& input, SteadyTime deadline) {
     if (!input.stream.poll_readable(std::max(left, Duration(0)))) return std::nullopt;
     std::array<std::byte, kReadSize> buffer;
     auto count = input.stream.read_some(buffer);
-    if (!count) return fail(std::move(count.error()));
+    if (!count) return error_of(count);
     input.pending.append(reinterpret_cast<const char*>(buffer.data()), *count);
     return *count;
 }
@@ -54,10 +54,9 @@ Result<Step> advance(Parser& parser, HttpInput& input, SteadyTime deadline, Unti
             if (until == Until::header && parser.is_header_done()) return Step::header_done;
             if (error == http::error::need_more || used == 0) break;
         }
-        auto count = fill(input, deadline);
-        if (!count) return fail(std::move(count.error()));
-        if (!*count) return Step::timed_out;
-        if (**count > 0) continue;
+        auto count = UNDERSTUDY_VALUE(fill(input, deadline));
+        if (!count) return Step::timed_out;
+        if (*count > 0) continue;
         if (!parser.got_some()) return Step::ended;
         error_code error;
         parser.put_eof(error);  // completes a response that ends with the connection
@@ -185,13 +184,12 @@ std::expected<ReceivedRequest, NoRequest> read_request(HttpInput& input,
 }
 
 Result<> write_response(Stream& stream, const HttpResponse& response, AnswerForm form) {
-    auto lines = header_lines(response.headers);
-    if (!lines) return fail(std::move(lines.error()));
+    auto lines = UNDERSTUDY_VALUE(header_lines(response.headers));
     if (!fits_header(response.content_type))
         return fail(ErrorKind::internal, "the content type has forbidden characters");
     bool has_body = response.status != 204 && response.status != 304;
     std::string head = fmt::format("HTTP/1.1 {} {}\r\n{}Connection: {}\r\n", response.status,
-                                   reason_phrase(response.status), *lines,
+                                   reason_phrase(response.status), lines,
                                    form.keep_alive ? "keep-alive" : "close");
     if (has_body) {
         if (!response.body.empty() && !response.content_type.empty())
@@ -204,23 +202,21 @@ Result<> write_response(Stream& stream, const HttpResponse& response, AnswerForm
 }
 
 Result<> write_switching(Stream& stream, const HttpResponse& response, std::string_view protocol) {
-    auto lines = header_lines(response.headers);
-    if (!lines) return fail(std::move(lines.error()));
+    auto lines = UNDERSTUDY_VALUE(header_lines(response.headers));
     return stream.write_all(
         bytes_of(fmt::format("HTTP/1.1 101 {}\r\nConnection: Upgrade\r\nUpgrade: {}\r\n{}\r\n",
-                             reason_phrase(101), protocol, *lines)));
+                             reason_phrase(101), protocol, lines)));
 }
 
 Result<> write_request(Stream& stream, const OutgoingRequest& request) {
-    auto lines = header_lines(request.headers);
-    if (!lines) return fail(std::move(lines.error()));
+    auto lines = UNDERSTUDY_VALUE(header_lines(request.headers));
     if (!is_token(request.method) || !request.target.starts_with('/') ||
         request.target.contains(' ') || !fits_header(request.target) || !fits_header(request.host))
         return fail(ErrorKind::invalid,
                     fmt::format("'{} {}' is not a valid request; encode its path segments",
                                 request.method, request.target));
     std::string head = fmt::format("{} {} HTTP/1.1\r\nHost: {}\r\n{}", request.method,
-                                   request.target, request.host, *lines);
+                                   request.target, request.host, lines);
     if (!request.upgrade.empty())
         head += fmt::format("Connection: Upgrade\r\nUpgrade: {}\r\n", request.upgrade);
     if (!request.body.empty() || request.method == "POST" || request.method == "PUT")
@@ -240,7 +236,7 @@ Result<ReceivedResponse> read_response(HttpInput& input, bool to_head, std::size
         auto step = advance(parser, input, deadline, Until::message, problem);
         *nothing_came =
             !parser.got_some() && input.pending.empty() && (!step || *step == Step::ended);
-        if (!step) return fail(std::move(step.error()));
+        if (!step) return error_of(step);
         if (*step == Step::timed_out)
             return fail(ErrorKind::unavailable, "no complete answer came in time");
         if (*step == Step::ended)

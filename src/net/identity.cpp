@@ -88,10 +88,9 @@ Result<std::string> read_pem(const std::string& path, ReadableBy readers) {
             Error(ErrorKind::refused, fmt::format("other users may read the private key {}", path))
                 .advising(fmt::format("If nobody copied it: chmod 600 '{}'", path)));
     std::string text(kMaxPem, '\0');
-    auto length = base::read_up_to(file, text, path);
-    if (!length) return fail(std::move(length.error()));
-    if (*length == text.size()) return fail(ErrorKind::corrupt, path + " is no PEM file: too long");
-    text.resize(*length);
+    auto length = UNDERSTUDY_VALUE(base::read_up_to(file, text, path));
+    if (length == text.size()) return fail(ErrorKind::corrupt, path + " is no PEM file: too long");
+    text.resize(length);
     return text;
 }
 
@@ -102,20 +101,19 @@ Error broken_identity(const std::string& directory, std::string_view what) {
 }
 
 Result<Identity> load_identity(const std::string& directory) {
-    auto certificate_pem = read_pem(directory + "/cert.pem", ReadableBy::anyone);
-    if (!certificate_pem) return fail(std::move(certificate_pem.error()));
+    auto certificate_pem = UNDERSTUDY_VALUE(read_pem(directory + "/cert.pem", ReadableBy::anyone));
     auto key_pem = read_pem(directory + "/key.pem", ReadableBy::owner);
     if (!key_pem) {
-        if (key_pem.error().kind() != ErrorKind::not_found) return fail(std::move(key_pem.error()));
+        if (key_pem.error().kind() != ErrorKind::not_found) return error_of(key_pem);
         return fail(broken_identity(directory, "key.pem is missing"));
     }
-    auto certificate = parse_certificate(*certificate_pem);
+    auto certificate = parse_certificate(certificate_pem);
     if (!certificate) return fail(broken_identity(directory, certificate.error().what()));
     auto key = parse_private_key(*key_pem);
     if (!key) return fail(broken_identity(directory, key.error().what()));
     if (X509_check_private_key(certificate->get(), key->get()) != 1)
         return fail(broken_identity(directory, "key.pem is not the key of cert.pem"));
-    return Identity{std::move(*certificate_pem), std::move(*key_pem)};
+    return Identity{std::move(certificate_pem), std::move(*key_pem)};
 }
 
 }  // namespace
@@ -150,9 +148,8 @@ Result<Identity> load_or_create_identity(const std::string& directory,
 }
 
 Result<std::string> fingerprint(std::string_view certificate_pem) {
-    auto certificate = parse_certificate(certificate_pem);
-    if (!certificate) return fail(std::move(certificate.error()));
-    return certificate_fingerprint(certificate->get());
+    auto certificate = UNDERSTUDY_VALUE(parse_certificate(certificate_pem));
+    return certificate_fingerprint(certificate.get());
 }
 
 }  // namespace understudy::net

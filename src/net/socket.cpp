@@ -112,9 +112,8 @@ Result<> remove_stale_socket(const std::string& path, const sockaddr_un& address
     if (!S_ISSOCK(status.st_mode))
         return fail(Error(ErrorKind::conflict, path + " exists and is not a socket")
                         .advising("Move it away or configure another socket path"));
-    auto probe = new_unix_socket();
-    if (!probe) return fail(std::move(probe.error()));
-    int error = connect_to(*probe, address);
+    auto probe = UNDERSTUDY_VALUE(new_unix_socket());
+    int error = connect_to(probe, address);
     if (error == ENOENT) return {};
     if (error != ECONNREFUSED)
         return fail(Error(ErrorKind::conflict, "another process listens on " + path)
@@ -208,7 +207,7 @@ Result<std::uint16_t> local_port(const Fd& listener) {
 
 Result<Fd> listen_unix(const std::string& path, unsigned mode) {
     auto address = unix_address(path);
-    if (!address) return fail(std::move(address.error()));
+    if (!address) return error_of(address);
     UNDERSTUDY_TRY(remove_stale_socket(path, *address));
     auto fd = new_unix_socket();
     if (!fd) return fd;
@@ -255,11 +254,10 @@ Result<Fd> connect_tcp(const std::string& host, std::uint16_t port, Duration tim
 }
 
 Result<Fd> connect_unix(const std::string& path) {
-    auto address = unix_address(path);
-    if (!address) return fail(std::move(address.error()));
+    auto address = UNDERSTUDY_VALUE(unix_address(path));
     auto fd = new_unix_socket();
     if (!fd) return fd;
-    int error = connect_to(*fd, *address);
+    int error = connect_to(*fd, address);
     if (error == 0) return fd;
     std::string what = fmt::format("cannot reach understudyd at {}: {}", path, reason_of(error));
     if (error == EACCES || error == EPERM)

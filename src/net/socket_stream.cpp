@@ -91,17 +91,15 @@ std::optional<LinkStats> SocketStream::link_stats() const {
 }
 
 Result<> SocketStream::wait_readable() {
-    auto waited = wait_for(socket_, POLLIN, read_timeout_);
-    if (!waited) return fail(std::move(waited.error()));
-    if (*waited == Waited::ready) return {};
+    auto waited = UNDERSTUDY_VALUE(wait_for(socket_, POLLIN, read_timeout_));
+    if (waited == Waited::ready) return {};
     return fail(ErrorKind::unavailable, fmt::format("{} sent nothing for {}", peer_address_,
                                                     base::format_duration(*read_timeout_)));
 }
 
 Result<> SocketStream::wait_writable() {
-    auto waited = wait_for(socket_, POLLOUT, write_timeout_);
-    if (!waited) return fail(std::move(waited.error()));
-    if (*waited == Waited::ready) return {};
+    auto waited = UNDERSTUDY_VALUE(wait_for(socket_, POLLOUT, write_timeout_));
+    if (waited == Waited::ready) return {};
     return fail(ErrorKind::unavailable, fmt::format("{} took nothing for {}", peer_address_,
                                                     base::format_duration(*write_timeout_)));
 }

@@ -54,12 +54,10 @@ int accept_pinned_certificate(X509_STORE_CTX* store, void*) {
 }
 
 Result<> use_identity(SSL_CTX* context, const Identity& identity) {
-    auto certificate = parse_certificate(identity.certificate_pem);
-    if (!certificate) return fail(std::move(certificate.error()));
-    auto key = parse_private_key(identity.private_key_pem);
-    if (!key) return fail(std::move(key.error()));
-    if (SSL_CTX_use_certificate(context, certificate->get()) != 1 ||
-        SSL_CTX_use_PrivateKey(context, key->get()) != 1)
+    auto certificate = UNDERSTUDY_VALUE(parse_certificate(identity.certificate_pem));
+    auto key = UNDERSTUDY_VALUE(parse_private_key(identity.private_key_pem));
+    if (SSL_CTX_use_certificate(context, certificate.get()) != 1 ||
+        SSL_CTX_use_PrivateKey(context, key.get()) != 1)
         return fail(
             openssl_error(ErrorKind::invalid, "certificate and private key do not go together"));
     return {};
@@ -101,9 +99,8 @@ Result<> handshake(SSL* ssl, const Fd& socket, std::string_view what, Duration t
                                                        : short{0};
         if (events == 0) return fail(tls_error(error, system_error, what));
         auto left = std::chrono::ceil<Duration>(deadline - Clock::now());
-        auto waited = wait_for(socket, events, std::max(left, Duration(0)));
-        if (!waited) return fail(std::move(waited.error()));
-        if (*waited == Waited::timed_out)
+        auto waited = UNDERSTUDY_VALUE(wait_for(socket, events, std::max(left, Duration(0))));
+        if (waited == Waited::timed_out)
             return fail(ErrorKind::unavailable, fmt::format("{}: not done within {}", what,
                                                             base::format_duration(timeout)));
     }
@@ -124,15 +121,14 @@ struct TlsContext::Impl {
 };
 
 Result<TlsContext> TlsContext::server(const Identity& identity, ClientCertificate clients) {
-    auto context = new_context(TLS_server_method());
-    if (!context) return fail(std::move(context.error()));
-    UNDERSTUDY_TRY(use_identity(context->get(), identity));
+    auto context = UNDERSTUDY_VALUE(new_context(TLS_server_method()));
+    UNDERSTUDY_TRY(use_identity(context.get(), identity));
     if (clients == ClientCertificate::required) {
-        SSL_CTX_set_verify(context->get(), SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT,
+        SSL_CTX_set_verify(context.get(), SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT,
                            nullptr);
-        SSL_CTX_set_cert_verify_callback(context->get(), accept_any_certificate, nullptr);
+        SSL_CTX_set_cert_verify_callback(context.get(), accept_any_certificate, nullptr);
     }
-    return TlsContext(std::make_shared<Impl>(Impl{std::move(*context), {}}));
+    return TlsContext(std::make_shared<Impl>(Impl{std::move(context), {}}));
 }
 
 Result<TlsContext> TlsContext::client(const std::optional<Identity>& identity,
@@ -142,33 +138,30 @@ Result<TlsContext> TlsContext::client(const std::optional<Identity>& identity,
                     fmt::format("'{}' is not a certificate's fingerprint (64 lower-case "
                                 "hexadecimal digits)",
                                 expected_fingerprint));
-    auto context = new_context(TLS_client_method());
-    if (!context) return fail(std::move(context.error()));
-    if (identity) UNDERSTUDY_TRY(use_identity(context->get(), *identity));
-    SSL_CTX_set_verify(context->get(), SSL_VERIFY_PEER, nullptr);
-    SSL_CTX_set_cert_verify_callback(context->get(), accept_pinned_certificate, nullptr);
+    auto context = UNDERSTUDY_VALUE(new_context(TLS_client_method()));
+    if (identity) UNDERSTUDY_TRY(use_identity(context.get(), *identity));
+    SSL_CTX_set_verify(context.get(), SSL_VERIFY_PEER, nullptr);
+    SSL_CTX_set_cert_verify_callback(context.get(), accept_pinned_certificate, nullptr);
     return TlsContext(
-        std::make_shared<Impl>(Impl{std::move(*context), std::string(expected_fingerprint)}));
+        std::make_shared<Impl>(Impl{std::move(context), std::string(expected_fingerprint)}));
 }
 
 Result<std::unique_ptr<Stream>> TlsContext::accept(Fd socket, Duration timeout) const {
-    auto ssl = impl_->new_ssl(socket);
-    if (!ssl) return fail(std::move(ssl.error()));
-    SSL_set_accept_state(ssl->get());
-    UNDERSTUDY_TRY(handshake(ssl->get(), socket, "TLS handshake with a client", timeout));
-    return std::make_unique<TlsStream>(std::move(socket), std::move(*ssl));
+    auto ssl = UNDERSTUDY_VALUE(impl_->new_ssl(socket));
+    SSL_set_accept_state(ssl.get());
+    UNDERSTUDY_TRY(handshake(ssl.get(), socket, "TLS handshake with a client", timeout));
+    return std::make_unique<TlsStream>(std::move(socket), std::move(ssl));
 }
 
 Result<std::unique_ptr<Stream>> TlsContext::connect(Fd socket, std::string_view peer_name,
                                                     Duration timeout) const {
-    auto ssl = impl_->new_ssl(socket);
-    if (!ssl) return fail(std::move(ssl.error()));
-    SSL_set_connect_state(ssl->get());
+    auto ssl = UNDERSTUDY_VALUE(impl_->new_ssl(socket));
+    SSL_set_connect_state(ssl.get());
     PinCheck check{impl_->expected_fingerprint, {}};
-    SSL_set_app_data(ssl->get(), &check);
+    SSL_set_app_data(ssl.get(), &check);
     auto done =
-        handshake(ssl->get(), socket, fmt::format("TLS handshake with {}", peer_name), timeout);
-    SSL_set_app_data(ssl->get(), nullptr);
+        handshake(ssl.get(), socket, fmt::format("TLS handshake with {}", peer_name), timeout);
+    SSL_set_app_data(ssl.get(), nullptr);
     if (!done && !check.found.empty() && check.found != check.expected)
         return fail(Error(ErrorKind::refused,
                           fmt::format("the certificate of {} is not the pinned one (expected {}, "
@@ -176,8 +169,8 @@ Result<std::unique_ptr<Stream>> TlsContext::connect(Fd socket, std::string_view 
                                       peer_name, check.expected, check.found))
                         .advising("Either another machine answers at this address, or the peer "
                                   "was set up anew: then pair again"));
-    if (!done) return fail(std::move(done.error()));
-    return std::make_unique<TlsStream>(std::move(socket), std::move(*ssl));
+    if (!done) return error_of(done);
+    return std::make_unique<TlsStream>(std::move(socket), std::move(ssl));
 }
 
 }  // namespace understudy::net

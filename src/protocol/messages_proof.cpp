@@ -110,9 +110,8 @@ Result<model::DigestQuestion> decode_digest_question(std::string_view body) {
 }
 
 Result<std::string> encode_digest_answer(const model::DigestAnswer& v) {
-    auto packed = pack(packed_digests(v.blocks), kMaxPackedDigests, "digests");
-    if (!packed) return std::unexpected(std::move(packed.error()));
-    return dump({{"digests_zstd", std::move(*packed)},
+    auto packed = UNDERSTUDY_VALUE(pack(packed_digests(v.blocks), kMaxPackedDigests, "digests"));
+    return dump({{"digests_zstd", std::move(packed)},
                  {"failure", std::string(cut_text(v.failure, kMaxErrorText))}});
 }
 
@@ -149,10 +148,9 @@ Result<model::RangeQuestion> decode_range_question(std::string_view body) {
 }
 
 Result<std::string> encode_range_reply(const RangeReply& v) {
-    auto packed = pack(v.bytes, kMaxRange.count(), "a range of a disk");
-    if (!packed) return std::unexpected(std::move(packed.error()));
+    auto packed = UNDERSTUDY_VALUE(pack(v.bytes, kMaxRange.count(), "a range of a disk"));
     const std::string_view digest(reinterpret_cast<const char*>(v.sha256.data()), v.sha256.size());
-    return dump({{"bytes_zstd", std::move(*packed)}, {"sha256", base::base64_encode(digest)}});
+    return dump({{"bytes_zstd", std::move(packed)}, {"sha256", base::base64_encode(digest)}});
 }
 
 Result<RangeReply> decode_range_reply(std::string_view body) {

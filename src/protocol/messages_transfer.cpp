@@ -83,9 +83,9 @@ model::Definition read_definition(const json& j) {
 
 Result<std::string> encode_offer_request(const model::TransferRequest& v) {
     auto xml = pack(v.definition.domain_xml, kMaxDomainXml, "the VM's definition");
-    if (!xml) return std::unexpected(std::move(xml.error()));
+    if (!xml) return error_of(xml);
     auto nvram = pack(v.definition.nvram, kMaxNvram, "the VM's UEFI variables");
-    if (!nvram) return std::unexpected(std::move(nvram.error()));
+    if (!nvram) return error_of(nvram);
     json j = v;
     j["definition"] = {{"domain_xml_zstd", *std::move(xml)}, {"nvram_zstd", *std::move(nvram)}};
     return dump(j);

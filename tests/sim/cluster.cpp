@@ -88,8 +88,7 @@ void Cluster::check_is_kept(const VmId& vm, const Images& held) {
 Result<> Cluster::check_may_start(const VmId& vm) {
     // QEMU opens its disks: half of a rollback may be done, and the other half not yet.
     for (const auto& disk : hypervisor_.disks(vm))
-        if (auto there = pool_.disk_size(disk.source.location); !there)
-            return std::unexpected(std::move(there.error()));
+        if (auto there = pool_.disk_size(disk.source.location); !there) return error_of(there);
     for (const auto& layer : hypervisor_.named_layers(vm))
         if (auto there = pool_.disk_size(layer); !there)
             return fail(ErrorKind::internal, "Cannot access backing file " + layer);

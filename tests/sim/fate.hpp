@@ -24,10 +24,10 @@ public:
 
 template <class Call>
 auto fated(Fate& fate, std::string_view name, Call call) -> decltype(call()) {
-    if (auto begun = fate.before(name); !begun) return std::unexpected(std::move(begun.error()));
+    if (auto begun = fate.before(name); !begun) return error_of(begun);
     auto answer = call();
     if (!answer) return answer;
-    if (auto told = fate.after(name); !told) return std::unexpected(std::move(told.error()));
+    if (auto told = fate.after(name); !told) return error_of(told);
     return answer;
 }
 

@@ -70,28 +70,26 @@ public:
     }
     Result<model::TransferOffer> offer(const model::TransferRequest& request) override {
         return ask("offer", [&](Daemon& there) -> Result<model::TransferOffer> {
-            auto heard =
-                carried(request, protocol::encode_offer_request, protocol::decode_offer_request);
-            if (!heard) return std::unexpected(std::move(heard.error()));
-            return carried(there.receiving.offer(from_.id(), *heard), protocol::encode_offer_reply,
+            auto heard = UNDERSTUDY_VALUE(
+                carried(request, protocol::encode_offer_request, protocol::decode_offer_request));
+            return carried(there.receiving.offer(from_.id(), heard), protocol::encode_offer_reply,
                            protocol::decode_offer_reply);
         });
     }
     Result<std::unique_ptr<ports::ChunkChannel>> open_channel(const TransferId& id,
                                                               std::uint64_t attempt) override {
-        auto receiver = ask("open_channel", [&](Daemon& there) {
+        auto receiver = UNDERSTUDY_VALUE(ask("open_channel", [&](Daemon& there) {
             return there.receiving.join(from_.id(), id, attempt);
-        });
-        if (!receiver) return std::unexpected(std::move(receiver.error()));
-        return std::make_unique<StageChannel>(world_, from_, to_, std::move(*receiver));
+        }));
+        return std::make_unique<StageChannel>(world_, from_, to_, std::move(receiver));
     }
     Result<std::vector<model::ReadinessIssue>> commit(const TransferId& id, std::uint64_t attempt,
                                                       const model::Totals& totals) override {
         return ask("commit", [&](Daemon& there) -> Result<std::vector<model::ReadinessIssue>> {
-            auto heard = carried(protocol::CommitRequest{attempt, totals},
-                                 protocol::encode_commit_request, protocol::decode_commit_request);
-            if (!heard) return std::unexpected(std::move(heard.error()));
-            return carried(there.receiving.commit(from_.id(), id, heard->attempt, heard->totals),
+            auto heard = UNDERSTUDY_VALUE(carried(protocol::CommitRequest{attempt, totals},
+                                                  protocol::encode_commit_request,
+                                                  protocol::decode_commit_request));
+            return carried(there.receiving.commit(from_.id(), id, heard.attempt, heard.totals),
                            protocol::encode_commit_reply, protocol::decode_commit_reply);
         });
     }
@@ -99,11 +97,10 @@ public:
         return ask(
             "hand_over",
             [&](Daemon& there) -> Result<model::Ownership> {
-                auto heard =
-                    carried(handover, protocol::encode_handover, protocol::decode_handover);
-                if (!heard) return std::unexpected(std::move(heard.error()));
-                heard->vm = handover.vm;  // it stands in the path
-                return carried(tasks::take_over(there.site, from_.id(), *heard),
+                auto heard = UNDERSTUDY_VALUE(
+                    carried(handover, protocol::encode_handover, protocol::decode_handover));
+                heard.vm = handover.vm;  // it stands in the path
+                return carried(tasks::take_over(there.site, from_.id(), heard),
                                protocol::encode_record, protocol::decode_record);
             },
             [from = from_.id(), handover](Daemon& there) {
@@ -114,9 +111,9 @@ public:
         return ask(
             "take_back",
             [&](Daemon& there) -> Result<model::Ownership> {
-                auto heard = carried(offered, protocol::encode_record, protocol::decode_record);
-                if (!heard) return std::unexpected(std::move(heard.error()));
-                return carried(tasks::decline(there.site, from_.id(), vm, *heard),
+                auto heard = UNDERSTUDY_VALUE(
+                    carried(offered, protocol::encode_record, protocol::decode_record));
+                return carried(tasks::decline(there.site, from_.id(), vm, heard),
                                protocol::encode_record, protocol::decode_record);
             },
             [from = from_.id(), vm, offered](Daemon& there) {
@@ -130,36 +127,31 @@ public:
 
     Result<model::DigestAnswer> digests(const model::DigestQuestion& asked) override {
         return ask("digests", [&](Daemon& there) -> Result<model::DigestAnswer> {
-            auto heard =
-                carried(asked, protocol::encode_digest_question, protocol::decode_digest_question);
-            if (!heard) return std::unexpected(std::move(heard.error()));
-            return carried(tasks::answer_digests(there.site, from_.id(), *heard),
+            auto heard = UNDERSTUDY_VALUE(
+                carried(asked, protocol::encode_digest_question, protocol::decode_digest_question));
+            return carried(tasks::answer_digests(there.site, from_.id(), heard),
                            protocol::encode_digest_answer, protocol::decode_digest_answer);
         });
     }
     Result<model::RangeAnswer> read_range(const model::RangeQuestion& asked) override {
         return ask("read_range", [&](Daemon& there) -> Result<model::RangeAnswer> {
-            auto heard =
-                carried(asked, protocol::encode_range_question, protocol::decode_range_question);
-            if (!heard) return std::unexpected(std::move(heard.error()));
-            auto bytes = tasks::answer_range(there.site, from_.id(), *heard);
-            if (!bytes) return std::unexpected(std::move(bytes.error()));
-            auto read = carried(protocol::RangeReply{std::move(*bytes), {}},
-                                protocol::encode_range_reply, protocol::decode_range_reply);
-            if (!read) return std::unexpected(std::move(read.error()));
-            return model::RangeAnswer{std::move(read->bytes), 0};
+            auto heard = UNDERSTUDY_VALUE(
+                carried(asked, protocol::encode_range_question, protocol::decode_range_question));
+            auto bytes = UNDERSTUDY_VALUE(tasks::answer_range(there.site, from_.id(), heard));
+            auto read = UNDERSTUDY_VALUE(carried(protocol::RangeReply{std::move(bytes), {}},
+                                                 protocol::encode_range_reply,
+                                                 protocol::decode_range_reply));
+            return model::RangeAnswer{std::move(read.bytes), 0};
         });
     }
     Result<std::vector<model::VolumeBase>> contents(const VmId& vm,
                                                     const std::vector<VolumeId>& volumes) override {
         return ask("contents", [&](Daemon& there) -> Result<std::vector<model::VolumeBase>> {
-            auto heard =
-                carried(protocol::ContentsQuestion{vm, volumes}, protocol::encode_contents_question,
-                        protocol::decode_contents_question);
-            if (!heard) return std::unexpected(std::move(heard.error()));
-            return carried(
-                tasks::answer_contents(there.site, from_.id(), heard->vm, heard->volumes),
-                protocol::encode_contents_reply, protocol::decode_contents_reply);
+            auto heard = UNDERSTUDY_VALUE(carried(protocol::ContentsQuestion{vm, volumes},
+                                                  protocol::encode_contents_question,
+                                                  protocol::decode_contents_question));
+            return carried(tasks::answer_contents(there.site, from_.id(), heard.vm, heard.volumes),
+                           protocol::encode_contents_reply, protocol::decode_contents_reply);
         });
     }
 
@@ -175,9 +167,8 @@ private:
     }
     template <class Value, class Encode, class Decode>
     Result<Value> carried(const Value& said, Encode encode, Decode decode) {
-        auto body = as_result(encode(said));
-        if (!body) return std::unexpected(std::move(body.error()));
-        auto read = decode(*body);
+        auto body = UNDERSTUDY_VALUE(as_result(encode(said)));
+        auto read = decode(body);
         if (!read) world_.broken("promise 5: a message cannot be read: " + read.error().text());
         return read;
     }

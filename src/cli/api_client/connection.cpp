@@ -57,19 +57,19 @@ public:
         net::Headers headers;
         if (!token_.empty()) headers.add("Authorization", "Bearer " + token_);
         if (!call.body.empty()) headers.add("Content-Type", "application/json");
-        auto response = client_.request(call.method, call.path, call.body, headers, call.timeout);
-        if (!response) return fail(std::move(response.error()));
-        if (response->status == 401 && token_.empty())
+        auto response = UNDERSTUDY_VALUE(
+            client_.request(call.method, call.path, call.body, headers, call.timeout));
+        if (response.status == 401 && token_.empty())
             return fail(Error(
                 ErrorKind::unavailable,
-                error_from_answer(*response, json::parse(response->body, nullptr, false)).text()));
-        if (response->status == 401)
+                error_from_answer(response, json::parse(response.body, nullptr, false)).text()));
+        if (response.status == 401)
             return fail(
                 Error(ErrorKind::unavailable, fmt::format("{} does not accept the token", where_))
                     .advising("It is in /var/lib/understudy/api-token on a node of that cluster; "
                               "name a file that holds it with --token-file."));
-        json body = json::parse(response->body, nullptr, false);
-        if (response->status >= 400) return fail(error_from_answer(*response, body));
+        json body = json::parse(response.body, nullptr, false);
+        if (response.status >= 400) return fail(error_from_answer(response, body));
         if (!body.is_object())
             return fail(Error(ErrorKind::internal,
                               fmt::format("{} answered {} {} with something other than a JSON "
@@ -91,14 +91,12 @@ Result<std::unique_ptr<Api>> connect_url(const Target& target) {
     if (rest.ends_with('/')) rest.remove_suffix(1);
     auto endpoint = net::parse_endpoint(rest, kApiPort);
     if (!endpoint) return fail(std::move(endpoint.error()).during("--url " + target.url));
-    auto token = read_token(target.token_file);
-    if (!token) return fail(std::move(token.error()));
-    auto tls = net::TlsContext::client(std::nullopt, target.fingerprint);
-    if (!tls) return fail(std::move(tls.error()));
+    auto token = UNDERSTUDY_VALUE(read_token(target.token_file));
+    auto tls = UNDERSTUDY_VALUE(net::TlsContext::client(std::nullopt, target.fingerprint));
     const std::string host = net::format_endpoint(*endpoint);
     net::HttpClient::Options options;
     options.host = host;
-    auto secure = net::tls_connector("understudyd", *endpoint, *tls);
+    auto secure = net::tls_connector("understudyd", *endpoint, tls);
     auto explaining = [secure](Duration timeout) -> Result<std::unique_ptr<net::Stream>> {
         auto stream = secure(timeout);
         if (stream || stream.error().kind() != ErrorKind::refused) return stream;
@@ -108,7 +106,7 @@ Result<std::unique_ptr<Api>> connect_url(const Target& target) {
                           "then get its new certificate's fingerprint on one of its nodes. The "
                           "token was not sent."));
     };
-    return std::make_unique<HttpApi>(net::HttpClient(std::move(explaining), options), *token, host);
+    return std::make_unique<HttpApi>(net::HttpClient(std::move(explaining), options), token, host);
 }
 
 }  // namespace

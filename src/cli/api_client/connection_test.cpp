@@ -51,9 +51,8 @@ struct Connection : ::testing::Test {
         return path;
     }
     Result<json> call(const Target& target, const Call& what = {"GET", "/v1/vms", ""}) const {
-        auto api = connect(target);
-        if (!api) return fail(std::move(api.error()));
-        return (*api)->call(what);
+        auto api = UNDERSTUDY_VALUE(connect(target));
+        return api->call(what);
     }
     static Target by_socket(const std::string& path) { return {path, "", "", ""}; }
 };

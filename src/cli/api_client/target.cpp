@@ -66,9 +66,8 @@ Result<Target> url_target(const std::string& url, const Arguments& globals,
                           "--url needs the fingerprint of the server's certificate, or anybody "
                           "could pose as the server and take the token")
                         .advising(std::string(kHowToPin)));
-    auto fingerprint = parse_fingerprint(*pin);
-    if (!fingerprint) return fail(std::move(fingerprint.error()));
-    target.fingerprint = *fingerprint;
+    auto fingerprint = UNDERSTUDY_VALUE(parse_fingerprint(*pin));
+    target.fingerprint = fingerprint;
     return target;
 }
 
@@ -95,9 +94,9 @@ Result<Target> choose_target(const Arguments& globals, const Surroundings& world
     const bool by_default = !choice.socket && !choice.config &&
                             ::access(std::string(kDefaultConfig).c_str(), R_OK) == 0;
     if (choice.config || by_default) {
-        auto socket = socket_from_config(choice.config.value_or(std::string(kDefaultConfig)));
-        if (!socket) return fail(std::move(socket.error()));
-        target.socket = *socket;
+        auto socket = UNDERSTUDY_VALUE(
+            socket_from_config(choice.config.value_or(std::string(kDefaultConfig))));
+        target.socket = socket;
     }
     return target;
 }

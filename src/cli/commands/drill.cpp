@@ -32,17 +32,16 @@ Result<json> drill_body(const Arguments& arguments) {
 }
 
 Result<json> queue_drill(const Context& context, const std::string& word, const json& body) {
-    auto answer = context.call(request("POST", path_of({"v1", "replicas", word, "drill"}), body));
-    if (!answer) return std::unexpected(std::move(answer.error()));
-    return task_of(*answer);
+    auto answer = UNDERSTUDY_VALUE(
+        context.call(request("POST", path_of({"v1", "replicas", word, "drill"}), body)));
+    return task_of(answer);
 }
 
 // Whether the guest came up. That it did not is a result, no error: it is printed on out, and the
 // exit code is 1.
 Result<bool> wait_for_drill(const Context& context, const json& task, json& tasks) {
-    auto answer = wait_for_task(context, task);
-    if (!answer) return std::unexpected(std::move(answer.error()));
-    const json& last = at(*answer, "task");
+    auto answer = UNDERSTUDY_VALUE(wait_for_task(context, task));
+    const json& last = at(answer, "task");
     tasks.push_back(last);
     UNDERSTUDY_TRY(outcome_of(last));
     if (!context.json()) report_result(context, last);
@@ -50,19 +49,18 @@ Result<bool> wait_for_drill(const Context& context, const json& task, json& task
 }
 
 Result<Exit> drill_one(const Context& context, const std::string& word, const json& body) {
-    auto task = queue_drill(context, word, body);
-    if (!task) return std::unexpected(std::move(task.error()));
+    auto task = UNDERSTUDY_VALUE(queue_drill(context, word, body));
     if (context.settings().no_wait) {
         if (context.json())
-            context.print_json({{"tasks", json::array({*task})}});
+            context.print_json({{"tasks", json::array({task})}});
         else
-            context.print_line(text_at(*task, "id"));
+            context.print_line(text_at(task, "id"));
         return Exit::done;
     }
     auto tasks = json::array();
-    auto passed = wait_for_drill(context, *task, tasks);
+    auto passed = wait_for_drill(context, task, tasks);
     if (context.json()) context.print_json({{"tasks", tasks}});
-    if (!passed) return std::unexpected(std::move(passed.error()));
+    if (!passed) return error_of(passed);
     return *passed ? Exit::done : Exit::failed;
 }
 
@@ -122,15 +120,14 @@ private:
 // All are queued at once; the daemon runs as many side by side as its host has room for.
 Result<Exit> drill_all(const Context& context, const json& body,
                        const std::optional<std::string>& peer) {
-    auto replicas = replicas_of(context, peer);
-    if (!replicas) return fail(std::move(replicas.error()));
+    auto replicas = UNDERSTUDY_VALUE(replicas_of(context, peer));
     DrillRound round(context, body);
-    for (const json& replica : *replicas) round.queue(replica);
-    if (replicas->empty())
+    for (const json& replica : replicas) round.queue(replica);
+    if (replicas.empty())
         context.print_note(peer ? "No replicas from that peer here." : "No replicas here.");
     if (!context.settings().no_wait) round.wait_for_all();
     if (context.json()) context.print_json({{"tasks", round.tasks()}});
-    return round.exit_code(replicas->size());
+    return round.exit_code(replicas.size());
 }
 
 Result<Exit> replica_drill(Context& context, const Arguments& arguments) {
@@ -141,12 +138,11 @@ Result<Exit> replica_drill(Context& context, const Arguments& arguments) {
         return fail(ErrorKind::invalid, "--all drills the newest snapshot of each replica");
     if (arguments.has("peer") && !arguments.has("all"))
         return fail(ErrorKind::invalid, "--peer goes with --all");
-    auto body = drill_body(arguments);
-    if (!body) return fail(std::move(body.error()));
-    if (!word) return drill_all(context, *body, arguments.find("peer"));
+    auto body = UNDERSTUDY_VALUE(drill_body(arguments));
+    if (!word) return drill_all(context, body, arguments.find("peer"));
     const auto name = split_at_snapshot(*word);
-    if (!name.snapshot.empty() && !arguments.has("snapshot")) (*body)["snapshot"] = name.snapshot;
-    return drill_one(context, name.snapshot.empty() ? *word : name.vm, *body);
+    if (!name.snapshot.empty() && !arguments.has("snapshot")) body["snapshot"] = name.snapshot;
+    return drill_one(context, name.snapshot.empty() ? *word : name.vm, body);
 }
 
 }  // namespace

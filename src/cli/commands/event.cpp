@@ -49,10 +49,9 @@ Result<Exit> follow_events(const Context& context, std::string limit) {
             path += query_of('&', "wait_ms", std::to_string(Duration(kLongPoll).count()));
         auto call = request("GET", path);
         call.timeout = kLongPoll + kCallTimeout;
-        auto answer = context.call(call);
-        if (!answer) return fail(std::move(answer.error()));
-        print_events(context, *answer);
-        const auto& events = list_at(*answer, "events");
+        auto answer = UNDERSTUDY_VALUE(context.call(call));
+        print_events(context, answer);
+        const auto& events = list_at(answer, "events");
         if (!events.empty())
             after = number_at(events.back(), "sequence");
         else if (after.empty())

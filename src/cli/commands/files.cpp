@@ -45,16 +45,15 @@ Result<ExportWords> export_words(const Arguments& arguments) {
 }
 
 Result<Exit> snapshot_export(Context& context, const Arguments& arguments) {
-    auto words = export_words(arguments);
-    if (!words) return fail(std::move(words.error()));
-    json body{{"directory", absolute(words->directory)}};
+    auto words = UNDERSTUDY_VALUE(export_words(arguments));
+    json body{{"directory", absolute(words.directory)}};
     if (const auto format = arguments.find("as")) body["as"] = *format;
     if (const auto base = arguments.find("incremental-from"))
         body["incremental_from"] = snapshot_of_word(*base);
     if (const auto base = arguments.find("base-dir")) body["base_directory"] = absolute(*base);
     return run_task(context, request("POST",
-                                     path_of({"v1", "vms", words->snapshot.vm, "snapshots",
-                                              words->snapshot.snapshot, "export"}),
+                                     path_of({"v1", "vms", words.snapshot.vm, "snapshots",
+                                              words.snapshot.snapshot, "export"}),
                                      body));
 }
 

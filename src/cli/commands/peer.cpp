@@ -54,9 +54,8 @@ Result<Exit> peer_join(Context& context, const Arguments& arguments) {
     std::string token = arguments.text("TOKEN");
     if (token == "-") {
         if (context.world().can_ask()) context.print_note("Paste the token and press Enter:");
-        auto read = token_from(context.world().in);
-        if (!read) return fail(std::move(read.error()));
-        token = *read;
+        auto read = UNDERSTUDY_VALUE(token_from(context.world().in));
+        token = read;
     }
     return context.call_and_print(
         request("POST", path_of({"v1", "peers"}), {{"token", token}}),
@@ -150,10 +149,9 @@ Result<Exit> peer_remove(Context& context, const Arguments& arguments) {
                 : "");
     }));
     if (arguments.has("force")) path += "?force=1";
-    auto answer = context.call(request("DELETE", path));
-    if (!answer) return fail(std::move(answer.error()));
+    auto answer = UNDERSTUDY_VALUE(context.call(request("DELETE", path)));
     if (context.json())
-        context.print_json(*answer);
+        context.print_json(answer);
     else
         context.print_line(fmt::format("Removed peer {}.", escape(name)));
     return Exit::done;
@@ -162,10 +160,9 @@ Result<Exit> peer_remove(Context& context, const Arguments& arguments) {
 // Which of the two maps holds THERE, when the command line does not say.
 Result<std::string> map_holding(const Context& context, const std::string& peer,
                                 const std::string& there) {
-    auto answer = context.get(path_of({"v1", "peers", peer}));
-    if (!answer) return fail(std::move(answer.error()));
-    const bool network = at(at(*answer, "peer"), "networks").contains(there);
-    const bool pool = at(at(*answer, "peer"), "pools").contains(there);
+    auto answer = UNDERSTUDY_VALUE(context.get(path_of({"v1", "peers", peer})));
+    const bool network = at(at(answer, "peer"), "networks").contains(there);
+    const bool pool = at(at(answer, "peer"), "pools").contains(there);
     if (network != pool) return std::string(network ? "network" : "pool");
     return fail(
         ErrorKind::invalid,
@@ -192,9 +189,8 @@ Result<json> map_changes(const Context& context, const Arguments& arguments) {
     for (const auto& there : arguments.all("remove")) {
         std::string from = kind;
         if (from.empty()) {
-            auto found = map_holding(context, arguments.text("PEER"), there);
-            if (!found) return fail(std::move(found.error()));
-            from = *found;
+            auto found = UNDERSTUDY_VALUE(map_holding(context, arguments.text("PEER"), there));
+            from = found;
         }
         changes[from + "s"][there] = nullptr;
     }
@@ -205,12 +201,11 @@ Result<json> map_changes(const Context& context, const Arguments& arguments) {
 }
 
 Result<Exit> peer_map(Context& context, const Arguments& arguments) {
-    auto changes = map_changes(context, arguments);
-    if (!changes) return fail(std::move(changes.error()));
+    auto changes = UNDERSTUDY_VALUE(map_changes(context, arguments));
     const std::string peer = arguments.text("PEER");
-    const auto call = changes->empty()
+    const auto call = changes.empty()
                           ? request("GET", path_of({"v1", "peers", peer}))
-                          : request("PUT", path_of({"v1", "peers", peer, "map"}), *changes);
+                          : request("PUT", path_of({"v1", "peers", peer, "map"}), changes);
     return context.call_and_print(call, [](const Context& c, const json& answer) {
         c.world().out << list_or_none(all_map_lines(at(answer, "peer"))) << std::flush;
     });

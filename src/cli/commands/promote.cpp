@@ -69,25 +69,23 @@ SnapshotName promoted_name(const Arguments& arguments) {
 }
 
 Result<Exit> promote_one(Context& context, const Arguments& arguments) {
-    auto body = promote_body(arguments);
-    if (!body) return fail(std::move(body.error()));
+    auto body = UNDERSTUDY_VALUE(promote_body(arguments));
     const auto name = promoted_name(arguments);
     const bool dry_run = arguments.has("dry-run");
     if (!dry_run) UNDERSTUDY_TRY(check_can_ask(context, "replica promote"));
     const std::string path = path_of({"v1", "replicas", name.vm, "promote"});
-    auto preview =
-        context.get(path + (name.snapshot.empty() ? "" : query_of('?', "snapshot", name.snapshot)));
-    if (!preview) return fail(std::move(preview.error()));
-    const json& promotion = at(*preview, "promotion");
+    auto preview = UNDERSTUDY_VALUE(context.get(
+        path + (name.snapshot.empty() ? "" : query_of('?', "snapshot", name.snapshot))));
+    const json& promotion = at(preview, "promotion");
     const std::string text = preview_text(promotion, context.world().now());
     if (dry_run) {
         if (context.json())
-            context.print_json(*preview);
+            context.print_json(preview);
         else
             context.world().out << text << std::flush;
         return Exit::done;
     }
-    if (!name.snapshot.empty()) (*body)["snapshot"] = name.snapshot;
+    if (!name.snapshot.empty()) body["snapshot"] = name.snapshot;
     if (context.settings().yes) {
         context.print_note(text);
     } else {
@@ -95,9 +93,9 @@ Result<Exit> promote_one(Context& context, const Arguments& arguments) {
         UNDERSTUDY_TRY(confirm_by_name(context, text_at(promotion, "vm")));
         // The operator said yes to the snapshot that was shown, also if a newer one arrived
         // meanwhile.
-        if (const auto id = find_text(at(promotion, "snapshot"), "id")) (*body)["snapshot"] = *id;
+        if (const auto id = find_text(at(promotion, "snapshot"), "id")) body["snapshot"] = *id;
     }
-    return run_task(context, request("POST", path, *body));
+    return run_task(context, request("POST", path, body));
 }
 
 Result<Exit> replica_promote(Context& context, const Arguments& arguments) {

@@ -161,9 +161,8 @@ Result<std::vector<Promotion>> chosen_promotions(const Context& context,
                                                  const Arguments& arguments) {
     auto words = arguments.all("VM");
     if (arguments.has("all")) {
-        auto replicas = replicas_of(context, arguments.find("peer"));
-        if (!replicas) return std::unexpected(std::move(replicas.error()));
-        for (const json& replica : *replicas) words.push_back(text_at(replica, "id"));
+        auto replicas = UNDERSTUDY_VALUE(replicas_of(context, arguments.find("peer")));
+        for (const json& replica : replicas) words.push_back(text_at(replica, "id"));
     }
     std::vector<Promotion> promotions;
     for (const auto& word : words) {
@@ -189,43 +188,41 @@ Result<> confirm_promotions(const Context& context, const std::vector<Promotion>
 }  // namespace
 
 Result<Exit> promote_several(Context& context, const Arguments& arguments) {
-    auto body = promote_body(arguments);
-    if (!body) return fail(std::move(body.error()));
+    auto body = UNDERSTUDY_VALUE(promote_body(arguments));
     const bool dry_run = arguments.has("dry-run");
     if (!dry_run) UNDERSTUDY_TRY(check_can_ask(context, "replica promote"));
-    auto promotions = chosen_promotions(context, arguments);
-    if (!promotions) return fail(std::move(promotions.error()));
-    if (promotions->empty()) {
+    auto promotions = UNDERSTUDY_VALUE(chosen_promotions(context, arguments));
+    if (promotions.empty()) {
         context.print_note("No replicas here, or none from that peer.");
-        if (context.json()) context.print_json(as_json(*promotions));
+        if (context.json()) context.print_json(as_json(promotions));
         return Exit::done;
     }
     if (dry_run) {
         if (context.json())
-            context.print_json(as_json(*promotions));
+            context.print_json(as_json(promotions));
         else
-            context.world().out << preview_text(*promotions, context.world().now()) << std::flush;
+            context.world().out << preview_text(promotions, context.world().now()) << std::flush;
         return Exit::done;
     }
-    UNDERSTUDY_TRY(confirm_promotions(context, *promotions));
+    UNDERSTUDY_TRY(confirm_promotions(context, promotions));
     const bool waits = !context.settings().no_wait;
-    for (auto& promotion : *promotions) {
-        if (!promotion.error) queue_promotion(context, promotion, *body);
+    for (auto& promotion : promotions) {
+        if (!promotion.error) queue_promotion(context, promotion, body);
         if (!waits && !context.json() && promotion.task.is_object())
             context.print_line(text_at(promotion.task, "id"));
     }
-    for (auto& promotion : *promotions)
+    for (auto& promotion : promotions)
         if (waits && promotion.task.is_object()) wait_for_promotion(context, promotion);
     if (context.json())
-        context.print_json(as_json(*promotions));
+        context.print_json(as_json(promotions));
     else if (waits)
-        context.world().out << outcome_text(*promotions) << std::flush;
+        context.world().out << outcome_text(promotions) << std::flush;
     else
-        for (const auto& promotion : *promotions)
+        for (const auto& promotion : promotions)
             if (promotion.error)
                 context.print_note(escape(promotion.name) + ": " +
                                    escape_lines(promotion.error->text()));
-    return exit_code(*promotions);
+    return exit_code(promotions);
 }
 
 }  // namespace understudy::cli

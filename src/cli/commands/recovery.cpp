@@ -79,10 +79,9 @@ void render_move(const Context& context, const json& answer) {
 }
 
 Result<Exit> vm_move(Context& context, const Arguments& arguments) {
-    auto body = move_body(arguments);
-    if (!body) return fail(std::move(body.error()));
+    auto body = UNDERSTUDY_VALUE(move_body(arguments));
     const std::string vm = arguments.text("VM");
-    auto call = request("POST", path_of({"v1", "vms", vm, "move"}), *body);
+    auto call = request("POST", path_of({"v1", "vms", vm, "move"}), body);
     call.timeout = kCallTimeout * 5;  // the plan needs the extents of every disk
     if (arguments.has("dry-run")) return context.call_and_print(call, render_move);
     UNDERSTUDY_TRY(check_can_ask(context, "vm move"));

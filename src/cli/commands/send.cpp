@@ -39,9 +39,8 @@ Result<json> send_body(const Arguments& arguments) {
     if (const auto base = arguments.find("base")) body["base"] = snapshot_of_word(*base);
     UNDERSTUDY_TRY(put_rate(body, arguments, "limit"));
     if (const auto text = arguments.find("channels")) {
-        auto channels = channels_from(*text);
-        if (!channels) return fail(std::move(channels.error()));
-        body["channels"] = *channels;
+        auto channels = UNDERSTUDY_VALUE(channels_from(*text));
+        body["channels"] = channels;
     }
     return body;
 }
@@ -70,10 +69,9 @@ void render_plan(const Context& context, const json& answer) {
 Result<Exit> snapshot_send(Context& context, const Arguments& arguments) {
     SnapshotName name = snapshot_name(arguments);
     if (name.snapshot.empty()) name.snapshot = "@newest";
-    auto body = send_body(arguments);
-    if (!body) return fail(std::move(body.error()));
+    auto body = UNDERSTUDY_VALUE(send_body(arguments));
     auto call =
-        request("POST", path_of({"v1", "vms", name.vm, "snapshots", name.snapshot, "send"}), *body);
+        request("POST", path_of({"v1", "vms", name.vm, "snapshots", name.snapshot, "send"}), body);
     // The plan needs the extents of every disk and the peer's answer.
     call.timeout = kCallTimeout * 5;
     if (arguments.has("dry-run")) return context.call_and_print(call, render_plan);

@@ -11,9 +11,8 @@ namespace understudy::cli {
 
 Result<std::uint64_t> rate_from(std::string_view word) {
     if (word.ends_with("/s")) word.remove_suffix(2);
-    auto rate = base::parse_size(word);
-    if (!rate) return std::unexpected(std::move(rate.error()));
-    return rate->count();
+    auto rate = UNDERSTUDY_VALUE(base::parse_size(word));
+    return rate.count();
 }
 
 Result<> put_rate(nlohmann::json& body, const Arguments& arguments, std::string_view option) {

@@ -84,9 +84,8 @@ void render_xml(const Context& context, const json& answer) {
 }
 
 Result<Exit> snapshot_info(Context& context, const Arguments& arguments) {
-    auto name = required_snapshot_name(arguments);
-    if (!name) return fail(std::move(name.error()));
-    return context.call_and_print(request("GET", snapshot_path(*name)),
+    auto name = UNDERSTUDY_VALUE(required_snapshot_name(arguments));
+    return context.call_and_print(request("GET", snapshot_path(name)),
                                   arguments.has("xml") ? render_xml : render_snapshot);
 }
 
@@ -109,15 +108,14 @@ Result<std::vector<SnapshotName>> names_to_remove(const Arguments& arguments) {
     }
     if (!names.empty()) return names;
     auto missing = required_snapshot_name(arguments);
-    return fail(std::move(missing.error()));
+    return error_of(missing);
 }
 
 Result<std::string> loss_of(const Context& context, const std::vector<SnapshotName>& names) {
     std::string loss = fmt::format("These recovery points of {} are lost:", escape(names[0].vm));
     for (const auto& name : names) {
-        auto answer = context.get(snapshot_path(name));
-        if (!answer) return fail(std::move(answer.error()));
-        const json& snapshot = at(*answer, "snapshot");
+        auto answer = UNDERSTUDY_VALUE(context.get(snapshot_path(name)));
+        const json& snapshot = at(answer, "snapshot");
         loss += fmt::format("\n  {}, taken {}", escape(text_at(snapshot, "name")),
                             escape(age_at(snapshot, "taken", context.world().now())));
         if (!list_at(snapshot, "holds").empty())
@@ -166,32 +164,29 @@ Result<> remove_all(const Context& context, const std::vector<SnapshotName>& nam
 }
 
 Result<Exit> snapshot_remove(Context& context, const Arguments& arguments) {
-    auto names = names_to_remove(arguments);
-    if (!names) return fail(std::move(names.error()));
+    auto names = UNDERSTUDY_VALUE(names_to_remove(arguments));
     UNDERSTUDY_TRY(check_can_ask(context, "vm snapshot remove"));
     if (!context.settings().yes) {
-        auto loss = loss_of(context, *names);
-        if (!loss) return fail(std::move(loss.error()));
-        UNDERSTUDY_TRY(confirm(context, *loss, names->size() == 1 ? "Remove it?" : "Remove them?"));
+        auto loss = UNDERSTUDY_VALUE(loss_of(context, names));
+        UNDERSTUDY_TRY(confirm(context, loss, names.size() == 1 ? "Remove it?" : "Remove them?"));
     }
     json tasks = json::array();
-    const auto removed = remove_all(context, *names, arguments.has("let-go"), tasks);
+    const auto removed = remove_all(context, names, arguments.has("let-go"), tasks);
     if (context.json() && !tasks.empty()) context.print_json({{"tasks", tasks}});
     if (!removed) return fail(removed.error());
     return Exit::done;
 }
 
 Result<Exit> snapshot_rollback(Context& context, const Arguments& arguments) {
-    auto name = required_snapshot_name(arguments);
-    if (!name) return fail(std::move(name.error()));
-    const std::string path = snapshot_path(*name);
+    auto name = UNDERSTUDY_VALUE(required_snapshot_name(arguments));
+    const std::string path = snapshot_path(name);
     const Question about{.command = "vm snapshot rollback", .path = path, .question = "Roll back?"};
     UNDERSTUDY_TRY(confirm_about(context, about, [&](const json& answer) {
         const json& snapshot = at(answer, "snapshot");
         return fmt::format(
             "{} goes back to {}, taken {}. What its guest wrote since its last snapshot (or "
             "rollback) is lost; its snapshots stay.",
-            escape(name->vm), escape(text_at(snapshot, "name")),
+            escape(name.vm), escape(text_at(snapshot, "name")),
             escape(age_at(snapshot, "taken", context.world().now())));
     }));
     if (!arguments.has("accept")) return run_task(context, request("POST", path + "/rollback"));

@@ -93,11 +93,9 @@ Result<Exit> task_info(Context& context, const Arguments& arguments) {
 }
 
 Result<Exit> task_watch(Context& context, const Arguments& arguments) {
-    auto answer = context.get(task_path(arguments));
-    if (!answer) return fail(std::move(answer.error()));
-    auto task = task_of(*answer);
-    if (!task) return fail(std::move(task.error()));
-    return follow_task(context, *task);
+    auto answer = UNDERSTUDY_VALUE(context.get(task_path(arguments)));
+    auto task = UNDERSTUDY_VALUE(task_of(answer));
+    return follow_task(context, task);
 }
 
 Result<Exit> task_cancel(Context& context, const Arguments& arguments) {
@@ -129,10 +127,10 @@ public:
     // Prints what is new (table), or keeps it for the end (JSON).
     Result<> read_new_lines() {
         for (;;) {
-            auto answer = context_.get(path_ + query_of('?', "after", fmt::format("{}", after_)));
-            if (!answer) return fail(std::move(answer.error()));
+            auto answer = UNDERSTUDY_VALUE(
+                context_.get(path_ + query_of('?', "after", fmt::format("{}", after_))));
             const std::uint64_t before = after_;
-            for (const json& line : list_at(*answer, "lines")) add_line(line);
+            for (const json& line : list_at(answer, "lines")) add_line(line);
             if (after_ == before) return {};
         }
     }
@@ -167,10 +165,9 @@ Result<Exit> task_log(Context& context, const Arguments& arguments) {
             const auto wait = mark ? query_of('?', "wait_ms", fmt::format("{}", kLag.count())) +
                                          query_of('&', "progress", *mark)
                                    : "";
-            auto answer = context.get(path + wait);
-            if (!answer) return fail(std::move(answer.error()));
-            mark = find_text(*answer, "progress_mark").value_or("");
-            const auto state = find_text(at(*answer, "task"), "state");
+            auto answer = UNDERSTUDY_VALUE(context.get(path + wait));
+            mark = find_text(answer, "progress_mark").value_or("");
+            const auto state = find_text(at(answer, "task"), "state");
             running = state == "queued" || state == "running";
             const Duration took = context.world().steady_now() - began;
             if (running && took < kShortestPoll) context.world().pause(kShortestPoll - took);

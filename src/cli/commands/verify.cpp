@@ -31,9 +31,8 @@ Result<json> verify_body(const Arguments& arguments) {
 // A comparison, and what it leads to: a repair, and the comparison after that.
 Result<> wait_with_repairs(const Context& context, json task, json& tasks) {
     while (true) {
-        auto answer = wait_for_task(context, task);
-        if (!answer) return std::unexpected(std::move(answer.error()));
-        const json last = at(*answer, "task");
+        auto answer = UNDERSTUDY_VALUE(wait_for_task(context, task));
+        const json last = at(answer, "task");
         tasks.push_back(last);
         UNDERSTUDY_TRY(outcome_of(last));
         if (!context.json()) report_result(context, last);
@@ -45,24 +44,22 @@ Result<> wait_with_repairs(const Context& context, json task, json& tasks) {
 
 Result<> verify_one(const Context& context, const std::string& word, const json& body,
                     json& tasks) {
-    auto answer = context.call(request("POST", path_of({"v1", "replicas", word, "verify"}), body));
-    if (!answer) return std::unexpected(std::move(answer.error()));
-    auto task = task_of(*answer);
-    if (!task) return std::unexpected(std::move(task.error()));
-    if (!context.settings().no_wait) return wait_with_repairs(context, *task, tasks);
-    tasks.push_back(*task);
-    if (!context.json()) context.print_line(text_at(*task, "id"));
+    auto answer = UNDERSTUDY_VALUE(
+        context.call(request("POST", path_of({"v1", "replicas", word, "verify"}), body)));
+    auto task = UNDERSTUDY_VALUE(task_of(answer));
+    if (!context.settings().no_wait) return wait_with_repairs(context, task, tasks);
+    tasks.push_back(task);
+    if (!context.json()) context.print_line(text_at(task, "id"));
     return {};
 }
 
 // One after the other: they would only keep each other from the disks. One that fails stops none.
 Result<> verify_all(const Context& context, const json& body, json& tasks) {
-    auto answer = context.get(path_of({"v1", "replicas"}));
-    if (!answer) return std::unexpected(std::move(answer.error()));
+    auto answer = UNDERSTUDY_VALUE(context.get(path_of({"v1", "replicas"})));
     std::string failed;
     std::size_t failures = 0;
     ErrorKind kind = ErrorKind::corrupt;
-    const auto& replicas = list_at(*answer, "replicas");
+    const auto& replicas = list_at(answer, "replicas");
     for (const json& replica : replicas) {
         auto verified = verify_one(context, text_at(replica, "id"), body, tasks);
         if (verified) continue;
@@ -85,13 +82,12 @@ Result<Exit> replica_verify(Context& context, const Arguments& arguments) {
         return fail(ErrorKind::invalid, "name a VM, or say --all");
     if (arguments.has("all") && arguments.has("snapshot"))
         return fail(ErrorKind::invalid, "--all verifies the newest snapshot of each replica");
-    auto body = verify_body(arguments);
-    if (!body) return fail(std::move(body.error()));
+    auto body = UNDERSTUDY_VALUE(verify_body(arguments));
     auto tasks = json::array();
     auto verified =
-        word ? verify_one(context, *word, *body, tasks) : verify_all(context, *body, tasks);
+        word ? verify_one(context, *word, body, tasks) : verify_all(context, body, tasks);
     if (context.json()) context.print_json({{"tasks", tasks}});
-    if (!verified) return fail(std::move(verified.error()));
+    if (!verified) return error_of(verified);
     return Exit::done;
 }
 

@@ -46,9 +46,8 @@ Result<> confirm(const Context& context, std::string_view loss, std::string_view
 Result<> confirm_about(const Context& context, const Question& about, const LossText& loss) {
     UNDERSTUDY_TRY(check_can_ask(context, about.command));
     if (context.settings().yes) return {};
-    auto answer = context.get(about.path);
-    if (!answer) return std::unexpected(std::move(answer.error()));
-    return confirm(context, loss(*answer), about.question);
+    auto answer = UNDERSTUDY_VALUE(context.get(about.path));
+    return confirm(context, loss(answer), about.question);
 }
 
 Result<> confirm_by_typing(const Context& context, std::string_view what, std::string_view word) {

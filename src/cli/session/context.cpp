@@ -10,9 +10,8 @@ namespace understudy::cli {
 using nlohmann::json;
 
 Result<json> Context::call(const Call& call) const {
-    auto api = source_();
-    if (!api) return std::unexpected(std::move(api.error()));
-    return (*api)->call(call);
+    auto api = UNDERSTUDY_VALUE(source_());
+    return api->call(call);
 }
 
 Result<json> Context::get(std::string path) const {
@@ -20,12 +19,11 @@ Result<json> Context::get(std::string path) const {
 }
 
 Result<Exit> Context::call_and_print(const Call& what, Render render) const {
-    auto answer = call(what);
-    if (!answer) return std::unexpected(std::move(answer.error()));
+    auto answer = UNDERSTUDY_VALUE(call(what));
     if (json())
-        print_json(*answer);
+        print_json(answer);
     else
-        render(*this, *answer);
+        render(*this, answer);
     return Exit::done;
 }
 

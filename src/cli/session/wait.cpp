@@ -155,13 +155,12 @@ Result<json> wait_for_task(const Context& context, const json& task, const std::
             continue;
         }
         absence.daemon_answered();
-        auto now = task_of(*answer);
-        if (!now) return std::unexpected(std::move(now.error()));
-        if (has_ended(*now)) {
-            display.finish(ProgressView::of(*now));
+        auto now = UNDERSTUDY_VALUE(task_of(*answer));
+        if (has_ended(now)) {
+            display.finish(ProgressView::of(now));
             return answer;
         }
-        display.update(ProgressView::of(*now));
+        display.update(ProgressView::of(now));
         mark = find_text(*answer, "progress_mark").value_or("");
         const Duration took = world.steady_now() - began;
         if (took < kShortestPoll) world.pause(kShortestPoll - took);
@@ -190,25 +189,22 @@ Result<> outcome_of(const json& task) {
 }
 
 Result<Exit> follow_task(const Context& context, const json& task) {
-    auto answer = wait_for_task(context, task);
-    if (!answer) return std::unexpected(std::move(answer.error()));
-    if (context.json()) context.print_json(*answer);
-    const json& last = at(*answer, "task");
+    auto answer = UNDERSTUDY_VALUE(wait_for_task(context, task));
+    if (context.json()) context.print_json(answer);
+    const json& last = at(answer, "task");
     UNDERSTUDY_TRY(outcome_of(last));
     if (!context.json()) report_result(context, last);
     return Exit::done;
 }
 
 Result<Exit> run_task(const Context& context, const Call& call) {
-    auto answer = context.call(call);
-    if (!answer) return std::unexpected(std::move(answer.error()));
-    auto task = task_of(*answer);
-    if (!task) return std::unexpected(std::move(task.error()));
-    if (!context.settings().no_wait) return follow_task(context, *task);
+    auto answer = UNDERSTUDY_VALUE(context.call(call));
+    auto task = UNDERSTUDY_VALUE(task_of(answer));
+    if (!context.settings().no_wait) return follow_task(context, task);
     if (context.json())
-        context.print_json(*answer);
+        context.print_json(answer);
     else
-        context.print_line(text_at(*task, "id"));
+        context.print_line(text_at(task, "id"));
     return Exit::done;
 }
 

@@ -78,9 +78,8 @@ void drop_labels(const Adapting& work) {
 }  // namespace
 
 Result<Wanted> wanted_by(const std::string& domain_xml) {
-    auto document = parse_domain(domain_xml);
-    if (!document) return fail(std::move(document.error()));
-    const auto domain = document->child("domain");
+    auto document = UNDERSTUDY_VALUE(parse_domain(domain_xml));
+    const auto domain = document.child("domain");
     const auto type = domain.child("os").child("type");
     return Wanted{attribute_of(type, "arch"), attribute_of(type, "machine"),
                   attribute_of(domain, "type") == "kvm"};
@@ -88,15 +87,13 @@ Result<Wanted> wanted_by(const std::string& domain_xml) {
 
 Result<ports::Adapted> adapt_definition(const ports::AdaptRequest& request,
                                         const HostFacts& facts) {
-    auto disks = request.from_here ? switches_left(request.domain_xml, request.disks)
-                                   : Result<std::vector<ports::DiskSwitch>>(request.disks);
-    if (!disks) return fail(std::move(disks.error()));
-    auto switched = with_disk_sources(request.domain_xml, *disks);
-    if (!switched) return fail(std::move(switched.error()));
-    auto document = parse_domain(*switched);
-    if (!document) return fail(std::move(document.error()));
+    auto disks =
+        UNDERSTUDY_VALUE(request.from_here ? switches_left(request.domain_xml, request.disks)
+                                           : Result<std::vector<ports::DiskSwitch>>(request.disks));
+    auto switched = UNDERSTUDY_VALUE(with_disk_sources(request.domain_xml, disks));
+    auto document = UNDERSTUDY_VALUE(parse_domain(switched));
     ports::Adapted adapted;
-    const Adapting work{document->child("domain"), request, facts, adapted};
+    const Adapting work{document.child("domain"), request, facts, adapted};
     UNDERSTUDY_TRY(check_apart(work));
     for (const auto& disk : request.disks)
         adapted.changes.push_back(fmt::format("disk {}: now {} ({})", disk.target,
@@ -105,7 +102,7 @@ Result<ports::Adapted> adapt_definition(const ports::AdaptRequest& request,
     check_name(work);
     if (request.from_here) {
         keep_firmware(work);
-        adapted.domain_xml = print(*document);
+        adapted.domain_xml = print(document);
         return adapted;
     }
     adapt_other_disks(work);
@@ -124,7 +121,7 @@ Result<ports::Adapted> adapt_definition(const ports::AdaptRequest& request,
     drop_labels(work);
     if (request.cut_off) adapt_rehearsal(work);
     note_facts(work);
-    adapted.domain_xml = print(*document);
+    adapted.domain_xml = print(document);
     return adapted;
 }
 

@@ -28,11 +28,9 @@ struct Xmls {
 Result<Xmls> read_xmls(virDomainPtr domain) {
     const int persistent = virDomainIsPersistent(domain);
     if (persistent < 0) return fail(domain_error(domain, "look at"));
-    auto definition = domain_xml(domain, VIR_DOMAIN_XML_INACTIVE);
-    if (!definition) return fail(std::move(definition.error()));
-    auto current = domain_xml(domain, 0);
-    if (!current) return fail(std::move(current.error()));
-    return Xmls{std::move(*definition), std::move(*current), persistent == 1};
+    auto definition = UNDERSTUDY_VALUE(domain_xml(domain, VIR_DOMAIN_XML_INACTIVE));
+    auto current = UNDERSTUDY_VALUE(domain_xml(domain, 0));
+    return Xmls{std::move(definition), std::move(current), persistent == 1};
 }
 
 Result<std::vector<DomainHandle>> all_domains(virConnectPtr connection) {
@@ -66,8 +64,7 @@ Result<> add_sizes(virDomainPtr domain, bool running, std::vector<ports::DiskDes
             continue;
         }
         // libvirt gone is no property of the disk.
-        if (virConnectIsAlive(virDomainGetConnect(domain)) != 1)
-            return fail(std::move(size.error()));
+        if (virConnectIsAlive(virDomainGetConnect(domain)) != 1) return error_of(size);
         if (disk.unsupported.empty()) disk.unsupported = size.error().what();
     }
     return {};
@@ -76,9 +73,8 @@ Result<> add_sizes(virDomainPtr domain, bool running, std::vector<ports::DiskDes
 Result<> add_obstacles(virDomainPtr domain, const Xmls& xmls,
                        std::vector<model::ReadinessIssue>& obstacles) {
     using model::Severity;
-    auto found = obstacles_in(xmls.definition);
-    if (!found) return fail(std::move(found.error()));
-    obstacles = std::move(*found);
+    auto found = UNDERSTUDY_VALUE(obstacles_in(xmls.definition));
+    obstacles = std::move(found);
     if (!xmls.persistent)
         obstacles.push_back({Severity::blocks, "transient",
                              "the VM has no definition and vanishes when it stops; make one with "
@@ -89,18 +85,16 @@ Result<> add_obstacles(virDomainPtr domain, const Xmls& xmls,
         obstacles.push_back({Severity::blocks, "managed-save",
                              "the VM's memory was saved with `virsh managedsave` and does not "
                              "travel; start the VM and shut it down"});
-    auto secure = domain_xml(domain, VIR_DOMAIN_XML_INACTIVE | VIR_DOMAIN_XML_SECURE);
-    if (!secure) return fail(std::move(secure.error()));
-    auto password = has_graphics_password(*secure);
-    if (!password) return fail(std::move(password.error()));
-    if (*password)
+    auto secure =
+        UNDERSTUDY_VALUE(domain_xml(domain, VIR_DOMAIN_XML_INACTIVE | VIR_DOMAIN_XML_SECURE));
+    auto password = UNDERSTUDY_VALUE(has_graphics_password(secure));
+    if (password)
         obstacles.push_back({Severity::warns, "graphics-password",
                              "the password of the VM's display does not travel: it would be "
                              "reachable without one; set it there with `virsh edit`"});
-    auto nvram = nvram_of(xmls.current);
-    if (!nvram) return fail(std::move(nvram.error()));
-    if (!nvram->unsupported.empty())
-        obstacles.push_back({Severity::blocks, "nvram", nvram->unsupported});
+    auto nvram = UNDERSTUDY_VALUE(nvram_of(xmls.current));
+    if (!nvram.unsupported.empty())
+        obstacles.push_back({Severity::blocks, "nvram", nvram.unsupported});
     return {};
 }
 
@@ -117,22 +111,19 @@ std::string libvirt_nvram_dir(const std::string& uri) {
 }
 
 Result<std::vector<ports::VmSummary>> list_domains(virConnectPtr connection) {
-    auto domains = all_domains(connection);
-    if (!domains) return fail(std::move(domains.error()));
+    auto domains = UNDERSTUDY_VALUE(all_domains(connection));
     std::vector<ports::VmSummary> summaries;
-    for (const auto& domain : *domains) {
-        auto summary = summary_of(domain.get());
-        if (!summary) return fail(std::move(summary.error()));
-        summaries.push_back(std::move(*summary));
+    for (const auto& domain : domains) {
+        auto summary = UNDERSTUDY_VALUE(summary_of(domain.get()));
+        summaries.push_back(std::move(summary));
     }
     return summaries;
 }
 
 Result<std::map<std::string, std::string>> names_in_use(virConnectPtr connection) {
-    auto domains = all_domains(connection);
-    if (!domains) return fail(std::move(domains.error()));
+    auto domains = UNDERSTUDY_VALUE(all_domains(connection));
     std::map<std::string, std::string> names;
-    for (const auto& domain : *domains) {
+    for (const auto& domain : domains) {
         char id[VIR_UUID_STRING_BUFLEN] = {};
         const char* name = virDomainGetName(domain.get());
         if (name == nullptr || virDomainGetUUIDString(domain.get(), id) < 0)
@@ -144,34 +135,27 @@ Result<std::map<std::string, std::string>> names_in_use(virConnectPtr connection
 
 Result<ports::VmDescription> describe_domain(virDomainPtr domain) {
     ports::VmDescription description;
-    auto summary = summary_of(domain);
-    if (!summary) return fail(std::move(summary.error()));
-    description.summary = std::move(*summary);
-    auto xmls = read_xmls(domain);
-    if (!xmls) return fail(std::move(xmls.error()));
-    auto disks = disks_in(xmls->current, xmls->definition);
-    if (!disks) return fail(std::move(disks.error()));
-    description.disks = std::move(*disks);
+    auto summary = UNDERSTUDY_VALUE(summary_of(domain));
+    description.summary = std::move(summary);
+    auto xmls = UNDERSTUDY_VALUE(read_xmls(domain));
+    auto disks = UNDERSTUDY_VALUE(disks_in(xmls.current, xmls.definition));
+    description.disks = std::move(disks);
     UNDERSTUDY_TRY(
         add_sizes(domain, description.summary.state != ports::VmState::stopped, description.disks));
-    auto nvram = nvram_of(xmls->current);
-    if (!nvram) return fail(std::move(nvram.error()));
-    description.has_nvram = nvram->present;
-    UNDERSTUDY_TRY(add_obstacles(domain, *xmls, description.obstacles));
-    auto plain = without_layers(xmls->definition);
-    if (!plain) return fail(std::move(plain.error()));
-    description.domain_xml = std::move(*plain);
+    auto nvram = UNDERSTUDY_VALUE(nvram_of(xmls.current));
+    description.has_nvram = nvram.present;
+    UNDERSTUDY_TRY(add_obstacles(domain, xmls, description.obstacles));
+    auto plain = UNDERSTUDY_VALUE(without_layers(xmls.definition));
+    description.domain_xml = std::move(plain);
     return description;
 }
 
 Result<std::string> read_domain_nvram(virDomainPtr domain, const std::string& uri) {
-    auto xml = domain_xml(domain, 0);
-    if (!xml) return fail(std::move(xml.error()));
-    auto nvram = nvram_of(*xml);
-    if (!nvram) return fail(std::move(nvram.error()));
-    if (!nvram->unsupported.empty()) return fail(ErrorKind::unsupported, nvram->unsupported);
-    if (!nvram->present) return std::string{};
-    return read_nvram_file(nvram->path.empty() ? default_nvram_path(uri, domain) : nvram->path);
+    auto xml = UNDERSTUDY_VALUE(domain_xml(domain, 0));
+    auto nvram = UNDERSTUDY_VALUE(nvram_of(xml));
+    if (!nvram.unsupported.empty()) return fail(ErrorKind::unsupported, nvram.unsupported);
+    if (!nvram.present) return std::string{};
+    return read_nvram_file(nvram.path.empty() ? default_nvram_path(uri, domain) : nvram.path);
 }
 
 }  // namespace understudy::libvirt

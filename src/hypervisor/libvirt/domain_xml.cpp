@@ -72,16 +72,14 @@ ports::DiskDescription described(pugi::xml_node disk) {
 
 Result<std::vector<ports::DiskDescription>> disks_in(const std::string& current,
                                                      const std::string& definition) {
-    auto now = parse_domain(current);
-    if (!now) return fail(std::move(now.error()));
-    auto next = parse_domain(definition);
-    if (!next) return fail(std::move(next.error()));
-    const auto next_disks = travelling(*next);
-    const auto now_disks = travelling(*now);
+    auto now = UNDERSTUDY_VALUE(parse_domain(current));
+    auto next = UNDERSTUDY_VALUE(parse_domain(definition));
+    const auto next_disks = travelling(next);
+    const auto now_disks = travelling(now);
 
     std::vector<ports::DiskDescription> found;
     std::map<std::string, int> users;
-    for (const auto disk : devices_of(*now).children("disk")) {
+    for (const auto disk : devices_ofnow.children("disk")) {
         if (const auto used = location_of(disk); !used.empty()) ++users[used];
         if (!travels(disk)) continue;
         auto description = described(disk);
@@ -106,11 +104,10 @@ Result<std::vector<ports::DiskDescription>> disks_in(const std::string& current,
 
 Result<std::vector<ports::DiskSwitch>> switches_left(
     const std::string& definition, const std::vector<ports::DiskSwitch>& switches) {
-    auto document = parse_domain(definition);
-    if (!document) return fail(std::move(document.error()));
+    auto document = UNDERSTUDY_VALUE(parse_domain(definition));
     std::vector<ports::DiskSwitch> left;
     for (const auto& change : switches) {
-        const auto disk = find_disk(*document, change.target);
+        const auto disk = find_disk(document, change.target);
         if (!disk || source_of(disk) != change.source || names_layers(disk)) left.push_back(change);
     }
     return left;
@@ -118,34 +115,31 @@ Result<std::vector<ports::DiskSwitch>> switches_left(
 
 Result<std::string> with_disk_sources(const std::string& definition,
                                       const std::vector<ports::DiskSwitch>& switches) {
-    auto document = parse_domain(definition);
-    if (!document) return fail(std::move(document.error()));
+    auto document = UNDERSTUDY_VALUE(parse_domain(definition));
     for (const auto& change : switches) {
-        auto disk = find_disk(*document, change.target);
+        auto disk = find_disk(document, change.target);
         if (!disk)
             return fail(ErrorKind::invalid,
                         fmt::format("the VM's definition has no disk '{}'", change.target));
         if (auto put = put_source(disk, change.source); !put)
             return fail(std::move(put.error()).during(fmt::format("disk {}", change.target)));
     }
-    return print(*document);
+    return print(document);
 }
 
 Result<std::string> without_layers(const std::string& definition) {
-    auto document = parse_domain(definition);
-    if (!document) return fail(std::move(document.error()));
-    for (const auto& [target, disk] : travelling(*document))
+    auto document = UNDERSTUDY_VALUE(parse_domain(definition));
+    for (const auto& [target, disk] : travelling(document))
         if (names_layers(disk)) remove_children(disk, "backingStore");
-    return print(*document);
+    return print(document);
 }
 
 Result<std::string> snapshot_xml(const std::string& live,
                                  const std::vector<ports::DiskSwitch>& switches) {
-    auto document = parse_domain(live);
-    if (!document) return fail(std::move(document.error()));
+    auto document = UNDERSTUDY_VALUE(parse_domain(live));
     std::map<std::string, const ports::DiskSwitch*> wanted;
     for (const auto& change : switches) {
-        if (!find_disk(*document, change.target))
+        if (!find_disk(document, change.target))
             return fail(ErrorKind::conflict, fmt::format("the VM has no disk '{}'", change.target));
         if (change.source.type != "file")
             return fail(ErrorKind::unsupported,
@@ -155,7 +149,7 @@ Result<std::string> snapshot_xml(const std::string& live,
     }
     pugi::xml_document snapshot;
     auto disks = snapshot.append_child("domainsnapshot").append_child("disks");
-    for (const auto disk : devices_of(*document).children("disk")) {
+    for (const auto disk : devices_ofdocument.children("disk")) {
         auto entry = disks.append_child("disk");
         set_attribute(entry, "name", target_of(disk));
         const auto at = wanted.find(target_of(disk));
@@ -169,9 +163,8 @@ Result<std::string> snapshot_xml(const std::string& live,
 }
 
 Result<std::vector<std::string>> chain_of(const std::string& live, const std::string& target) {
-    auto document = parse_domain(live);
-    if (!document) return fail(std::move(document.error()));
-    auto layer = find_disk(*document, target);
+    auto document = UNDERSTUDY_VALUE(parse_domain(live));
+    auto layer = find_disk(document, target);
     if (!layer) return fail(ErrorKind::not_found, fmt::format("the VM has no disk '{}'", target));
     std::vector<std::string> files;
     for (; layer && layer.child("source"); layer = layer.child("backingStore"))
@@ -180,18 +173,16 @@ Result<std::vector<std::string>> chain_of(const std::string& live, const std::st
 }
 
 Result<std::optional<Mirror>> mirror_of(const std::string& live, const std::string& target) {
-    auto document = parse_domain(live);
-    if (!document) return fail(std::move(document.error()));
-    const auto mirror = find_disk(*document, target).child("mirror");
+    auto document = UNDERSTUDY_VALUE(parse_domain(live));
+    const auto mirror = find_disk(document, target).child("mirror");
     if (!mirror) return std::nullopt;
     return Mirror{attribute_of(mirror, "job"), file_of(mirror),
                   attribute_of(mirror, "ready") == "yes"};
 }
 
 Result<Nvram> nvram_of(const std::string& xml) {
-    auto document = parse_domain(xml);
-    if (!document) return fail(std::move(document.error()));
-    const auto os = document->child("domain").child("os");
+    auto document = UNDERSTUDY_VALUE(parse_domain(xml));
+    const auto os = document.child("domain").child("os");
     Nvram nvram;
     const auto node = os.child("nvram");
     nvram.present = node || attribute_of(os, "firmware") == "efi" ||
@@ -205,9 +196,8 @@ Result<Nvram> nvram_of(const std::string& xml) {
 }
 
 Result<bool> agent_connected(const std::string& live) {
-    auto document = parse_domain(live);
-    if (!document) return fail(std::move(document.error()));
-    for (const auto channel : devices_of(*document).children("channel")) {
+    auto document = UNDERSTUDY_VALUE(parse_domain(live));
+    for (const auto channel : devices_ofdocument.children("channel")) {
         const auto target = channel.child("target");
         if (attribute_of(target, "name") == "org.qemu.guest_agent.0")
             return attribute_of(target, "state") == "connected";

@@ -132,9 +132,8 @@ Result<std::string> screenshot(virDomainPtr domain) {
 }
 
 Result<bool> agent_answers(virDomainPtr domain) {
-    auto live = domain_xml(domain, 0);
-    if (!live) return fail(std::move(live.error()));
-    auto connected = agent_connected(*live);
+    auto live = UNDERSTUDY_VALUE(domain_xml(domain, 0));
+    auto connected = agent_connected(live);
     if (!connected || !*connected) return connected;
     const Text answer(
         virDomainQemuAgentCommand(domain, R"({"execute":"guest-ping"})", kAgentSeconds, 0));
@@ -143,11 +142,10 @@ Result<bool> agent_answers(virDomainPtr domain) {
 }
 
 Result<bool> answers_on(virDomainPtr domain, const std::string& address, std::uint16_t port) {
-    auto live = domain_xml(domain, 0);
-    if (!live) return fail(std::move(live.error()));
+    auto live = UNDERSTUDY_VALUE(domain_xml(domain, 0));
     const auto addresses =
         address.empty() ? known_addresses(domain) : std::set<std::string>{address};
-    for (const auto& bridge : bridges_of(*live))
+    for (const auto& bridge : bridges_of(live))
         for (const auto& text : addresses) {
             Address to;
             if (!parse_address(text, port, bridge, to))

@@ -144,9 +144,8 @@ std::string choose_machine(const std::map<std::string, std::string>& machines,
 
 Result<HostFacts> facts_from_capabilities(const std::string& capabilities_xml,
                                           const std::string& arch) {
-    auto document = parse(capabilities_xml, "capabilities");
-    if (!document) return fail(std::move(document.error()));
-    const auto root = document->child("capabilities");
+    auto document = UNDERSTUDY_VALUE(parse(capabilities_xml, "capabilities"));
+    const auto root = document.child("capabilities");
     HostFacts facts;
     facts.host_arch = text_of(root.child("host").child("cpu").child("arch"));
     facts.arch = arch.empty() ? facts.host_arch : arch;
@@ -168,9 +167,8 @@ Result<HostFacts> facts_from_capabilities(const std::string& capabilities_xml,
 }
 
 Result<> add_domain_capabilities(const std::string& domain_capabilities_xml, HostFacts& facts) {
-    auto document = parse(domain_capabilities_xml, "domain capabilities");
-    if (!document) return fail(std::move(document.error()));
-    const auto root = document->child("domainCapabilities");
+    auto document = UNDERSTUDY_VALUE(parse(domain_capabilities_xml, "domain capabilities"));
+    const auto root = document.child("domainCapabilities");
     if (const auto path = text_of(root.child("path")); !path.empty()) facts.emulator = path;
     for (const auto mode : root.child("cpu").children("mode")) {
         const auto name = attribute_of(mode, "name");
@@ -210,7 +208,7 @@ Result<HostFacts> look_at_host(virConnectPtr connection, const std::string& arch
     const Text capabilities(virConnectGetCapabilities(connection));
     if (!capabilities) return fail(last_error(connection, "read capabilities"));
     auto facts = facts_from_capabilities(capabilities.get(), arch);
-    if (!facts) return fail(std::move(facts.error()));
+    if (!facts) return error_of(facts);
     facts->exists = [](const std::string& path) {
         std::error_code error;
         return std::filesystem::exists(path, error);
@@ -224,9 +222,8 @@ Result<HostFacts> look_at_host(virConnectPtr connection, const std::string& arch
         return fail(last_error(connection, "ask libvirt for its version"));
     facts->addresses = host_addresses();
     facts->bridges = host_bridges();
-    auto networks = active_networks(connection);
-    if (!networks) return fail(std::move(networks.error()));
-    facts->networks = std::move(*networks);
+    auto networks = UNDERSTUDY_VALUE(active_networks(connection));
+    facts->networks = std::move(networks);
     if (facts->machines.empty()) return facts;  // nothing of that architecture runs here
 
     const auto chosen = choose_machine(facts->machines, machine);

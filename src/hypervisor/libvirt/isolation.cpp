@@ -59,10 +59,9 @@ Result<std::string> way_out_of(const std::string& network_xml) {
 }
 
 Result<> check_isolated(virConnectPtr connection, const std::string& name) {
-    auto out = way_out(connection, name);
-    if (!out) return fail(std::move(out.error()));
-    if (out->empty()) return {};
-    return fail(Error(ErrorKind::refused, fmt::format("network {} is not isolated: {}", name, *out))
+    auto out = UNDERSTUDY_VALUE(way_out(connection, name));
+    if (out.empty()) return {};
+    return fail(Error(ErrorKind::refused, fmt::format("network {} is not isolated: {}", name, out))
                     .advising("Give a libvirt network without <forward>, or a bridge that nothing "
                               "but guests is plugged into."));
 }

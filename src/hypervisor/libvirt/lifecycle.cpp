@@ -61,9 +61,8 @@ Result<ports::VmSummary> summary_of(virDomainPtr domain) {
     if (virDomainGetUUID(domain, id.data()) < 0) return failed(domain, "read the UUID of");
     summary.id = VmId(id);
     if (const char* name = virDomainGetName(domain)) summary.name = name;
-    auto state = state_of(domain);
-    if (!state) return fail(std::move(state.error()));
-    summary.state = *state;
+    auto state = UNDERSTUDY_VALUE(state_of(domain));
+    summary.state = state;
     int autostart = 0;
     if (virDomainGetAutostart(domain, &autostart) < 0) virResetLastError();  // transient: has none
     summary.autostart = autostart != 0;
@@ -72,7 +71,7 @@ Result<ports::VmSummary> summary_of(virDomainPtr domain) {
 
 Result<> start(virDomainPtr domain) {
     auto state = state_of(domain);
-    if (!state) return fail(std::move(state.error()));
+    if (!state) return error_of(state);
     if (*state == VmState::running) return {};
     if (*state == VmState::paused)
         return fail(
@@ -87,7 +86,7 @@ Result<> start(virDomainPtr domain) {
 
 Result<> shutdown(virDomainPtr domain, Duration limit) {
     auto state = state_of(domain);
-    if (!state) return fail(std::move(state.error()));
+    if (!state) return error_of(state);
     if (*state == VmState::stopped) return {};
     if (*state == VmState::paused)
         return fail(Error(ErrorKind::conflict,
@@ -102,7 +101,7 @@ Result<> shutdown(virDomainPtr domain, Duration limit) {
     const auto until = std::chrono::steady_clock::now() + limit;
     while (true) {
         state = state_of(domain);
-        if (!state) return fail(std::move(state.error()));
+        if (!state) return error_of(state);
         if (*state == VmState::stopped) return {};
         if (std::chrono::steady_clock::now() >= until)
             return fail(
@@ -117,7 +116,7 @@ Result<> shutdown(virDomainPtr domain, Duration limit) {
 
 Result<> stop(virDomainPtr domain) {
     auto state = state_of(domain);
-    if (!state) return fail(std::move(state.error()));
+    if (!state) return error_of(state);
     if (*state == VmState::stopped || virDomainDestroy(domain) == 0) return {};
     auto error = domain_error(domain, "stop");
     // libvirt complains when the VM ends by itself (or its own reconnecting ended it) meanwhile.
@@ -127,53 +126,47 @@ Result<> stop(virDomainPtr domain) {
 
 Result<> pause(Pauses& pauses, virDomainPtr domain) {
     UNDERSTUDY_TRY(pauses.settle(domain, Pauses::Late::stay_paused));
-    auto state = state_of(domain);
-    if (!state) return fail(std::move(state.error()));
-    if (*state == VmState::paused) return {};
-    if (*state == VmState::stopped)
+    auto state = UNDERSTUDY_VALUE(state_of(domain));
+    if (state == VmState::paused) return {};
+    if (state == VmState::stopped)
         return fail(ErrorKind::conflict, label(domain) + " is stopped, not running");
     return pauses.pause(domain, kPauseLimit, Pauses::Late::stay_paused);
 }
 
 Result<> resume(Pauses& pauses, virDomainPtr domain) {
     UNDERSTUDY_TRY(pauses.settle(domain, Pauses::Late::go_on));
-    auto state = state_of(domain);
-    if (!state) return fail(std::move(state.error()));
-    if (*state == VmState::running) return {};
-    if (*state == VmState::stopped)
+    auto state = UNDERSTUDY_VALUE(state_of(domain));
+    if (state == VmState::running) return {};
+    if (state == VmState::stopped)
         return fail(ErrorKind::conflict, label(domain) + " is stopped, not paused");
     if (virDomainResume(domain) < 0) return failed(domain, "resume");
     return {};
 }
 
 Result<> set_disks(virDomainPtr domain, const std::vector<ports::DiskSwitch>& switches) {
-    auto state = state_of(domain);
-    if (!state) return fail(std::move(state.error()));
-    if (*state != VmState::stopped)
+    auto state = UNDERSTUDY_VALUE(state_of(domain));
+    if (state != VmState::stopped)
         return fail(ErrorKind::conflict, label(domain) + " is running; its disks are in use");
     UNDERSTUDY_TRY(refuse_saved_image(domain, "get other disks"));
     return define_disks(domain, switches);
 }
 
 Result<> define_disks(virDomainPtr domain, const std::vector<ports::DiskSwitch>& switches) {
-    auto definition = domain_xml(domain, VIR_DOMAIN_XML_INACTIVE | VIR_DOMAIN_XML_SECURE);
-    if (!definition) return fail(std::move(definition.error()));
-    auto left = switches_left(*definition, switches);
-    if (!left) return fail(std::move(left.error()));
-    if (left->empty()) return {};
-    auto changed = with_disk_sources(*definition, *left);
-    if (!changed) return fail(std::move(changed.error()));
+    auto definition =
+        UNDERSTUDY_VALUE(domain_xml(domain, VIR_DOMAIN_XML_INACTIVE | VIR_DOMAIN_XML_SECURE));
+    auto left = UNDERSTUDY_VALUE(switches_left(definition, switches));
+    if (left.empty()) return {};
+    auto changed = UNDERSTUDY_VALUE(with_disk_sources(definition, left));
     const DomainHandle defined(
-        virDomainDefineXMLFlags(virDomainGetConnect(domain), changed->c_str(), 0));
+        virDomainDefineXMLFlags(virDomainGetConnect(domain), changed.c_str(), 0));
     if (!defined) return failed(domain, "change the disks of");
     return {};
 }
 
 Result<> define(virConnectPtr connection, const std::string& domain_xml) {
-    auto document = parse_domain(domain_xml);
-    if (!document) return fail(std::move(document.error()));
-    const auto name = text_of(document->child("domain").child("name"));
-    const auto id = text_of(document->child("domain").child("uuid"));
+    auto document = UNDERSTUDY_VALUE(parse_domain(domain_xml));
+    const auto name = text_of(document.child("domain").child("name"));
+    const auto id = text_of(document.child("domain").child("uuid"));
     const DomainHandle same_name(virDomainLookupByName(connection, name.c_str()));
     if (same_name) {
         char other[VIR_UUID_STRING_BUFLEN] = {};
@@ -192,9 +185,8 @@ Result<> define(virConnectPtr connection, const std::string& domain_xml) {
 }
 
 Result<> undefine(virDomainPtr domain) {
-    auto state = state_of(domain);
-    if (!state) return fail(std::move(state.error()));
-    if (*state != VmState::stopped)
+    auto state = UNDERSTUDY_VALUE(state_of(domain));
+    if (state != VmState::stopped)
         return fail(Error(ErrorKind::conflict, label(domain) + " is running")
                         .advising("Stop it first with `understudy vm shutdown`."));
     UNDERSTUDY_TRY(refuse_saved_image(domain, "be removed from libvirt"));

@@ -43,9 +43,8 @@ struct Merging {
 };
 
 Result<View> look(const Merging& work) {
-    auto active = is_active(work.domain);
-    if (!active) return fail(std::move(active.error()));
-    if (!*active)
+    auto active = UNDERSTUDY_VALUE(is_active(work.domain));
+    if (!active)
         return fail(ErrorKind::conflict,
                     label(work.domain) + " stopped; its layers are now merged without it");
     View view;
@@ -54,14 +53,11 @@ Result<View> look(const Merging& work) {
     if (found < 0) return fail(domain_error(work.domain, "look at the block job of"));
     if (found == 1) view.job = info.type;
     // After the job: a chain that was read first could be older than a job that has just ended.
-    auto live = domain_xml(work.domain, 0);
-    if (!live) return fail(std::move(live.error()));
-    auto chain = chain_of(*live, work.target);
-    if (!chain) return fail(std::move(chain.error()));
-    auto mirror = mirror_of(*live, work.target);
-    if (!mirror) return fail(std::move(mirror.error()));
-    view.chain = std::move(*chain);
-    view.mirror = std::move(*mirror);
+    auto live = UNDERSTUDY_VALUE(domain_xml(work.domain, 0));
+    auto chain = UNDERSTUDY_VALUE(chain_of(live, work.target));
+    auto mirror = UNDERSTUDY_VALUE(mirror_of(live, work.target));
+    view.chain = std::move(chain);
+    view.mirror = std::move(mirror);
     return view;
 }
 
@@ -77,9 +73,8 @@ Result<> abort(const Merging& work) {
     }
     const auto until = std::chrono::steady_clock::now() + kPivotLimit;
     while (std::chrono::steady_clock::now() < until) {
-        auto view = look(work);
-        if (!view) return fail(std::move(view.error()));
-        if (view->job == VIR_DOMAIN_BLOCK_JOB_TYPE_UNKNOWN && !view->mirror) return {};
+        auto view = UNDERSTUDY_VALUE(look(work));
+        if (view.job == VIR_DOMAIN_BLOCK_JOB_TYPE_UNKNOWN && !view.mirror) return {};
         std::this_thread::sleep_for(kPoll);
     }
     return fail(ErrorKind::unavailable, "the block job does not end");
@@ -109,10 +104,9 @@ Result<> pivot(const Merging& work) {
         return fail(domain_error(work.domain, "pivot to the layer below of"));
     const auto until = std::chrono::steady_clock::now() + kPivotLimit;
     while (std::chrono::steady_clock::now() < until) {
-        auto view = look(work);
-        if (!view) return fail(std::move(view.error()));
-        if (view->job == VIR_DOMAIN_BLOCK_JOB_TYPE_UNKNOWN && !view->mirror)
-            return contains(*view, work.merge.top) ? Result<>(fail(failed(work))) : Result<>();
+        auto view = UNDERSTUDY_VALUE(look(work));
+        if (view.job == VIR_DOMAIN_BLOCK_JOB_TYPE_UNKNOWN && !view.mirror)
+            return contains(view, work.merge.top) ? Result<>(fail(failed(work))) : Result<>();
         std::this_thread::sleep_for(kPoll);
     }
     return fail(ErrorKind::unavailable, "QEMU does not finish pivoting to the layer below");
@@ -121,16 +115,15 @@ Result<> pivot(const Merging& work) {
 // Waits for a running job. True: merged. False: the job has gone and the chain is as before.
 Result<bool> finish(const Merging& work) {
     while (true) {
-        auto view = look(work);
-        if (!view) return fail(std::move(view.error()));
-        if (!contains(*view, work.merge.top)) return true;
-        const bool gone = view->job == VIR_DOMAIN_BLOCK_JOB_TYPE_UNKNOWN && !view->mirror;
+        auto view = UNDERSTUDY_VALUE(look(work));
+        if (!contains(view, work.merge.top)) return true;
+        const bool gone = view.job == VIR_DOMAIN_BLOCK_JOB_TYPE_UNKNOWN && !view.mirror;
         if (gone) return false;
         if (work.cancelled && work.cancelled()) {
             UNDERSTUDY_TRY(abort(work));
             return fail(ErrorKind::cancelled, "the merge was cancelled");
         }
-        if (work.merge.top_is_head && view->mirror && view->mirror->ready) {
+        if (work.merge.top_is_head && view.mirror && view.mirror->ready) {
             UNDERSTUDY_TRY(pivot(work));
             return true;
         }
@@ -165,24 +158,20 @@ Result<> check(const Merging& work, const View& view) {
 Result<> merge_layers(virDomainPtr domain, const std::string& target, const ports::LiveMerge& merge,
                       const std::function<bool()>& cancelled) {
     const Merging work{domain, target, merge, cancelled};
-    auto live = domain_xml(domain, 0);
-    if (!live) return fail(std::move(live.error()));
-    if (auto known = chain_of(*live, target); !known) return fail(std::move(known.error()));
-    auto view = look(work);
-    if (!view) return fail(std::move(view.error()));
-    if (!contains(*view, merge.top) && contains(*view, merge.base)) return {};
-    UNDERSTUDY_TRY(check(work, *view));
+    auto live = UNDERSTUDY_VALUE(domain_xml(domain, 0));
+    if (auto known = chain_of(live, target); !known) return error_of(known);
+    auto view = UNDERSTUDY_VALUE(look(work));
+    if (!contains(view, merge.top) && contains(view, merge.base)) return {};
+    UNDERSTUDY_TRY(check(work, view));
     if (cancelled && cancelled()) return fail(ErrorKind::cancelled, "the merge was cancelled");
-    if (view->job != VIR_DOMAIN_BLOCK_JOB_TYPE_UNKNOWN || view->mirror) {
+    if (view.job != VIR_DOMAIN_BLOCK_JOB_TYPE_UNKNOWN || view.mirror) {
         // Left by an earlier process: most likely this very merge.
-        auto merged = finish(work);
-        if (!merged) return fail(std::move(merged.error()));
-        if (*merged) return {};
+        auto merged = UNDERSTUDY_VALUE(finish(work));
+        if (merged) return {};
     }
     UNDERSTUDY_TRY(begin(work));
-    auto merged = finish(work);
-    if (!merged) return fail(std::move(merged.error()));
-    if (!*merged) return fail(failed(work));
+    auto merged = UNDERSTUDY_VALUE(finish(work));
+    if (!merged) return fail(failed(work));
     return {};
 }
 

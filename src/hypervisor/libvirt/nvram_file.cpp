@@ -19,7 +19,7 @@ Result<std::string> read_nvram_file(const std::string& path) {
     if (!bytes && bytes.error().kind() == ErrorKind::corrupt)
         return fail(ErrorKind::unsupported,
                     bytes.error().what() + ": too large for UEFI variables");
-    if (!bytes) return fail(std::move(bytes.error()));
+    if (!bytes) return error_of(bytes);
     return std::move(*bytes).value_or(std::string());
 }
 

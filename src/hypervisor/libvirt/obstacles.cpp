@@ -121,16 +121,15 @@ std::set<std::string> secrets_in(pugi::xml_node node) {
 }
 
 Result<std::vector<ReadinessIssue>> obstacles_in(const std::string& definition) {
-    auto document = parse_domain(definition);
-    if (!document) return fail(std::move(document.error()));
+    auto document = UNDERSTUDY_VALUE(parse_domain(definition));
     std::vector<ReadinessIssue> issues;
-    add_device_obstacles(devices_of(*document), issues);
-    for (const auto& secret : secrets_in(document->child("domain")))
+    add_device_obstacles(devices_of(document), issues);
+    for (const auto& secret : secrets_in(document.child("domain")))
         issues.push_back(blocks(fmt::format("secret:{}", secret),
                                 fmt::format("the definition refers to libvirt secret {}, which "
                                             "does not travel",
                                             secret)));
-    if (document->child("domain").child("launchSecurity"))
+    if (document.child("domain").child("launchSecurity"))
         issues.push_back(blocks("launch-security",
                                 "the VM's memory is encrypted for this very host "
                                 "(<launchSecurity>); it cannot start elsewhere"));
@@ -138,9 +137,8 @@ Result<std::vector<ReadinessIssue>> obstacles_in(const std::string& definition) 
 }
 
 Result<bool> has_graphics_password(const std::string& secure_definition) {
-    auto document = parse_domain(secure_definition);
-    if (!document) return fail(std::move(document.error()));
-    for (const auto graphics : devices_of(*document).children("graphics"))
+    auto document = UNDERSTUDY_VALUE(parse_domain(secure_definition));
+    for (const auto graphics : devices_ofdocument.children("graphics"))
         if (!attribute_of(graphics, "passwd").empty()) return true;
     return false;
 }

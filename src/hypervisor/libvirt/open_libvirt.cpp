@@ -29,15 +29,13 @@ public:
         : connection_(uri), nvram_dir_(std::move(nvram_dir)) {}
 
     Result<> connect() {
-        auto connection = connection_.get();
-        if (!connection) return fail(std::move(connection.error()));
+        auto connection = UNDERSTUDY_VALUE(connection_.get());
         return {};
     }
 
     Result<std::vector<ports::VmSummary>> list() override {
-        auto connection = connection_.get();
-        if (!connection) return fail(std::move(connection.error()));
-        return list_domains(connection->get());
+        auto connection = UNDERSTUDY_VALUE(connection_.get());
+        return list_domains(connection.get());
     }
     Result<ports::VmDescription> describe(const VmId& vm) override {
         return with(vm, [](virDomainPtr domain) { return describe_domain(domain); });
@@ -84,9 +82,8 @@ public:
     }
 
     Result<> define(const std::string& domain_xml) override {
-        auto connection = connection_.get();
-        if (!connection) return fail(std::move(connection.error()));
-        return libvirt::define(connection->get(), domain_xml);
+        auto connection = UNDERSTUDY_VALUE(connection_.get());
+        return libvirt::define(connection.get(), domain_xml);
     }
     Result<> undefine(const VmId& vm) override { return with(vm, libvirt::undefine); }
     Result<> set_autostart(const VmId& vm, bool autostart) override {
@@ -117,41 +114,34 @@ public:
     Result<ByteSize> free_memory() override { return memory_to_spare(); }
 
     Result<model::Capabilities> capabilities() override {
-        auto connection = connection_.get();
-        if (!connection) return fail(std::move(connection.error()));
+        auto connection = UNDERSTUDY_VALUE(connection_.get());
         // q35: the family whose UEFI images include those for secure boot.
-        auto facts = look_at_host(connection->get(), {}, "q35", true);
-        if (!facts) return fail(std::move(facts.error()));
-        return as_capabilities(*facts);
+        auto facts = UNDERSTUDY_VALUE(look_at_host(connection.get(), {}, "q35", true));
+        return as_capabilities(facts);
     }
     Result<std::vector<ports::DiskDescription>> disks_of(const std::string& xml) override {
         return stated_disks(xml);
     }
     Result<ports::Adapted> adapt(const ports::AdaptRequest& request) override {
-        auto wanted = wanted_by(request.domain_xml);
-        if (!wanted) return fail(std::move(wanted.error()));
-        auto connection = connection_.get();
-        if (!connection) return fail(std::move(connection.error()));
+        auto wanted = UNDERSTUDY_VALUE(wanted_by(request.domain_xml));
+        auto connection = UNDERSTUDY_VALUE(connection_.get());
         if (!request.isolated_network.empty())
-            UNDERSTUDY_TRY(check_isolated(connection->get(), request.isolated_network));
-        auto facts = look_at_host(connection->get(), wanted->arch, wanted->machine, wanted->kvm);
-        if (!facts) return fail(std::move(facts.error()));
-        auto vms = names_in_use(connection->get());
-        if (!vms) return fail(std::move(vms.error()));
-        facts->vms = std::move(*vms);
-        facts->nvram_dir = nvram_dir_;
-        facts->own_nvram_dir = libvirt_nvram_dir(connection_.uri());
-        return adapt_definition(request, *facts);
+            UNDERSTUDY_TRY(check_isolated(connection.get(), request.isolated_network));
+        auto facts = UNDERSTUDY_VALUE(
+            look_at_host(connection.get(), wanted.arch, wanted.machine, wanted.kvm));
+        auto vms = UNDERSTUDY_VALUE(names_in_use(connection.get()));
+        facts.vms = std::move(vms);
+        facts.nvram_dir = nvram_dir_;
+        facts.own_nvram_dir = libvirt_nvram_dir(connection_.uri());
+        return adapt_definition(request, facts);
     }
 
 private:
     template <class Action>
     std::invoke_result_t<Action, virDomainPtr> with(const VmId& vm, Action&& action) {
-        auto connection = connection_.get();
-        if (!connection) return fail(std::move(connection.error()));
-        auto domain = find_domain(connection->get(), vm);
-        if (!domain) return fail(std::move(domain.error()));
-        return std::forward<Action>(action)(domain->get());
+        auto connection = UNDERSTUDY_VALUE(connection_.get());
+        auto domain = UNDERSTUDY_VALUE(find_domain(connection.get(), vm));
+        return std::forward<Action>(action)(domain.get());
     }
 
     Connection connection_;

@@ -84,7 +84,7 @@ std::shared_ptr<Pauses::Attempts> Pauses::make() {
 Result<> Pauses::pause(virDomainPtr domain, Duration limit, Late late) {
     UNDERSTUDY_TRY(settle(domain, late));
     auto id = id_of(domain);
-    if (!id) return std::unexpected(std::move(id.error()));
+    if (!id) return error_of(id);
     const auto attempts = attempts_;
     const auto attempt = std::make_shared<Attempt>();
     attempt->late = late;
@@ -119,11 +119,10 @@ Result<> Pauses::pause(virDomainPtr domain, Duration limit, Late late) {
 }
 
 Result<> Pauses::settle(virDomainPtr domain, Late late) {
-    auto id = id_of(domain);
-    if (!id) return std::unexpected(std::move(id.error()));
+    auto id = UNDERSTUDY_VALUE(id_of(domain));
     {
         const std::lock_guard lock(attempts_->mutex);
-        const auto at = attempts_->under_way.find(*id);
+        const auto at = attempts_->under_way.find(id);
         if (at == attempts_->under_way.end()) return {};
         at->second->late = late;
     }

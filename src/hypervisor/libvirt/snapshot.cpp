@@ -79,13 +79,12 @@ Result<bool> in_one_moment(Pauses& pauses, virDomainPtr domain, const std::strin
         UNDERSTUDY_TRY(switch_disks(domain, snapshot));
         return frozen();
     }
-    auto pause = Pause::begin(pauses, domain);
-    if (!pause) return fail(std::move(pause.error()));
+    auto pause = UNDERSTUDY_VALUE(Pause::begin(pauses, domain));
     // A guest that is frozen and stands still stays frozen, whatever it is told meanwhile.
     const bool was_frozen = frozen();
     auto done = still();
     if (done && !snapshot.empty()) done = switch_disks(domain, snapshot);
-    auto resumed = pause->end();
+    auto resumed = pause.end();
     if (!done && !resumed) return fail(std::move(resumed.error()).during(done.error().what()));
     UNDERSTUDY_TRY(std::move(done));
     UNDERSTUDY_TRY(std::move(resumed));
@@ -97,47 +96,40 @@ Result<bool> in_one_moment(Pauses& pauses, virDomainPtr domain, const std::strin
 Result<Consistency> take_snapshot(Pauses& pauses, virDomainPtr domain,
                                   const std::vector<ports::DiskSwitch>& switches,
                                   Duration freeze_limit, const std::function<Result<>()>& still) {
-    auto active = is_active(domain);
-    if (!active) return fail(std::move(active.error()));
-    if (!*active) return fail(ErrorKind::conflict, label(domain) + " does not run any more");
-    auto live = domain_xml(domain, 0);
-    if (!live) return fail(std::move(live.error()));
-    auto disks = disks_in(*live, *live);
-    if (!disks) return fail(std::move(disks.error()));
+    auto active = UNDERSTUDY_VALUE(is_active(domain));
+    if (!active) return fail(ErrorKind::conflict, label(domain) + " does not run any more");
+    auto live = UNDERSTUDY_VALUE(domain_xml(domain, 0));
+    auto disks = UNDERSTUDY_VALUE(disks_in(live, live));
 
-    const auto switched = already_switched(*disks, switches);
+    const auto switched = already_switched(disks, switches);
     if (switched == switches.size() && !switches.empty()) return Consistency::crash;
     if (switched > 0)
         return fail(ErrorKind::conflict, fmt::format("{} uses only {} of the {} prepared layers",
                                                      label(domain), switched, switches.size()));
-    auto snapshot = switches.empty() ? Result<std::string>{} : snapshot_xml(*live, switches);
-    if (!snapshot) return fail(std::move(snapshot.error()));
-    auto agent = agent_connected(*live);
-    if (!agent) return fail(std::move(agent.error()));
-    if (!*agent || freeze_limit <= Duration::zero()) {
-        auto done = in_one_moment(pauses, domain, *snapshot, still, [] { return false; });
-        if (!done) return fail(std::move(done.error()));
+    auto snapshot =
+        UNDERSTUDY_VALUE(switches.empty() ? Result<std::string>{} : snapshot_xml(live, switches));
+    auto agent = UNDERSTUDY_VALUE(agent_connected(live));
+    if (!agent || freeze_limit <= Duration::zero()) {
+        auto done =
+            UNDERSTUDY_VALUE(in_one_moment(pauses, domain, snapshot, still, [] { return false; }));
         return Consistency::crash;
     }
 
     const AgentTimeout timeout(domain, freeze_limit);
     Freeze freeze([&] { return freeze_file_systems(domain); },
                   [&] { return thaw_file_systems(domain); }, freeze_limit);
-    auto frozen = in_one_moment(pauses, domain, *snapshot, still, [&] { return freeze.held(); });
+    auto frozen = in_one_moment(pauses, domain, snapshot, still, [&] { return freeze.held(); });
     freeze.thaw();
-    if (!frozen) return fail(std::move(frozen.error()));
+    if (!frozen) return error_of(frozen);
     return *frozen ? Consistency::filesystem : Consistency::crash;
 }
 
 Result<> thaw(virDomainPtr domain) {
-    auto active = is_active(domain);
-    if (!active) return fail(std::move(active.error()));
-    if (!*active) return {};
-    auto live = domain_xml(domain, 0);
-    if (!live) return fail(std::move(live.error()));
-    auto agent = agent_connected(*live);
-    if (!agent) return fail(std::move(agent.error()));
-    if (!*agent) return {};
+    auto active = UNDERSTUDY_VALUE(is_active(domain));
+    if (!active) return {};
+    auto live = UNDERSTUDY_VALUE(domain_xml(domain, 0));
+    auto agent = UNDERSTUDY_VALUE(agent_connected(live));
+    if (!agent) return {};
     const AgentTimeout timeout(domain, kThawLimit);
     return thaw_file_systems(domain);
 }

@@ -70,10 +70,9 @@ struct Nodes {
 };
 
 Result<Nodes> nodes_of(virDomainPtr domain) {
-    auto listed = ask(domain, "query-named-block-nodes", {{"flat", true}});
-    if (!listed) return std::unexpected(std::move(listed.error()));
+    auto listed = UNDERSTUDY_VALUE(ask(domain, "query-named-block-nodes", {{"flat", true}}));
     Nodes nodes;
-    for (const auto& node : *listed) {
+    for (const auto& node : listed) {
         const auto name = node.value("node-name", std::string());
         nodes.names.insert(name);
         if (const auto number = number_of_storage(name))
@@ -100,12 +99,10 @@ std::string file_of(pugi::xml_node source) {
 }
 
 Result<Known> known_to_libvirt(virDomainPtr domain, unsigned flags = 0) {
-    auto xml = domain_xml(domain, flags);
-    if (!xml) return std::unexpected(std::move(xml.error()));
-    auto document = parse_domain(*xml);
-    if (!document) return std::unexpected(std::move(document.error()));
+    auto xml = UNDERSTUDY_VALUE(domain_xml(domain, flags));
+    auto document = UNDERSTUDY_VALUE(parse_domain(xml));
     Known known;
-    for (const auto disk : children_of(devices_of(*document), "disk")) {
+    for (const auto disk : children_of(devices_of(document), "disk")) {
         known.disks.push_back({attribute_of(disk.child("target"), "dev"),
                                attribute_of(disk.child("alias"), "name"),
                                file_of(disk.child("source"))});
@@ -118,9 +115,8 @@ Result<Known> known_to_libvirt(virDomainPtr domain, unsigned flags = 0) {
 // The disk whose device stands on this node; nothing when none does.
 Result<std::optional<Disk>> disk_on(virDomainPtr domain, const Known& known,
                                     const std::string& node) {
-    auto devices = ask(domain, "query-block");
-    if (!devices) return std::unexpected(std::move(devices.error()));
-    for (const auto& device : *devices) {
+    auto devices = UNDERSTUDY_VALUE(ask(domain, "query-block"));
+    for (const auto& device : devices) {
         if (!device.contains("inserted") ||
             device["inserted"].value("node-name", std::string()) != node)
             continue;
@@ -139,9 +135,8 @@ Result<std::optional<Disk>> disk_on(virDomainPtr domain, const Known& known,
 }
 
 Result<std::optional<std::string>> state_of_job(virDomainPtr domain, const std::string& id) {
-    auto jobs = ask(domain, "query-jobs");
-    if (!jobs) return std::unexpected(std::move(jobs.error()));
-    for (const auto& job : *jobs)
+    auto jobs = UNDERSTUDY_VALUE(ask(domain, "query-jobs"));
+    for (const auto& job : jobs)
         if (job.value("id", std::string()) == id) return job.value("status", std::string());
     return std::nullopt;
 }
@@ -161,22 +156,20 @@ std::string node_of_file(const Nodes& nodes, const std::string& file) {
 // Begins to commit the layer to the one that libvirt says the disk is on, unless an earlier call
 // has begun.
 Result<Stray> begin(virDomainPtr domain, const Known& known, const Nodes& nodes, unsigned number) {
-    auto disk = disk_on(domain, known, format_node(number));
-    if (!disk) return std::unexpected(std::move(disk.error()));
-    if (!*disk) return Stray{number, {}};
-    const auto own = node_of_file(nodes, (*disk)->file);
+    auto disk = UNDERSTUDY_VALUE(disk_on(domain, known, format_node(number)));
+    if (!disk) return Stray{number, {}};
+    const auto own = node_of_file(nodes, disk->file);
     if (own.empty())
         return fail(Error(ErrorKind::unavailable,
                           fmt::format("QEMU runs {} of {} on {}, which libvirt does not know",
-                                      (*disk)->target, label(domain), nodes.layers.at(number)))
+                                      disk->target, label(domain), nodes.layers.at(number)))
                         .advising(kAdvice));
-    Stray stray{number, "understudy-" + (*disk)->target};
-    auto state = state_of_job(domain, stray.job);
-    if (!state) return std::unexpected(std::move(state.error()));
-    if (*state) return stray;
-    auto begun = ask(domain, "block-commit",
-                     {{"job-id", stray.job}, {"device", format_node(number)}, {"base-node", own}});
-    if (!begun) return std::unexpected(std::move(begun.error()));
+    Stray stray{number, "understudy-" + disk->target};
+    auto state = UNDERSTUDY_VALUE(state_of_job(domain, stray.job));
+    if (state) return stray;
+    auto begun = UNDERSTUDY_VALUE(
+        ask(domain, "block-commit",
+            {{"job-id", stray.job}, {"device", format_node(number)}, {"base-node", own}}));
     return stray;
 }
 
@@ -184,10 +177,9 @@ Result<Stray> begin(virDomainPtr domain, const Known& known, const Nodes& nodes,
 Result<> await(virDomainPtr domain, const std::string& job, const std::string& wanted) {
     const auto until = std::chrono::steady_clock::now() + kPatience;
     while (std::chrono::steady_clock::now() < until) {
-        auto state = state_of_job(domain, job);
-        if (!state) return std::unexpected(std::move(state.error()));
-        if (state->value_or("") == wanted) return {};
-        if (!*state)
+        auto state = UNDERSTUDY_VALUE(state_of_job(domain, job));
+        if (state.value_or("") == wanted) return {};
+        if (!state)
             return fail(
                 Error(ErrorKind::unavailable,
                       fmt::format("QEMU could not commit what {} wrote ({})", label(domain), job))
@@ -201,8 +193,7 @@ Result<> await(virDomainPtr domain, const std::string& job, const std::string& w
 }
 
 Result<> complete(virDomainPtr domain, const std::string& job) {
-    auto asked = ask(domain, "job-complete", {{"id", job}});
-    if (!asked) return std::unexpected(std::move(asked.error()));
+    auto asked = UNDERSTUDY_VALUE(ask(domain, "job-complete", {{"id", job}}));
     return await(domain, job, {});
 }
 
@@ -210,8 +201,7 @@ Result<> complete(virDomainPtr domain, const std::string& job) {
 Result<> remove(virDomainPtr domain, const Nodes& nodes, unsigned number) {
     for (const auto& node : {format_node(number), storage_node(number)}) {
         if (!nodes.names.contains(node)) continue;
-        auto removed = ask(domain, "blockdev-del", {{"node-name", node}});
-        if (!removed) return std::unexpected(std::move(removed.error()));
+        auto removed = UNDERSTUDY_VALUE(ask(domain, "blockdev-del", {{"node-name", node}}));
     }
     return {};
 }
@@ -227,25 +217,22 @@ Result<> let_go(virDomainPtr domain, const Nodes& nodes, const std::vector<Stray
 // is no file has no path that could be compared.
 Result<std::vector<Stray>> find_strays(virDomainPtr domain, const Nodes& nodes,
                                        const std::vector<ports::DiskSwitch>& switches) {
-    auto known = known_to_libvirt(domain);
-    if (!known) return std::unexpected(std::move(known.error()));
+    auto known = UNDERSTUDY_VALUE(known_to_libvirt(domain));
     std::vector<Stray> strays;
     for (const auto& [number, file] : nodes.layers) {
         const bool is_overlay = std::ranges::any_of(
             switches, [&](const auto& change) { return change.source.location == file; });
-        if (!is_overlay || known->files.contains(file)) continue;
-        auto stray = begin(domain, *known, nodes, number);
-        if (!stray) return std::unexpected(std::move(stray.error()));
-        strays.push_back(std::move(*stray));
+        if (!is_overlay || known.files.contains(file)) continue;
+        auto stray = UNDERSTUDY_VALUE(begin(domain, known, nodes, number));
+        strays.push_back(std::move(stray));
     }
     return strays;
 }
 
 Result<bool> is_on_overlays(virDomainPtr domain, const std::vector<ports::DiskSwitch>& switches) {
-    auto known = known_to_libvirt(domain);
-    if (!known) return std::unexpected(std::move(known.error()));
+    auto known = UNDERSTUDY_VALUE(known_to_libvirt(domain));
     return std::ranges::any_of(switches, [&](const ports::DiskSwitch& change) {
-        return std::ranges::any_of(known->disks, [&](const Disk& disk) {
+        return std::ranges::any_of(known.disks, [&](const Disk& disk) {
             return disk.target == change.target && disk.file == change.source.location;
         });
     });
@@ -254,11 +241,10 @@ Result<bool> is_on_overlays(virDomainPtr domain, const std::vector<ports::DiskSw
 // libvirt writes its definition down after its record of the running VM. Disks that were unplugged
 // since are in neither.
 Result<> complete_definition(virDomainPtr domain, std::vector<ports::DiskSwitch> switches) {
-    auto defined = known_to_libvirt(domain, VIR_DOMAIN_XML_INACTIVE);
-    if (!defined) return std::unexpected(std::move(defined.error()));
+    auto defined = UNDERSTUDY_VALUE(known_to_libvirt(domain, VIR_DOMAIN_XML_INACTIVE));
     std::erase_if(switches, [&](const ports::DiskSwitch& change) {
-        return std::ranges::find(defined->disks, change.target, &Disk::target) ==
-               defined->disks.end();
+        return std::ranges::find(defined.disks, change.target, &Disk::target) ==
+               defined.disks.end();
     });
     return define_disks(domain, switches);
 }
@@ -268,40 +254,34 @@ Result<> complete_definition(virDomainPtr domain, std::vector<ports::DiskSwitch>
 Result<> settle_snapshot(Pauses& pauses, virDomainPtr domain,
                          const std::vector<ports::DiskSwitch>& switches,
                          const std::function<Result<>()>& on_overlays_stale) {
-    auto active = is_active(domain);
-    if (!active) return std::unexpected(std::move(active.error()));
-    if (!*active) return fail(ErrorKind::unavailable, label(domain) + " is off by now");
+    auto active = UNDERSTUDY_VALUE(is_active(domain));
+    if (!active) return fail(ErrorKind::unavailable, label(domain) + " is off by now");
     // Before libvirt is asked: what it adds meanwhile is not taken for a stray one.
-    auto nodes = nodes_of(domain);
-    if (!nodes) return std::unexpected(std::move(nodes.error()));
-    auto switched = is_on_overlays(domain, switches);
-    if (!switched) return std::unexpected(std::move(switched.error()));
-    if (*switched) return complete_definition(domain, switches);
-    auto strays = find_strays(domain, *nodes, switches);
-    if (!strays) return std::unexpected(std::move(strays.error()));
+    auto nodes = UNDERSTUDY_VALUE(nodes_of(domain));
+    auto switched = UNDERSTUDY_VALUE(is_on_overlays(domain, switches));
+    if (switched) return complete_definition(domain, switches);
+    auto strays = UNDERSTUDY_VALUE(find_strays(domain, nodes, switches));
     bool in_use = false;
-    for (const auto& stray : *strays) {
+    for (const auto& stray : strays) {
         if (stray.job.empty()) continue;
         in_use = true;
         UNDERSTUDY_TRY(await(domain, stray.job, "ready"));
     }
     if (!in_use) {
-        UNDERSTUDY_TRY(let_go(domain, *nodes, *strays));
+        UNDERSTUDY_TRY(let_go(domain, nodes, strays));
         // One that stands still may do so because an earlier call was cut off behind let_go().
-        auto now = summary_of(domain);
-        if (!now) return std::unexpected(std::move(now.error()));
-        return now->state == ports::VmState::running ? Result<>{} : on_overlays_stale();
+        auto now = UNDERSTUDY_VALUE(summary_of(domain));
+        return now.state == ports::VmState::running ? Result<>{} : on_overlays_stale();
     }
-    auto pause = Pause::begin(pauses, domain);
-    if (!pause) return std::unexpected(std::move(pause.error()));
-    auto done = let_go(domain, *nodes, *strays);
+    auto pause = UNDERSTUDY_VALUE(Pause::begin(pauses, domain));
+    auto done = let_go(domain, nodes, strays);
     if (done) done = on_overlays_stale();
     if (!done) {
         // It may be off some overlays already, and nobody has noted that they hold old data.
-        pause->leave();
+        pause.leave();
         return done;
     }
-    return pause->end();
+    return pause.end();
 }
 
 }  // namespace understudy::libvirt

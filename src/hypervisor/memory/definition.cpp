@@ -38,18 +38,16 @@ Result<MachineDefinition> parse_definition(const std::string& text) {
         std::string value;
         line >> word >> std::ws;
         if (word == "disk") {
-            auto disk = parse_disk(line);
-            if (!disk) return fail(std::move(disk.error()));
-            definition.disks.push_back(std::move(*disk));
+            auto disk = UNDERSTUDY_VALUE(parse_disk(line));
+            definition.disks.push_back(std::move(disk));
             continue;
         }
         std::getline(line, value);
         if (word == "vm") {
             definition.name = value;
         } else if (word == "uuid") {
-            auto id = VmId::parse(value);
-            if (!id) return fail(std::move(id.error()));
-            definition.id = *id;
+            auto id = UNDERSTUDY_VALUE(VmId::parse(value));
+            definition.id = id;
         } else if (word == "network") {
             definition.networks.push_back(value);
         } else if (word == "nvram") {

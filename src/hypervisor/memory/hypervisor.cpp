@@ -66,33 +66,30 @@ Result<std::vector<ports::VmSummary>> MemoryHypervisor::list() {
 
 Result<ports::VmDescription> MemoryHypervisor::describe(const VmId& vm) {
     UNDERSTUDY_TRY(begin("describe"));
-    auto guest = find(vm);
-    if (!guest) return fail(std::move(guest.error()));
+    auto guest = UNDERSTUDY_VALUE(find(vm));
     ports::VmDescription description;
-    description.summary = (*guest)->summary;
-    description.disks = (*guest)->disks;
+    description.summary = guest->summary;
+    description.disks = guest->disks;
     for (auto& disk : description.disks)
-        if (const auto known = (*guest)->believed.find(disk.target);
-            known != (*guest)->believed.end())
+        if (const auto known = guest->believed.find(disk.target); known != guest->believed.end())
             disk.source = known->second;
     for (auto& disk : description.disks) disk.size = size_of(disk);
-    description.has_nvram = !(*guest)->nvram_path.empty();
-    description.obstacles = (*guest)->obstacles;
+    description.has_nvram = !guest->nvram_path.empty();
+    description.obstacles = guest->obstacles;
     description.domain_xml = format_definition(
-        {(*guest)->summary.name, vm, description.disks, (*guest)->networks, (*guest)->nvram_path});
+        {guest->summary.name, vm, description.disks, guest->networks, guest->nvram_path});
     return description;
 }
 
 Result<> MemoryHypervisor::start(const VmId& vm) {
     UNDERSTUDY_TRY(begin("start"));
-    auto guest = find(vm);
-    if (!guest) return fail(std::move(guest.error()));
-    auto& summary = (*guest)->summary;
+    auto guest = UNDERSTUDY_VALUE(find(vm));
+    auto& summary = guest->summary;
     if (summary.state == VmState::paused)
         return fail(ErrorKind::conflict, fmt::format("VM '{}' is paused", summary.name));
     if (summary.state == VmState::stopped) {
         StartRecord record{starts_.size() + 1, vm, {}};
-        for (const auto& disk : (*guest)->disks) record.disks.push_back({disk.target, disk.source});
+        for (const auto& disk : guest->disks) record.disks.push_back({disk.target, disk.source});
         starts_.push_back(std::move(record));
         summary.state = VmState::running;
     }
@@ -110,19 +107,17 @@ void MemoryHypervisor::switch_off(Guest& guest) {
 
 Result<> MemoryHypervisor::shutdown(const VmId& vm, Duration) {
     UNDERSTUDY_TRY(begin("shutdown"));
-    auto guest = find(vm);
-    if (!guest) return fail(std::move(guest.error()));
-    if ((*guest)->summary.state == VmState::paused)
-        return fail(ErrorKind::conflict, fmt::format("VM '{}' is paused", (*guest)->summary.name));
-    switch_off(**guest);
+    auto guest = UNDERSTUDY_VALUE(find(vm));
+    if (guest->summary.state == VmState::paused)
+        return fail(ErrorKind::conflict, fmt::format("VM '{}' is paused", guest->summary.name));
+    switch_off(*guest);
     return end("shutdown");
 }
 
 Result<> MemoryHypervisor::stop(const VmId& vm) {
     UNDERSTUDY_TRY(begin("stop"));
-    auto guest = find(vm);
-    if (!guest) return fail(std::move(guest.error()));
-    switch_off(**guest);
+    auto guest = UNDERSTUDY_VALUE(find(vm));
+    switch_off(*guest);
     frozen_.erase(vm);
     return end("stop");
 }
@@ -130,11 +125,10 @@ Result<> MemoryHypervisor::stop(const VmId& vm) {
 Result<> MemoryHypervisor::change_state(const VmId& vm, const std::string& call, VmState from,
                                         VmState to) {
     UNDERSTUDY_TRY(begin(call));
-    auto guest = find(vm);
-    if (!guest) return fail(std::move(guest.error()));
-    auto& state = (*guest)->summary.state;
+    auto guest = UNDERSTUDY_VALUE(find(vm));
+    auto& state = guest->summary.state;
     if (state != from && state != to)
-        return fail(ErrorKind::conflict, fmt::format("VM '{}' is stopped", (*guest)->summary.name));
+        return fail(ErrorKind::conflict, fmt::format("VM '{}' is stopped", guest->summary.name));
     state = to;
     return end(call);
 }
@@ -151,15 +145,13 @@ Result<model::Consistency> MemoryHypervisor::snapshot(
     const VmId& vm, const std::vector<ports::DiskSwitch>& switches, Duration freeze_limit,
     const std::function<Result<>()>& still) {
     UNDERSTUDY_TRY(begin("snapshot"));
-    auto guest = find(vm);
-    if (!guest) return fail(std::move(guest.error()));
-    if ((*guest)->summary.state == VmState::stopped)
-        return fail(ErrorKind::conflict,
-                    fmt::format("VM '{}' does not run", (*guest)->summary.name));
+    auto guest = UNDERSTUDY_VALUE(find(vm));
+    if (guest->summary.state == VmState::stopped)
+        return fail(ErrorKind::conflict, fmt::format("VM '{}' does not run", guest->summary.name));
     // As QEMU does to a libvirt that is mistaken about what it runs on.
-    if (!switches.empty() && !(*guest)->believed.empty())
+    if (!switches.empty() && !guest->believed.empty())
         return fail(ErrorKind::unavailable, "an overlay is in use already");
-    auto& disks = (*guest)->disks;
+    auto& disks = guest->disks;
     const auto switched = std::count_if(switches.begin(), switches.end(), [&](const auto& change) {
         const auto* disk = find_disk(disks, change.target);
         return disk != nullptr && disk->source == change.source;
@@ -169,22 +161,22 @@ Result<model::Consistency> MemoryHypervisor::snapshot(
     if (switched > 0) return fail(ErrorKind::conflict, "only some disks use the prepared layers");
     if (consistency_ == model::Consistency::filesystem && freeze_limit > Duration(0))
         frozen_.insert(vm);
-    const bool guest_runs = (*guest)->summary.state == VmState::running && hooks_.guest;
+    const bool guest_runs = guest->summary.state == VmState::running && hooks_.guest;
     if (guest_runs) hooks_.guest(vm, disks, Moment::before);
     for (auto& disk : disks) disk.size = size_of(disk);
     std::map<std::string, ports::DiskSource> before;
     for (const auto& disk : disks) before[disk.target] = disk.source;
-    const auto state = (*guest)->summary.state;
-    if (still) (*guest)->summary.state = VmState::paused;  // a caller that dies leaves it so
+    const auto state = guest->summary.state;
+    if (still) guest->summary.state = VmState::paused;  // a caller that dies leaves it so
     auto done = still ? still() : Result<>{};
     if (done) done = switch_sources(disks, switches, ErrorKind::conflict);
     if (done)
         for (const auto& change : switches)
-            (*guest)->layers[change.target].insert(before[change.target].location);
-    (*guest)->summary.state = state;
+            guest->layers[change.target].insert(before[change.target].location);
+    guest->summary.state = state;
     if (done && guest_runs) hooks_.guest(vm, disks, Moment::after);
     const auto forget = [&] {
-        if (!switches.empty() && hooks_.forgets && hooks_.forgets()) (*guest)->believed = before;
+        if (!switches.empty() && hooks_.forgets && hooks_.forgets()) guest->believed = before;
     };
     try {
         if (done) done = end("snapshot");  // a caller that dies here thaws nothing any more
@@ -202,38 +194,36 @@ Result<> MemoryHypervisor::settle_snapshot(const VmId& vm,
                                            const std::vector<ports::DiskSwitch>& switches,
                                            const std::function<Result<>()>& on_overlays_stale) {
     UNDERSTUDY_TRY(begin("settle_snapshot"));
-    auto guest = find(vm);
-    if (!guest) return fail(std::move(guest.error()));
-    if ((*guest)->summary.state == VmState::stopped)
+    auto guest = UNDERSTUDY_VALUE(find(vm));
+    if (guest->summary.state == VmState::stopped)
         return fail(ErrorKind::unavailable, "the VM is off by now");
-    auto& believed = (*guest)->believed;
+    auto& believed = guest->believed;
     const bool is_known =
         believed.empty() && std::ranges::any_of(switches, [&](const ports::DiskSwitch& change) {
-            const auto* disk = find_disk((*guest)->disks, change.target);
+            const auto* disk = find_disk(guest->disks, change.target);
             return disk != nullptr && disk->source == change.source;
         });
-    if (is_known || (believed.empty() && (*guest)->summary.state == VmState::running))
+    if (is_known || (believed.empty() && guest->summary.state == VmState::running))
         return end("settle_snapshot");
-    for (auto& disk : (*guest)->disks) {
+    for (auto& disk : guest->disks) {
         const auto known = believed.find(disk.target);
         if (known == believed.end() || known->second == disk.source) continue;
         if (hooks_.take_back)
             UNDERSTUDY_TRY(hooks_.take_back(known->second.location, disk.source.location));
         disk.source = known->second;
-        (*guest)->layers.erase(disk.target);
+        guest->layers.erase(disk.target);
     }
     believed.clear();
-    const auto state = (*guest)->summary.state;
-    (*guest)->summary.state = VmState::paused;  // a caller that dies leaves it so
+    const auto state = guest->summary.state;
+    guest->summary.state = VmState::paused;  // a caller that dies leaves it so
     UNDERSTUDY_TRY(on_overlays_stale());
-    (*guest)->summary.state = state;
+    guest->summary.state = state;
     return end("settle_snapshot");
 }
 
 Result<> MemoryHypervisor::thaw(const VmId& vm) {
     UNDERSTUDY_TRY(begin("thaw"));
-    auto guest = find(vm);
-    if (!guest) return fail(std::move(guest.error()));
+    auto guest = UNDERSTUDY_VALUE(find(vm));
     frozen_.erase(vm);
     return end("thaw");
 }
@@ -241,12 +231,11 @@ Result<> MemoryHypervisor::thaw(const VmId& vm) {
 Result<> MemoryHypervisor::set_disks(const VmId& vm,
                                      const std::vector<ports::DiskSwitch>& switches) {
     UNDERSTUDY_TRY(begin("set_disks"));
-    auto guest = find(vm);
-    if (!guest) return fail(std::move(guest.error()));
-    if ((*guest)->summary.state != VmState::stopped)
-        return fail(ErrorKind::conflict, fmt::format("VM '{}' is running", (*guest)->summary.name));
-    UNDERSTUDY_TRY(switch_sources((*guest)->disks, switches, ErrorKind::invalid));
-    for (const auto& change : switches) (*guest)->layers.erase(change.target);
+    auto guest = UNDERSTUDY_VALUE(find(vm));
+    if (guest->summary.state != VmState::stopped)
+        return fail(ErrorKind::conflict, fmt::format("VM '{}' is running", guest->summary.name));
+    UNDERSTUDY_TRY(switch_sources(guest->disks, switches, ErrorKind::invalid));
+    for (const auto& change : switches) guest->layers.erase(change.target);
     return end("set_disks");
 }
 
@@ -254,12 +243,10 @@ Result<> MemoryHypervisor::merge(const VmId& vm, const std::string& target,
                                  const ports::LiveMerge& merge,
                                  const std::function<bool()>& cancelled) {
     UNDERSTUDY_TRY(begin("merge"));
-    auto guest = find(vm);
-    if (!guest) return fail(std::move(guest.error()));
-    if ((*guest)->summary.state == VmState::stopped)
-        return fail(ErrorKind::conflict,
-                    fmt::format("VM '{}' does not run", (*guest)->summary.name));
-    auto* disk = find_disk((*guest)->disks, target);
+    auto guest = UNDERSTUDY_VALUE(find(vm));
+    if (guest->summary.state == VmState::stopped)
+        return fail(ErrorKind::conflict, fmt::format("VM '{}' does not run", guest->summary.name));
+    auto* disk = find_disk(guest->disks, target);
     if (disk == nullptr)
         return fail(ErrorKind::not_found, fmt::format("the VM has no disk '{}'", target));
     const bool done = merge.top_is_head && disk->source.location == merge.base;
@@ -271,7 +258,7 @@ Result<> MemoryHypervisor::merge(const VmId& vm, const std::string& target,
         return fail(ErrorKind::cancelled, "the merge was cancelled");
     if (hooks_.merge) UNDERSTUDY_TRY(hooks_.merge(merge));
     if (merge.top_is_head) disk->source.location = merge.base;
-    (*guest)->layers[target].erase(merge.top_is_head ? merge.base : merge.top);
+    guest->layers[target].erase(merge.top_is_head ? merge.base : merge.top);
     return end("merge");
 }
 

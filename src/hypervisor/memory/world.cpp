@@ -70,47 +70,43 @@ std::vector<std::string> MemoryHypervisor::named_layers(const VmId& vm) const {
 
 Result<> MemoryHypervisor::define(const std::string& domain_xml) {
     UNDERSTUDY_TRY(begin("define"));
-    auto definition = parse_definition(domain_xml);
-    if (!definition) return fail(std::move(definition.error()));
+    auto definition = UNDERSTUDY_VALUE(parse_definition(domain_xml));
     for (const auto& [id, other] : guests_)
-        if (id != definition->id && other.summary.name == definition->name)
+        if (id != definition.id && other.summary.name == definition.name)
             return fail(ErrorKind::conflict,
-                        fmt::format("another VM here is already named '{}'", definition->name));
-    auto& guest = guests_[definition->id];
+                        fmt::format("another VM here is already named '{}'", definition.name));
+    auto& guest = guests_[definition.id];
     if (guest.summary.state != VmState::stopped)
         return fail(ErrorKind::conflict, fmt::format("VM '{}' is running", guest.summary.name));
-    guest.summary.id = definition->id;
-    guest.summary.name = definition->name;
-    guest.disks = std::move(definition->disks);
+    guest.summary.id = definition.id;
+    guest.summary.name = definition.name;
+    guest.disks = std::move(definition.disks);
     guest.layers.clear();
-    guest.networks = std::move(definition->networks);
-    guest.nvram_path = std::move(definition->nvram_path);
+    guest.networks = std::move(definition.networks);
+    guest.nvram_path = std::move(definition.nvram_path);
     return end("define");
 }
 
 Result<> MemoryHypervisor::undefine(const VmId& vm) {
     UNDERSTUDY_TRY(begin("undefine"));
-    auto guest = find(vm);
-    if (!guest) return fail(std::move(guest.error()));
-    if ((*guest)->summary.state != VmState::stopped)
-        return fail(ErrorKind::conflict, fmt::format("VM '{}' is running", (*guest)->summary.name));
+    auto guest = UNDERSTUDY_VALUE(find(vm));
+    if (guest->summary.state != VmState::stopped)
+        return fail(ErrorKind::conflict, fmt::format("VM '{}' is running", guest->summary.name));
     guests_.erase(vm);
     return end("undefine");
 }
 
 Result<> MemoryHypervisor::set_autostart(const VmId& vm, bool autostart) {
     UNDERSTUDY_TRY(begin("set_autostart"));
-    auto guest = find(vm);
-    if (!guest) return fail(std::move(guest.error()));
-    (*guest)->summary.autostart = autostart;
+    auto guest = UNDERSTUDY_VALUE(find(vm));
+    guest->summary.autostart = autostart;
     return end("set_autostart");
 }
 
 Result<std::string> MemoryHypervisor::read_nvram(const VmId& vm) {
     UNDERSTUDY_TRY(begin("read_nvram"));
-    auto guest = find(vm);
-    if (!guest) return fail(std::move(guest.error()));
-    const auto at = nvram_.find((*guest)->nvram_path);
+    auto guest = UNDERSTUDY_VALUE(find(vm));
+    const auto at = nvram_.find(guest->nvram_path);
     return at == nvram_.end() ? std::string{} : at->second;
 }
 
@@ -129,23 +125,20 @@ Result<> MemoryHypervisor::remove_nvram(const std::string& path) {
 
 Result<std::string> MemoryHypervisor::screenshot(const VmId& vm) {
     UNDERSTUDY_TRY(begin("screenshot"));
-    auto guest = find(vm);
-    if (!guest) return fail(std::move(guest.error()));
-    return "the screen of " + (*guest)->summary.name;
+    auto guest = UNDERSTUDY_VALUE(find(vm));
+    return "the screen of " + guest->summary.name;
 }
 
 Result<bool> MemoryHypervisor::agent_answers(const VmId& vm) {
     UNDERSTUDY_TRY(begin("agent_answers"));
-    auto guest = find(vm);
-    if (!guest) return fail(std::move(guest.error()));
-    return boots_ && (*guest)->summary.state == VmState::running;
+    auto guest = UNDERSTUDY_VALUE(find(vm));
+    return boots_ && guest->summary.state == VmState::running;
 }
 
 Result<bool> MemoryHypervisor::answers_on(const VmId& vm, const std::string&, std::uint16_t) {
     UNDERSTUDY_TRY(begin("answers_on"));
-    auto guest = find(vm);
-    if (!guest) return fail(std::move(guest.error()));
-    return boots_ && (*guest)->summary.state == VmState::running;
+    auto guest = UNDERSTUDY_VALUE(find(vm));
+    return boots_ && guest->summary.state == VmState::running;
 }
 
 Result<ByteSize> MemoryHypervisor::free_memory() {
@@ -159,24 +152,22 @@ Result<model::Capabilities> MemoryHypervisor::capabilities() {
 }
 
 Result<std::vector<ports::DiskDescription>> MemoryHypervisor::disks_of(const std::string& text) {
-    auto definition = parse_definition(text);
-    if (!definition) return fail(std::move(definition.error()));
-    return std::move(definition->disks);
+    auto definition = UNDERSTUDY_VALUE(parse_definition(text));
+    return std::move(definition.disks);
 }
 
 Result<ports::Adapted> MemoryHypervisor::adapt(const ports::AdaptRequest& request) {
     UNDERSTUDY_TRY(begin("adapt"));
-    auto definition = parse_definition(request.domain_xml);
-    if (!definition) return fail(std::move(definition.error()));
+    auto definition = UNDERSTUDY_VALUE(parse_definition(request.domain_xml));
     ports::Adapted adapted;
     const bool at_home = request.from_here;
     if (!at_home) adapted.issues = adapt_issues_;
     std::set<std::string> given;
     for (const auto& change : request.disks) {
         const auto at =
-            std::find_if(definition->disks.begin(), definition->disks.end(),
+            std::find_if(definition.disks.begin(), definition.disks.end(),
                          [&](const auto& disk) { return disk.target == change.target; });
-        if (at == definition->disks.end())
+        if (at == definition.disks.end())
             return fail(ErrorKind::invalid,
                         fmt::format("the VM's definition has no disk '{}'", change.target));
         at->source = change.source;
@@ -184,13 +175,12 @@ Result<ports::Adapted> MemoryHypervisor::adapt(const ports::AdaptRequest& reques
         adapted.changes.push_back(
             fmt::format("disk {}: now {}", change.target, change.source.location));
     }
-    for (const auto& disk : definition->disks)
+    for (const auto& disk : definition.disks)
         if (!given.contains(disk.target))
             adapted.issues.push_back({model::Severity::blocks, "disk:" + disk.target,
                                       "the disk did not travel with the VM"});
-    std::erase_if(definition->disks,
-                  [&](const auto& disk) { return !given.contains(disk.target); });
-    for (auto& network : definition->networks) {
+    std::erase_if(definition.disks, [&](const auto& disk) { return !given.contains(disk.target); });
+    for (auto& network : definition.networks) {
         const auto mapped = request.networks.find(network);
         const auto there = network;
         if (mapped != request.networks.end()) network = mapped->second;
@@ -200,26 +190,26 @@ Result<ports::Adapted> MemoryHypervisor::adapt(const ports::AdaptRequest& reques
             adapted.issues.push_back({model::Severity::blocks, "network:" + there,
                                       fmt::format("there is no network {} here", network)});
     }
-    if (request.cut_off) definition->networks.clear();
+    if (request.cut_off) definition.networks.clear();
     if (request.cut_off && !request.isolated_network.empty())
-        definition->networks.push_back(request.isolated_network);
+        definition.networks.push_back(request.isolated_network);
     adapted.has_agent = true;
     adapted.has_console = !request.console_log.empty();
     adapted.memory = base::MiB(128);
-    if (!request.new_name.empty()) definition->name = request.new_name;
-    if (request.new_id) definition->id = *request.new_id;
+    if (!request.new_name.empty()) definition.name = request.new_name;
+    if (request.new_id) definition.id = *request.new_id;
     for (const auto& [id, other] : guests_)
-        if (id != definition->id && other.summary.name == definition->name)
+        if (id != definition.id && other.summary.name == definition.name)
             adapted.issues.push_back(
                 {model::Severity::blocks, "name",
                  fmt::format("another VM here is named '{}'; rename one of them, accepting this "
                              "does not help",
-                             definition->name)});
-    if (!definition->nvram_path.empty()) {
-        if (!at_home) definition->nvram_path = fmt::format("nvram/{}", definition->id.text());
-        adapted.nvram_path = definition->nvram_path;
+                             definition.name)});
+    if (!definition.nvram_path.empty()) {
+        if (!at_home) definition.nvram_path = fmt::format("nvram/{}", definition.id.text());
+        adapted.nvram_path = definition.nvram_path;
     }
-    adapted.domain_xml = format_definition(*definition);
+    adapted.domain_xml = format_definition(definition);
     return adapted;
 }
 

@@ -87,9 +87,8 @@ public:
             return fail(errno_error(errno, "look at " + path));
         }
         if (!S_ISDIR(status.st_mode)) return false;
-        auto names = list(path);
-        if (!names) return std::unexpected(std::move(names.error()));
-        return names->empty();
+        auto names = UNDERSTUDY_VALUE(list(path));
+        return names.empty();
     }
 
     Result<std::vector<std::string>> list(const std::string& path) override {
@@ -113,9 +112,8 @@ public:
             if (errno == ENOENT) return {};
             return fail(errno_error(errno, "look at " + path));
         }
-        auto names = list(path);
-        if (!names) return std::unexpected(std::move(names.error()));
-        for (const auto& name : *names) {
+        auto names = UNDERSTUDY_VALUE(list(path));
+        for (const auto& name : names) {
             const auto file = path + "/" + name;
             if (::unlink(file.c_str()) != 0 && errno != ENOENT)
                 return fail(errno_error(errno, "delete " + file));
@@ -144,25 +142,22 @@ public:
     }
 
     Result<std::string> read_text(const std::string& path, std::size_t limit) override {
-        auto fd = open_regular(path);
-        if (!fd) return std::unexpected(std::move(fd.error()));
-        return base::read_whole(*fd, path, limit);
+        auto fd = UNDERSTUDY_VALUE(open_regular(path));
+        return base::read_whole(fd, path, limit);
     }
 
     Result<ports::FileSum> sum(const std::string& path,
                                const std::function<Result<>(ByteSize)>& go_on) override {
-        auto fd = open_regular(path);
-        if (!fd) return std::unexpected(std::move(fd.error()));
+        auto fd = UNDERSTUDY_VALUE(open_regular(path));
         Sha256 digest;
         ByteSize size;
         std::vector<char> piece(kPiece);
         while (true) {
-            auto got = base::read_up_to(*fd, piece, path);
-            if (!got) return std::unexpected(std::move(got.error()));
-            digest.add(std::span(piece).first(*got));
-            size += ByteSize(*got);
-            UNDERSTUDY_TRY(go_on(ByteSize(*got)));
-            if (*got < piece.size()) return ports::FileSum{size, digest.text()};
+            auto got = UNDERSTUDY_VALUE(base::read_up_to(fd, piece, path));
+            digest.add(std::span(piece).first(got));
+            size += ByteSize(got);
+            UNDERSTUDY_TRY(go_on(ByteSize(got)));
+            if (got < piece.size()) return ports::FileSum{size, digest.text()};
         }
     }
 };

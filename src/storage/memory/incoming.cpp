@@ -27,43 +27,39 @@ public:
 
     Result<> write(ByteOffset offset, std::span<const std::byte> data) override {
         const std::lock_guard lock(state_->mutex);
-        auto layer = open_layer(offset, data.size());
-        if (!layer) return std::unexpected(std::move(layer.error()));
+        auto layer = UNDERSTUDY_VALUE(open_layer(offset, data.size()));
         UNDERSTUDY_TRY(state_->check_room((data.size() + kBlockBytes - 1) / kBlockBytes));
         for (auto number = offset.count() / kBlockBytes; !data.empty(); ++number) {
             auto block = std::make_shared<Block>();
             block->fill(std::byte{0});
             const auto length = std::min<std::size_t>(data.size(), kBlockBytes);
             std::memcpy(block->data(), data.data(), length);
-            (*layer)->unsynced.set(number, std::move(block));
+            layer->unsynced.set(number, std::move(block));
             data = data.subspan(length);
         }
         return {};
     }
     Result<> zero(ByteOffset offset, ByteSize length) override {
         const std::lock_guard lock(state_->mutex);
-        auto layer = open_layer(offset, length.count());
-        if (!layer) return std::unexpected(std::move(layer.error()));
+        auto layer = UNDERSTUDY_VALUE(open_layer(offset, length.count()));
         const auto end = offset + length;
         for (auto at = offset.count(); at < end.count(); at += kBlockBytes)
-            (*layer)->unsynced.set(at / kBlockBytes, nullptr);
+            layer->unsynced.set(at / kBlockBytes, nullptr);
         return {};
     }
     Result<> flush() override {
         const std::lock_guard lock(state_->mutex);
-        auto layer = open_layer({}, 0);
-        if (!layer) return std::unexpected(std::move(layer.error()));
-        flush(**layer);
+        auto layer = UNDERSTUDY_VALUE(open_layer({}, 0));
+        flush(*layer);
         return {};
     }
     Result<> publish() override {
         const std::lock_guard lock(state_->mutex);
         if (born_ == state_->power_cycles && is_published()) return {};
-        auto layer = open_layer({}, 0);
-        if (!layer) return std::unexpected(std::move(layer.error()));
-        flush(**layer);
-        (*layer)->role = Role::snapshot;
-        (*layer)->base = {};
+        auto layer = UNDERSTUDY_VALUE(open_layer({}, 0));
+        flush(*layer);
+        layer->role = Role::snapshot;
+        layer->base = {};
         release();
         return {};
     }

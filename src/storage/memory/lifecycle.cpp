@@ -11,9 +11,8 @@ namespace understudy::memory {
 Result<ports::DiskSource> MemoryPool::prepare_snapshot(const VolumeId& id,
                                                        const SnapshotId& snapshot, ByteSize size) {
     const std::lock_guard lock(state_->mutex);
-    auto found = state_->volume(id);
-    if (!found) return std::unexpected(std::move(found.error()));
-    auto& volume = **found;
+    auto found = UNDERSTUDY_VALUE(state_->volume(id));
+    auto& volume = *found;
     const auto* head = volume.find(Role::head);
     if (!head) return fail(ErrorKind::conflict, "volume " + id.text() + " has no head");
     if (volume.rollback)
@@ -49,9 +48,8 @@ Result<ports::DiskSource> MemoryPool::prepare_snapshot(const VolumeId& id,
 
 Result<> MemoryPool::take_snapshot(const VolumeId& id, const SnapshotId& snapshot) {
     const std::lock_guard lock(state_->mutex);
-    auto found = state_->volume(id);
-    if (!found) return std::unexpected(std::move(found.error()));
-    auto& volume = **found;
+    auto found = UNDERSTUDY_VALUE(state_->volume(id));
+    auto& volume = *found;
     if (!volume.in_place) return {};
     if (volume.find(Role::prepared) || volume.find(Role::snapshot, snapshot))
         return fail(ErrorKind::conflict, "snapshot " + snapshot.text() + " was taken before");
@@ -63,17 +61,15 @@ Result<> MemoryPool::take_snapshot(const VolumeId& id, const SnapshotId& snapsho
 
 Result<bool> MemoryPool::snapshot_taken(const VolumeId& id, const SnapshotId& snapshot) {
     const std::lock_guard lock(state_->mutex);
-    auto found = state_->volume(id);
-    if (!found) return std::unexpected(std::move(found.error()));
-    return (*found)->in_place && ((*found)->find(Role::prepared, snapshot) != nullptr ||
-                                  (*found)->find(Role::snapshot, snapshot) != nullptr);
+    auto found = UNDERSTUDY_VALUE(state_->volume(id));
+    return found->in_place && (found->find(Role::prepared, snapshot) != nullptr ||
+                               found->find(Role::snapshot, snapshot) != nullptr);
 }
 
 Result<> MemoryPool::commit_snapshot(const VolumeId& id, const SnapshotId& snapshot) {
     const std::lock_guard lock(state_->mutex);
-    auto found = state_->volume(id);
-    if (!found) return std::unexpected(std::move(found.error()));
-    auto& volume = **found;
+    auto found = UNDERSTUDY_VALUE(state_->volume(id));
+    auto& volume = *found;
     if (volume.find(Role::snapshot, snapshot)) return {};
     auto* prepared = volume.find(Role::prepared, snapshot);
     auto* head = volume.find(Role::head);
@@ -92,32 +88,29 @@ Result<> MemoryPool::commit_snapshot(const VolumeId& id, const SnapshotId& snaps
 
 Result<bool> MemoryPool::overlay_written(const VolumeId& id, const SnapshotId& snapshot) {
     const std::lock_guard lock(state_->mutex);
-    auto found = state_->volume(id);
-    if (!found) return std::unexpected(std::move(found.error()));
-    const auto* prepared = (*found)->find(Role::prepared, snapshot);
-    return prepared && !(*found)->in_place && prepared->written;
+    auto found = UNDERSTUDY_VALUE(state_->volume(id));
+    const auto* prepared = found->find(Role::prepared, snapshot);
+    return prepared && !found->in_place && prepared->written;
 }
 
 Result<std::string> MemoryPool::set_aside(const VolumeId& id, const SnapshotId& snapshot) {
     const std::lock_guard lock(state_->mutex);
-    auto found = state_->volume(id);
-    if (!found) return std::unexpected(std::move(found.error()));
-    const auto* prepared = (*found)->find(Role::prepared, snapshot);
-    if (!prepared || (*found)->in_place)
+    auto found = UNDERSTUDY_VALUE(state_->volume(id));
+    const auto* prepared = found->find(Role::prepared, snapshot);
+    if (!prepared || found->in_place)
         return fail(ErrorKind::not_found, "no overlay for snapshot " + snapshot.text());
     const auto location = prepared->location;
-    (*found)->remove(location);
+    found->remove(location);
     return location + ".kept";
 }
 
 Result<> MemoryPool::cancel_snapshot(const VolumeId& id, const SnapshotId& snapshot) {
     const std::lock_guard lock(state_->mutex);
-    auto found = state_->volume(id);
-    if (!found) return std::unexpected(std::move(found.error()));
-    if ((*found)->find(Role::snapshot, snapshot))
+    auto found = UNDERSTUDY_VALUE(state_->volume(id));
+    if (found->find(Role::snapshot, snapshot))
         return fail(Error(ErrorKind::conflict, "snapshot " + snapshot.text() + " was taken already")
                         .advising("Remove it instead."));
-    auto& volume = **found;
+    auto& volume = *found;
     auto* prepared = volume.find(Role::prepared, snapshot);
     if (prepared && volume.in_place) {
         prepared->role = Role::unnamed;
@@ -132,9 +125,8 @@ Result<> MemoryPool::cancel_snapshot(const VolumeId& id, const SnapshotId& snaps
 Result<std::optional<ports::LiveMerge>> MemoryPool::plan_removal(const VolumeId& id,
                                                                  const SnapshotId& snapshot) {
     const std::lock_guard lock(state_->mutex);
-    auto found = state_->volume(id);
-    if (!found) return std::unexpected(std::move(found.error()));
-    auto& volume = **found;
+    auto found = UNDERSTUDY_VALUE(state_->volume(id));
+    auto& volume = *found;
     volume.unname(snapshot);
     volume.prune();
     if (volume.in_place) return std::nullopt;
@@ -152,9 +144,8 @@ Result<std::optional<ports::LiveMerge>> MemoryPool::plan_removal(const VolumeId&
 
 Result<> MemoryPool::finish_removal(const VolumeId& id, const SnapshotId& snapshot) {
     const std::lock_guard lock(state_->mutex);
-    auto found = state_->volume(id);
-    if (!found) return std::unexpected(std::move(found.error()));
-    auto& volume = **found;
+    auto found = UNDERSTUDY_VALUE(state_->volume(id));
+    auto& volume = *found;
     volume.unname(snapshot);
     if (volume.merge && !volume.merge->done)
         return fail(Error(ErrorKind::conflict, fmt::format("{} is not merged into {} yet",
@@ -167,9 +158,8 @@ Result<> MemoryPool::finish_removal(const VolumeId& id, const SnapshotId& snapsh
 
 Result<> MemoryPool::remove_snapshot(const VolumeId& id, const SnapshotId& snapshot) {
     const std::lock_guard lock(state_->mutex);
-    auto found = state_->volume(id);
-    if (!found) return std::unexpected(std::move(found.error()));
-    auto& volume = **found;
+    auto found = UNDERSTUDY_VALUE(state_->volume(id));
+    auto& volume = *found;
     volume.unname(snapshot);
     if (volume.merge && volume.at(volume.merge->top)->role == Role::head)
         return fail(
@@ -210,9 +200,8 @@ Result<ports::DiskSource> activate_in_place(Volume& volume, const Layer& onto,
 Result<ports::DiskSource> MemoryPool::activate(const VolumeId& id, const SnapshotId& snapshot,
                                                ports::ActivationKind kind) {
     const std::lock_guard lock(state_->mutex);
-    auto found = state_->volume(id);
-    if (!found) return std::unexpected(std::move(found.error()));
-    auto& volume = **found;
+    auto found = UNDERSTUDY_VALUE(state_->volume(id));
+    auto& volume = *found;
     const auto* onto = volume.find(Role::snapshot, snapshot);
     if (!onto) return no_snapshot(id, snapshot);
     if (kind == ports::ActivationKind::drill) {
@@ -263,49 +252,44 @@ bool MemoryPool::is_rolling_back(const VolumeId& id) {
 
 Result<> MemoryPool::deactivate(const VolumeId& id, const ports::DiskSource& source) {
     const std::lock_guard lock(state_->mutex);
-    auto found = state_->volume(id);
-    if (!found) return std::unexpected(std::move(found.error()));
-    const auto* layer = (*found)->at(source.location);
+    auto found = UNDERSTUDY_VALUE(state_->volume(id));
+    const auto* layer = found->at(source.location);
     if (!layer) return {};
-    if (layer->role == Role::head && (*found)->rollback) {
-        (*found)->rollback.reset();
+    if (layer->role == Role::head && found->rollback) {
+        found->rollback.reset();
         return {};
     }
     if (layer->role != Role::drill && layer->role != Role::successor)
         return fail(ErrorKind::refused,
                     source.location + " is the disk of a drill or rollback no more");
-    (*found)->remove(source.location);
-    (*found)->prune();
+    found->remove(source.location);
+    found->prune();
     return {};
 }
 
 Result<bool> MemoryPool::head_equals(const VolumeId& id, const SnapshotId& on) {
     const std::lock_guard lock(state_->mutex);
-    auto found = state_->volume(id);
-    if (!found) return std::unexpected(std::move(found.error()));
-    const auto* frozen = (*found)->find(Role::snapshot, on);
+    auto found = UNDERSTUDY_VALUE(state_->volume(id));
+    const auto* frozen = found->find(Role::snapshot, on);
     if (!frozen) return no_snapshot(id, on);
-    const auto* head = (*found)->find(Role::head);
+    const auto* head = found->find(Role::head);
     return !head || (head->parent == frozen->location && head->content->blocks.empty() &&
                      head->size == frozen->size);
 }
 
 Result<std::optional<ByteSize>> MemoryPool::head_own(const VolumeId& id, const SnapshotId&) {
     const std::lock_guard lock(state_->mutex);
-    auto found = state_->volume(id);
-    if (!found) return std::unexpected(std::move(found.error()));
-    const auto* head = (*found)->find(Role::head);
+    auto found = UNDERSTUDY_VALUE(state_->volume(id));
+    const auto* head = found->find(Role::head);
     return ByteSize(head ? head->content->data_blocks * kBlockBytes : 0);
 }
 
 Result<> MemoryPool::retire_head(const VolumeId& id, const SnapshotId& on) {
-    auto equal = head_equals(id, on);
-    if (!equal) return std::unexpected(std::move(equal.error()));
+    auto equal = UNDERSTUDY_VALUE(head_equals(id, on));
     const std::lock_guard lock(state_->mutex);
-    auto found = state_->volume(id);
-    if (!found) return std::unexpected(std::move(found.error()));
-    auto& volume = **found;
-    if (!*equal) return fail(ErrorKind::conflict, "the head holds what that snapshot does not");
+    auto found = UNDERSTUDY_VALUE(state_->volume(id));
+    auto& volume = *found;
+    if (!equal) return fail(ErrorKind::conflict, "the head holds what that snapshot does not");
     if (volume.find(Role::prepared))
         return fail(ErrorKind::conflict, "a snapshot of this volume is being taken");
     for (const auto role : {Role::head, Role::successor})

@@ -11,14 +11,13 @@ namespace understudy::memory {
 namespace {
 
 Result<Layer*> mendable(PoolState& state, const VolumeId& id, const SnapshotId& snapshot) {
-    auto volume = state.volume(id);
-    if (!volume) return std::unexpected(std::move(volume.error()));
-    auto* layer = (*volume)->find(Role::snapshot, snapshot);
+    auto volume = UNDERSTUDY_VALUE(state.volume(id));
+    auto* layer = volume->find(Role::snapshot, snapshot);
     if (!layer) return no_snapshot(id, snapshot);
-    for (const auto& other : (*volume)->layers) {
+    for (const auto& other : volume->layers) {
         const bool used = other.role == Role::head || other.role == Role::drill ||
                           other.role == Role::successor || other.role == Role::prepared;
-        if (used && (*volume)->is_above(other, *layer))
+        if (used && volume->is_above(other, *layer))
             return fail(ErrorKind::refused,
                         "a VM or a rehearsal is on snapshot " + snapshot.text());
     }
@@ -59,9 +58,8 @@ public:
         if (born_ != state_->power_cycles)
             return fail(ErrorKind::unavailable, "pool '" + state_->name + "' was restarted");
         UNDERSTUDY_TRY(state_->check_room(mended_.data_blocks));
-        auto layer = mendable(*state_, volume_, id_);
-        if (!layer) return std::unexpected(std::move(layer.error()));
-        (*layer)->own_content().put_on_top(mended_);
+        auto layer = UNDERSTUDY_VALUE(mendable(*state_, volume_, id_));
+        layer->own_content().put_on_top(mended_);
         return {};
     }
     Result<> discard() override {
@@ -91,23 +89,21 @@ private:
 Result<std::unique_ptr<ports::Incoming>> MemoryPool::mend(const VolumeId& id,
                                                           const SnapshotId& snapshot) {
     const std::lock_guard lock(state_->mutex);
-    auto layer = mendable(*state_, id, snapshot);
-    if (!layer) return std::unexpected(std::move(layer.error()));
-    return std::make_unique<MemoryMending>(state_, id, snapshot, (*layer)->size);
+    auto layer = UNDERSTUDY_VALUE(mendable(*state_, id, snapshot));
+    return std::make_unique<MemoryMending>(state_, id, snapshot, layer->size);
 }
 
 Result<> MemoryPool::flip_bit(const VolumeId& id, const SnapshotId& snapshot, ByteOffset offset) {
     const std::lock_guard lock(state_->mutex);
-    auto volume = state_->volume(id);
-    if (!volume) return std::unexpected(std::move(volume.error()));
-    auto* layer = (*volume)->find(Role::snapshot, snapshot);
+    auto volume = UNDERSTUDY_VALUE(state_->volume(id));
+    auto* layer = volume->find(Role::snapshot, snapshot);
     if (!layer || offset.count() >= layer->size.count()) return no_snapshot(id, snapshot);
     const auto number = offset.count() / kBlockBytes;
     auto block = std::make_shared<Block>();
     block->fill(std::byte{0});
     const auto at = number * kBlockBytes;
     const auto length = std::min<std::uint64_t>(kBlockBytes, layer->size.count() - at);
-    read_view((*volume)->view(*layer), ByteOffset(at), std::span(*block).first(length));
+    read_view(volume->view(*layer), ByteOffset(at), std::span(*block).first(length));
     (*block)[offset.count() % kBlockBytes] ^= std::byte{1};
     layer->own_content().set(number, std::move(block));
     return {};

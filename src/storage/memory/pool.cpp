@@ -120,14 +120,13 @@ Result<ports::AdoptedVolume> MemoryPool::adopt(const VolumeId& id, const ports::
         return fail(ErrorKind::unsupported,
                     fmt::format("disk {} is of type '{}' and format '{}'", source.location,
                                 source.type, source.format));
-    auto disk = state_->disk(source.location);
-    if (!disk) return std::unexpected(std::move(disk.error()));
-    if (disk->holder)
+    auto disk = UNDERSTUDY_VALUE(state_->disk(source.location));
+    if (disk.holder)
         return fail(ErrorKind::conflict, source.location + " is part of another volume already");
     Volume volume;
     volume.label = label;
     volume.in_place = state_->in_place;
-    volume.layers.push_back(std::move(*disk->layer));
+    volume.layers.push_back(std::move(disk->layer));
     volume.layers.front().role = Role::head;
     const auto size = volume.layers.front().size;
     state_->user_disks.erase(source.location);
@@ -169,28 +168,25 @@ Result<bool> MemoryPool::knows(const VolumeId& id) {
 
 Result<std::optional<ports::DiskSource>> MemoryPool::head(const VolumeId& id) {
     const std::lock_guard lock(state_->mutex);
-    auto volume = state_->volume(id);
-    if (!volume) return std::unexpected(std::move(volume.error()));
-    const auto* head = (*volume)->find(Role::head);
+    auto volume = UNDERSTUDY_VALUE(state_->volume(id));
+    const auto* head = volume->find(Role::head);
     if (!head) return std::nullopt;
     return source_of(*head);
 }
 
 Result<std::vector<SnapshotId>> MemoryPool::snapshots(const VolumeId& id) {
     const std::lock_guard lock(state_->mutex);
-    auto volume = state_->volume(id);
-    if (!volume) return std::unexpected(std::move(volume.error()));
+    auto volume = UNDERSTUDY_VALUE(state_->volume(id));
     std::vector<SnapshotId> ids;
-    for (const auto& layer : (*volume)->layers)
+    for (const auto& layer : volume->layers)
         if (layer.role == Role::snapshot) ids.push_back(layer.snapshot);
     return ids;
 }
 
 Result<ports::SnapshotStat> MemoryPool::stat(const VolumeId& id, const SnapshotId& snapshot) {
     const std::lock_guard lock(state_->mutex);
-    auto volume = state_->volume(id);
-    if (!volume) return std::unexpected(std::move(volume.error()));
-    const auto* layer = (*volume)->find(Role::snapshot, snapshot);
+    auto volume = UNDERSTUDY_VALUE(state_->volume(id));
+    const auto* layer = volume->find(Role::snapshot, snapshot);
     if (!layer) return no_snapshot(id, snapshot);
     return ports::SnapshotStat{.size = layer->size,
                                .own = ByteSize(layer->content->data_blocks * kBlockBytes)};
@@ -199,11 +195,10 @@ Result<ports::SnapshotStat> MemoryPool::stat(const VolumeId& id, const SnapshotI
 Result<std::unique_ptr<ports::Reader>> MemoryPool::open_snapshot(const VolumeId& id,
                                                                  const SnapshotId& snapshot) {
     const std::lock_guard lock(state_->mutex);
-    auto volume = state_->volume(id);
-    if (!volume) return std::unexpected(std::move(volume.error()));
-    const auto* layer = (*volume)->find(Role::snapshot, snapshot);
+    auto volume = UNDERSTUDY_VALUE(state_->volume(id));
+    const auto* layer = volume->find(Role::snapshot, snapshot);
     if (!layer) return no_snapshot(id, snapshot);
-    return std::make_unique<ViewReader>((*volume)->view(*layer));
+    return std::make_unique<ViewReader>(volume->view(*layer));
 }
 
 Result<std::unique_ptr<ports::ExtentStream>> MemoryPool::changes(const VolumeId& id,
@@ -211,20 +206,19 @@ Result<std::unique_ptr<ports::ExtentStream>> MemoryPool::changes(const VolumeId&
                                                                  const SnapshotId& until,
                                                                  ByteOffset from) {
     const std::lock_guard lock(state_->mutex);
-    auto volume = state_->volume(id);
-    if (!volume) return std::unexpected(std::move(volume.error()));
-    const auto* top = (*volume)->find(Role::snapshot, until);
+    auto volume = UNDERSTUDY_VALUE(state_->volume(id));
+    const auto* top = volume->find(Role::snapshot, until);
     if (!top) return no_snapshot(id, until);
-    auto view = (*volume)->view(*top);
+    auto view = volume->view(*top);
     if (!base) {
         const auto layers = view.size();
         return view_extents(std::move(view), layers, from, false);
     }
-    const auto* bottom = (*volume)->find(Role::snapshot, *base);
-    if (!bottom || !(*volume)->is_above(*top, *bottom))
+    const auto* bottom = volume->find(Role::snapshot, *base);
+    if (!bottom || !volume->is_above(*top, *bottom))
         return fail(ErrorKind::conflict, fmt::format("snapshot {} is not an ancestor of {} here",
                                                      base->text(), until.text()));
-    const auto layers = view.size() - (*volume)->view(*bottom).size();
+    const auto layers = view.size() - volume->view(*bottom).size();
     return view_extents(std::move(view), layers, from, true);
 }
 

@@ -105,11 +105,10 @@ ports::DiskSource MemoryPool::create_disk(const std::string& location, ByteSize 
 Result<> MemoryPool::write_disk(const std::string& location, ByteOffset offset,
                                 std::span<const std::byte> data) {
     const std::lock_guard lock(state_->mutex);
-    auto disk = state_->writable(location);
-    if (!disk) return std::unexpected(std::move(disk.error()));
-    UNDERSTUDY_TRY(check_range(*disk->layer, offset, data.size()));
+    auto disk = UNDERSTUDY_VALUE(state_->writable(location));
+    UNDERSTUDY_TRY(check_range(disk->layer, offset, data.size()));
     UNDERSTUDY_TRY(state_->check_room((data.size() + kBlockBytes - 1) / kBlockBytes));
-    change_blocks(*disk, offset.count(), data.size(), false,
+    change_blocks(disk, offset.count(), data.size(), false,
                   [&](std::byte* into, std::uint64_t length) {
                       std::memcpy(into, data.data(), length);
                       data = data.subspan(length);
@@ -119,47 +118,42 @@ Result<> MemoryPool::write_disk(const std::string& location, ByteOffset offset,
 
 Result<> MemoryPool::trim_disk(const std::string& location, ByteOffset offset, ByteSize length) {
     const std::lock_guard lock(state_->mutex);
-    auto disk = state_->writable(location);
-    if (!disk) return std::unexpected(std::move(disk.error()));
-    UNDERSTUDY_TRY(check_range(*disk->layer, offset, length.count()));
-    change_blocks(*disk, offset.count(), length.count(), true,
+    auto disk = UNDERSTUDY_VALUE(state_->writable(location));
+    UNDERSTUDY_TRY(check_range(disk->layer, offset, length.count()));
+    change_blocks(disk, offset.count(), length.count(), true,
                   [](std::byte* into, std::uint64_t piece) { std::memset(into, 0, piece); });
     return {};
 }
 
 Result<> MemoryPool::resize_disk(const std::string& location, ByteSize size) {
     const std::lock_guard lock(state_->mutex);
-    auto disk = state_->writable(location);
-    if (!disk) return std::unexpected(std::move(disk.error()));
-    if (size < disk->layer->size) disk->layer->own_content().cut(size);
-    disk->layer->size = size;
-    disk->layer->written = true;
+    auto disk = UNDERSTUDY_VALUE(state_->writable(location));
+    if (size < disk.layer->size) disk.layer->own_content().cut(size);
+    disk.layer->size = size;
+    disk.layer->written = true;
     return {};
 }
 
 Result<> MemoryPool::read_disk(const std::string& location, ByteOffset offset,
                                std::span<std::byte> into) {
     const std::lock_guard lock(state_->mutex);
-    auto disk = state_->disk(location);
-    if (!disk) return std::unexpected(std::move(disk.error()));
-    UNDERSTUDY_TRY(check_range(*disk->layer, offset, into.size()));
-    read_view(disk->view(), offset, into);
+    auto disk = UNDERSTUDY_VALUE(state_->disk(location));
+    UNDERSTUDY_TRY(check_range(disk->layer, offset, into.size()));
+    read_view(disk.view(), offset, into);
     return {};
 }
 
 Result<ByteSize> MemoryPool::disk_size(const std::string& location) {
     const std::lock_guard lock(state_->mutex);
-    auto disk = state_->disk(location);
-    if (!disk) return std::unexpected(std::move(disk.error()));
-    return disk->layer->size;
+    auto disk = UNDERSTUDY_VALUE(state_->disk(location));
+    return disk.layer->size;
 }
 
 Result<> MemoryPool::write_head(const VolumeId& id, ByteOffset offset,
                                 std::span<const std::byte> data) {
-    auto source = head(id);
-    if (!source) return std::unexpected(std::move(source.error()));
-    if (!*source) return fail(ErrorKind::conflict, "volume " + id.text() + " has no head");
-    return write_disk((*source)->location, offset, data);
+    auto source = UNDERSTUDY_VALUE(head(id));
+    if (!source) return fail(ErrorKind::conflict, "volume " + id.text() + " has no head");
+    return write_disk(source->location, offset, data);
 }
 
 Result<> MemoryPool::perform_merge(const ports::LiveMerge& merge) {

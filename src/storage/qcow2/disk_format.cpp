@@ -57,9 +57,8 @@ public:
     Result<std::unique_ptr<ports::Incoming>> create(const ports::NewDiskFile& wanted) override {
         std::optional<BackingFile> backing;
         if (wanted.base) backing = {.path = wanted.base->file, .format = "qcow2"};
-        auto writer = ImageWriter::create(wanted.path, wanted.size, backing);
-        if (!writer) return std::unexpected(std::move(writer.error()));
-        return std::make_unique<ImageIncoming>(std::move(*writer));
+        auto writer = UNDERSTUDY_VALUE(ImageWriter::create(wanted.path, wanted.size, backing));
+        return std::make_unique<ImageIncoming>(std::move(writer));
     }
 
     Result<std::vector<std::unique_ptr<ports::DiskLayer>>> open(
@@ -68,15 +67,14 @@ public:
         if (::lstat(path.c_str(), &status) != 0) return fail(errno_error(errno, "open " + path));
         if (!S_ISREG(status.st_mode))
             return fail(ErrorKind::invalid, path + " is not a regular file");
-        auto image = LayerChain::open_alone(path, "qcow2");
-        if (!image) return std::unexpected(std::move(image.error()));
-        const bool whole = !(*image)->info_of(0).backing;
+        auto image = UNDERSTUDY_VALUE(LayerChain::open_alone(path, "qcow2"));
+        const bool whole = !image->info_of(0).backing;
         if (whole != wanted.whole)
             return fail(ErrorKind::invalid,
                         fmt::format("{} is {}, which it should not be", path,
                                     whole ? "whole" : "an overlay on another file"));
         std::vector<std::unique_ptr<ports::DiskLayer>> layers;
-        layers.push_back(std::make_unique<ImageFileLayer>(std::move(*image)));
+        layers.push_back(std::make_unique<ImageFileLayer>(std::move(image)));
         return layers;
     }
 };

@@ -59,11 +59,10 @@ Result<std::size_t> ImageFile::read_some(std::uint64_t offset, std::span<std::by
 }
 
 Result<> ImageFile::read_exact(std::uint64_t offset, std::span<std::byte> into) const {
-    auto got = read_some(offset, into);
-    if (!got) return fail(std::move(got.error()));
-    if (*got == into.size()) return {};
+    auto got = UNDERSTUDY_VALUE(read_some(offset, into));
+    if (got == into.size()) return {};
     return fail(ErrorKind::corrupt, fmt::format("{} ends at byte {}, but {} bytes at {} are needed",
-                                                path_, offset + *got, into.size(), offset));
+                                                path_, offset + got, into.size(), offset));
 }
 
 Result<> ImageFile::write(std::uint64_t offset, std::span<const std::byte> data) {

@@ -120,10 +120,9 @@ Result<> read_backing(const ImageFile& file, const HeaderBytes& header, std::uin
         return malformed(file.path(), "name of its backing file lies outside the header");
     }
     std::vector<std::byte> bytes(name_at != 0 ? name_at + name_length : cluster_size);
-    auto got = file.read_some(0, bytes);
-    if (!got) return fail(std::move(got.error()));
-    if (name_at != 0 && *got < bytes.size()) return malformed(file.path(), "header is cut off");
-    bytes.resize(*got);
+    auto got = UNDERSTUDY_VALUE(file.read_some(0, bytes));
+    if (name_at != 0 && got < bytes.size()) return malformed(file.path(), "header is cut off");
+    bytes.resize(got);
     BackingFile backing;
     const auto extensions_end = name_at != 0 ? name_at : bytes.size();
     if (extensions_end > extensions_at) {
@@ -140,12 +139,10 @@ Result<> read_backing(const ImageFile& file, const HeaderBytes& header, std::uin
 
 Result<ImageInfo> read_qcow2_header(const ImageFile& file) {
     const auto& path = file.path();
-    auto file_size = file.size();
-    if (!file_size) return fail(std::move(file_size.error()));
+    auto file_size = UNDERSTUDY_VALUE(file.size());
     HeaderBytes header{};
-    auto got = file.read_some(0, header);
-    if (!got) return fail(std::move(got.error()));
-    if (*got < kHeaderLengthV2 || load_be32(header.data()) != kMagic) {
+    auto got = UNDERSTUDY_VALUE(file.read_some(0, header));
+    if (got < kHeaderLengthV2 || load_be32(header.data()) != kMagic) {
         return malformed(path, "this is not a qcow2 image");
     }
     ImageInfo info{.format = "qcow2"};
@@ -163,14 +160,13 @@ Result<ImageInfo> read_qcow2_header(const ImageFile& file) {
     info.size = ByteSize(align_down(size, 512));
     std::uint32_t extensions_at = kHeaderLengthV2;
     if (info.version == 3) {
-        if (*got < kHeaderLengthV3) return malformed(path, "header is cut off");
-        auto length = read_version_3(path, header, info);
-        if (!length) return fail(std::move(length.error()));
-        extensions_at = *length;
+        if (got < kHeaderLengthV3) return malformed(path, "header is cut off");
+        auto length = UNDERSTUDY_VALUE(read_version_3(path, header, info));
+        extensions_at = length;
     }
     info.l1_entries = load_be32(&header[kL1EntriesAt]);
     info.l1_table_offset = load_be64(&header[kL1OffsetAt]);
-    UNDERSTUDY_TRY(check_l1(path, *file_size, info));
+    UNDERSTUDY_TRY(check_l1(path, file_size, info));
     info.has_internal_snapshots = load_be32(&header[kSnapshotCountAt]) != 0;
     UNDERSTUDY_TRY(read_backing(file, header, extensions_at, info));
     return info;
@@ -185,16 +181,14 @@ Result<ImageInfo> probe_image(const ImageFile& file, const std::string& format) 
                     fmt::format("{}: disk format '{}'; only qcow2 and raw can be read", file.path(),
                                 format));
     }
-    auto bytes = file.size();
-    if (!bytes) return fail(std::move(bytes.error()));
+    auto bytes = UNDERSTUDY_VALUE(file.size());
     // QEMU shows a guest whole sectors; past the file's end they read as zeroes.
-    return ImageInfo{.format = "raw", .size = ByteSize(align_up(*bytes, 512))};
+    return ImageInfo{.format = "raw", .size = ByteSize(align_up(bytes, 512))};
 }
 
 Result<ImageInfo> probe_image(const std::string& path, const std::string& format) {
-    auto file = ImageFile::open(path, O_RDONLY);
-    if (!file) return fail(std::move(file.error()));
-    return probe_image(*file, format);
+    auto file = UNDERSTUDY_VALUE(ImageFile::open(path, O_RDONLY));
+    return probe_image(file, format);
 }
 
 }  // namespace understudy::qcow2

@@ -61,11 +61,9 @@ std::unexpected<Error> Layer::corrupt(std::string_view what, std::uint64_t value
 }
 
 Result<Layer> Layer::open(const std::string& path, const std::string& format, std::size_t index) {
-    auto file = ImageFile::open(path, O_RDONLY);
-    if (!file) return fail(std::move(file.error()));
-    auto info = probe_image(*file, format);
-    if (!info) return fail(std::move(info.error()));
-    Layer layer(std::move(*file), std::move(*info), index);
+    auto file = UNDERSTUDY_VALUE(ImageFile::open(path, O_RDONLY));
+    auto info = UNDERSTUDY_VALUE(probe_image(file, format));
+    Layer layer(std::move(file), std::move(info), index);
     if (format == "qcow2") UNDERSTUDY_TRY(layer.load_l1());
     return layer;
 }
@@ -144,13 +142,12 @@ Result<Mapping> Layer::map_slice(const std::vector<std::uint64_t>& slice,
     const auto end = offset + max_length;
     for (auto entry = (offset >> cluster_bits_) - first_cluster; entry < entries && at < end;
          ++entry) {
-        auto cluster = decode(slice, entry);
-        if (!cluster) return fail(std::move(cluster.error()));
+        auto cluster = UNDERSTUDY_VALUE(decode(slice, entry));
         const auto cluster_at = align_down(at, cluster_size);
         const auto first = static_cast<std::uint32_t>((at - cluster_at) / sub_size);
-        const auto [kind, count] = cluster->run_at(first, subclusters_);
+        const auto [kind, count] = cluster.run_at(first, subclusters_);
         const auto host =
-            kind == Mapping::Kind::compressed ? cluster->host : cluster->host + (at - cluster_at);
+            kind == Mapping::Kind::compressed ? cluster.host : cluster.host + (at - cluster_at);
         if (at == offset) {
             run.kind = kind;
             run.host = host;
@@ -177,9 +174,8 @@ Result<Mapping> Layer::map(std::uint64_t offset, std::uint64_t max_length,
     }
     const auto first_cluster = align_down(cluster, 1ULL << slice_bits_);
     const auto index_in_table = first_cluster - (l1_index << l2_bits_);
-    auto slice = load_slice(table + index_in_table * words_per_entry_ * 8, cache);
-    if (!slice) return fail(std::move(slice.error()));
-    return map_slice(**slice, first_cluster, offset, max_length);
+    auto slice = UNDERSTUDY_VALUE(load_slice(table + index_in_table * words_per_entry_ * 8, cache));
+    return map_slice(*slice, first_cluster, offset, max_length);
 }
 
 Result<Mapping> Layer::map_holes(std::uint64_t offset, std::uint64_t max_length,
@@ -213,9 +209,8 @@ Layer::Packed Layer::packed_place(std::uint64_t descriptor) const {
 Result<> Layer::decompress(std::uint64_t descriptor, std::span<std::byte> cluster) const {
     const auto place = packed_place(descriptor);
     std::vector<std::byte> packed(place.length);
-    auto got = file_.read_some(place.offset, packed);  // the last one may end with the file
-    if (!got) return fail(std::move(got.error()));
-    packed.resize(*got);
+    auto got = UNDERSTUDY_VALUE(file_.read_some(place.offset, packed));
+    packed.resize(got);
     auto done = info_.zstd ? unzstd_cluster(packed, cluster) : inflate_cluster(packed, cluster);
     if (!done) {
         return fail(std::move(done.error())
@@ -242,19 +237,17 @@ Result<> Layer::read_compressed(std::uint64_t descriptor, std::uint64_t offset,
 }
 
 Result<> Layer::read_data(std::uint64_t host, std::span<std::byte> into) const {
-    auto got = file_.read_some(host, into);
-    if (!got) return fail(std::move(got.error()));
-    if (*got == into.size()) return {};
+    auto got = UNDERSTUDY_VALUE(file_.read_some(host, into));
+    if (got == into.size()) return {};
     // A file may end inside its last cluster (QEMU writes only what was written), and a raw one
     // inside its last sector: zeroes. A cluster that begins behind the end was lost.
     if (info_.format == "qcow2") {
-        auto bytes = file_.size();
-        if (!bytes) return fail(std::move(bytes.error()));
-        if (align_down(host + into.size() - 1, 1ULL << cluster_bits_) >= *bytes) {
+        auto bytes = UNDERSTUDY_VALUE(file_.size());
+        if (align_down(host + into.size() - 1, 1ULL << cluster_bits_) >= bytes) {
             return corrupt("data lies behind the file's end", host);
         }
     }
-    std::ranges::fill(into.subspan(*got), std::byte{0});
+    std::ranges::fill(into.subspan(got), std::byte{0});
     return {};
 }
 

@@ -93,16 +93,15 @@ Result<> mark(ImageFile& file, Completeness completeness) {
 }
 
 Result<Layout> read_layout(const ImageFile& file) {
-    auto info = probe_image(file, "qcow2");
-    if (!info) return fail(std::move(info.error()));
+    auto info = UNDERSTUDY_VALUE(probe_image(file, "qcow2"));
     std::array<std::byte, kHeaderLengthWritten> header{};
     UNDERSTUDY_TRY(file.read_exact(0, header));
-    auto layout = layout_for(info->size);
-    if (layout && info->version == 3 && info->extended_l2 && info->cluster_bits == kClusterBits &&
-        info->l1_entries == layout->l1_entries && info->l1_table_offset == layout->l1_offset &&
+    auto layout = layout_for(info.size);
+    if (layout && info.version == 3 && info.extended_l2 && info.cluster_bits == kClusterBits &&
+        info.l1_entries == layout->l1_entries && info.l1_table_offset == layout->l1_offset &&
         load_be64(&header[kRefcountTableOffsetAt]) == layout->refcount_table_offset &&
         load_be32(&header[kRefcountTableClustersAt]) == layout->refcount_table_clusters &&
-        load_be32(&header[kRefcountOrderAt]) == kRefcountOrder && !info->has_internal_snapshots) {
+        load_be32(&header[kRefcountOrderAt]) == kRefcountOrder && !info.has_internal_snapshots) {
         return layout;
     }
     return fail(ErrorKind::corrupt,

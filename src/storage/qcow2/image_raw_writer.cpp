@@ -15,10 +15,9 @@ namespace {
 constexpr std::uint64_t kWritebackStep = 16U << 20;
 
 Result<> lay_down(const std::string& path, ByteSize size) {
-    auto file = ImageFile::open(path, O_RDWR | O_CREAT | O_TRUNC | O_NOFOLLOW);
-    if (!file) return fail(std::move(file.error()));
-    UNDERSTUDY_TRY(file->truncate(size.count()));
-    return file->sync();
+    auto file = UNDERSTUDY_VALUE(ImageFile::open(path, O_RDWR | O_CREAT | O_TRUNC | O_NOFOLLOW));
+    UNDERSTUDY_TRY(file.truncate(size.count()));
+    return file.sync();
 }
 
 }  // namespace
@@ -85,11 +84,9 @@ Result<std::unique_ptr<RawWriter>> RawWriter::create(const std::string& path, By
 }
 
 Result<std::unique_ptr<RawWriter>> RawWriter::reopen(const std::string& path) {
-    auto file = ImageFile::open(path, O_RDWR);
-    if (!file) return fail(std::move(file.error()));
-    auto bytes = file->size();
-    if (!bytes) return fail(std::move(bytes.error()));
-    auto state = std::make_unique<State>(std::move(*file), ByteSize(*bytes));
+    auto file = UNDERSTUDY_VALUE(ImageFile::open(path, O_RDWR));
+    auto bytes = UNDERSTUDY_VALUE(file.size());
+    auto state = std::make_unique<State>(std::move(file), ByteSize(bytes));
     return std::unique_ptr<RawWriter>(new RawWriter(std::move(state)));
 }
 
@@ -114,7 +111,7 @@ Result<> RawWriter::zero(ByteOffset offset, ByteSize length) {
     if (length.count() == 0) return {};
     state_->has_unsynced = true;
     auto punched = state_->file.punch_hole(offset.count(), length.count());
-    if (!punched) return fail(std::move(punched.error()));
+    if (!punched) return error_of(punched);
     return *punched ? Result<>{} : state_->write_zeroes(offset.count(), length.count());
 }
 

@@ -39,8 +39,8 @@ Result<> free_unused(ImageFile& file, const ClusterMap& used) {
         auto end = cluster;
         while (end < used.end() && !used.is_used(end)) ++end;
         if (end > cluster) {
-            auto punched = file.punch_hole(cluster * kClusterSize, (end - cluster) * kClusterSize);
-            if (!punched) return fail(std::move(punched.error()));
+            auto punched = UNDERSTUDY_VALUE(
+                file.punch_hole(cluster * kClusterSize, (end - cluster) * kClusterSize));
         }
         cluster = end + 1;
     }
@@ -57,10 +57,9 @@ bool ClusterMap::take(std::uint64_t cluster) {
 }
 
 Result<ClusterMap> collect_references(const ImageFile& file, const Layout& layout) {
-    auto bytes = file.size();
-    if (!bytes) return fail(std::move(bytes.error()));
+    auto bytes = UNDERSTUDY_VALUE(file.size());
     const auto fixed = layout.first_free / kClusterSize;
-    ClusterMap used(std::max(fixed, divide_up(*bytes, kClusterSize)));
+    ClusterMap used(std::max(fixed, divide_up(bytes, kClusterSize)));
     for (std::uint64_t cluster = 0; cluster < fixed; ++cluster) used.take(cluster);
     std::vector<std::uint64_t> l1(layout.l1_entries);
     UNDERSTUDY_TRY(file.read_exact(layout.l1_offset, std::as_writable_bytes(std::span(l1))));

@@ -18,18 +18,15 @@ constexpr std::uint64_t kWritebackStep = 16U << 20;
 // Lays a new image down under its temporary name; all synced but the directory.
 Result<> lay_down(const std::string& path, const Layout& layout,
                   const std::optional<BackingFile>& backing, Completeness completeness) {
-    auto header = make_header(layout, backing, completeness);
-    if (!header) return fail(std::move(header.error()));
-    auto file = ImageFile::open(path, O_RDWR | O_CREAT | O_TRUNC | O_NOFOLLOW);
-    if (!file) return fail(std::move(file.error()));
-    UNDERSTUDY_TRY(file->truncate(layout.first_free));  // the tables are zero
-    UNDERSTUDY_TRY(file->write(0, *header));
+    auto header = UNDERSTUDY_VALUE(make_header(layout, backing, completeness));
+    auto file = UNDERSTUDY_VALUE(ImageFile::open(path, O_RDWR | O_CREAT | O_TRUNC | O_NOFOLLOW));
+    UNDERSTUDY_TRY(file.truncate(layout.first_free));  // the tables are zero
+    UNDERSTUDY_TRY(file.write(0, header));
     if (completeness == Completeness::finished) {
-        auto used = collect_references(*file, layout);
-        if (!used) return fail(std::move(used.error()));
-        UNDERSTUDY_TRY(write_refcounts(*file, layout, *used));
+        auto used = UNDERSTUDY_VALUE(collect_references(file, layout));
+        UNDERSTUDY_TRY(write_refcounts(file, layout, used));
     }
-    return file->sync();
+    return file.sync();
 }
 
 Result<> make_image(const std::string& path, ByteSize size,
@@ -38,10 +35,9 @@ Result<> make_image(const std::string& path, ByteSize size,
     if (if_exists == IfExists::fail && access(path.c_str(), F_OK) == 0) {
         return fail(ErrorKind::invalid, fmt::format("{} exists already", path));
     }
-    auto layout = layout_for(size);
-    if (!layout) return fail(std::move(layout.error()));
+    auto layout = UNDERSTUDY_VALUE(layout_for(size));
     const auto temporary = path + kTemporarySuffix;
-    auto made = lay_down(temporary, *layout, backing, completeness);
+    auto made = lay_down(temporary, layout, backing, completeness);
     if (made) made = move_into_place(temporary, path, if_exists);
     if (!made) {
         unlink(temporary.c_str());
@@ -164,13 +160,12 @@ void ImageWriter::State::record(L2Table& table, std::uint64_t at, const Placemen
 
 // The tables learn of data only when it was written, so that a failed write leaves no trace.
 Result<> ImageWriter::State::write_in_table(std::uint64_t at, std::span<const std::byte> data) {
-    auto table = table_for(at / kTableSpan);
-    if (!table) return fail(std::move(table.error()));
+    auto table = UNDERSTUDY_VALUE(table_for(at / kTableSpan));
     while (!data.empty()) {
-        const auto placement = place(**table, at, at + data.size());
+        const auto placement = place(*table, at, at + data.size());
         unsynced = true;
         UNDERSTUDY_TRY(file.write(placement.host, data.first(placement.length)));
-        record(**table, at, placement);
+        record(*table, at, placement);
         at += placement.length;
         data = data.subspan(placement.length);
     }
@@ -184,8 +179,7 @@ Result<> ImageWriter::State::write_in_table(std::uint64_t at, std::span<const st
 Result<> ImageWriter::State::zero_in_table(std::uint64_t at, std::uint64_t end) {
     const auto index = at / kTableSpan;
     if (!has_backing && !tables.exists(index)) return {};  // zeroes already
-    auto table = table_for(index);
-    if (!table) return fail(std::move(table.error()));
+    auto table = UNDERSTUDY_VALUE(table_for(index));
     while (at < end) {
         const auto cluster_at = align_down(at, kClusterSize);
         // What a cluster holds behind the disk's end never counts.
@@ -194,9 +188,9 @@ Result<> ImageWriter::State::zero_in_table(std::uint64_t at, std::uint64_t end) 
         const auto mask = subcluster_mask(at - cluster_at, part_end - cluster_at);
         const auto entry = (at % kTableSpan) / kClusterSize;
         if (has_backing) {
-            (*table)->set_zero(entry, mask);
+            table->set_zero(entry, mask);
         } else {
-            (*table)->set_nothing(entry, mask);
+            table->set_nothing(entry, mask);
         }
         at = part_end;
     }
@@ -238,15 +232,14 @@ Result<std::unique_ptr<ImageWriter>> ImageWriter::create(
 }
 
 Result<std::unique_ptr<ImageWriter>> ImageWriter::reopen(const std::string& path) {
-    auto file = ImageFile::open(path, O_RDWR);
-    if (!file) return fail(std::move(file.error()));
-    auto layout = read_layout(*file);
+    auto file = UNDERSTUDY_VALUE(ImageFile::open(path, O_RDWR));
+    auto layout = read_layout(file);
     if (!layout) return fail(std::move(layout.error()).during("reopen"));
-    auto info = probe_image(*file, "qcow2");
+    auto info = probe_image(file, "qcow2");
     if (!info) return fail(std::move(info.error()).during("reopen"));
-    auto used = collect_references(*file, *layout);
+    auto used = collect_references(file, *layout);
     if (!used) return fail(std::move(used.error()).during("reopen"));
-    auto state = std::make_unique<State>(std::move(*file), *layout);
+    auto state = std::make_unique<State>(std::move(file), *layout);
     state->has_backing = info->backing.has_value();
     state->finished = !info->dirty;
     state->next_free = state->writeback_from = used->end() * kClusterSize;

@@ -20,11 +20,10 @@ struct Found {
 Result<Found> find(const ChainState& chain, std::uint64_t offset, std::uint64_t length) {
     for (const auto& layer : chain.layers) {
         if (offset >= layer.size()) break;  // the disk was grown above this layer
-        auto run = layer.map(offset, length, chain.cache);
-        if (!run) return fail(std::move(run.error()));
-        length = run->length;
-        if (run->kind == Mapping::Kind::zero) break;
-        if (run->kind != Mapping::Kind::hole) return Found{&layer, *run};
+        auto run = UNDERSTUDY_VALUE(layer.map(offset, length, chain.cache));
+        length = run.length;
+        if (run.kind == Mapping::Kind::zero) break;
+        if (run.kind != Mapping::Kind::hole) return Found{&layer, run};
     }
     return Found{nullptr, {Mapping::Kind::zero, length, 0}};
 }
@@ -86,10 +85,9 @@ Result<std::unique_ptr<LayerChain>> LayerChain::open(const std::string& top_path
 Result<std::unique_ptr<LayerChain>> LayerChain::open_alone(const std::string& path,
                                                            const std::string& format) {
     auto chain = std::make_shared<ChainState>();
-    auto layer = Layer::open(path, format, 0);
-    if (!layer) return fail(std::move(layer.error()));
-    chain->layers_below = layer->info().backing.has_value();
-    chain->layers.push_back(std::move(*layer));
+    auto layer = UNDERSTUDY_VALUE(Layer::open(path, format, 0));
+    chain->layers_below = layer.info().backing.has_value();
+    chain->layers.push_back(std::move(layer));
     return std::unique_ptr<LayerChain>(new LayerChain(std::move(chain)));
 }
 
@@ -113,13 +111,12 @@ Result<> LayerChain::read(ByteOffset offset, std::span<std::byte> into) const {
     UNDERSTUDY_TRY(check_range(*state_, offset, into.size()));
     auto at = offset.count();
     while (!into.empty()) {
-        auto found = find(*state_, at, into.size());
-        if (!found) return fail(std::move(found.error()));
-        const auto part = into.first(found->run.length);
-        if (found->layer == nullptr) {
+        auto found = UNDERSTUDY_VALUE(find(*state_, at, into.size()));
+        const auto part = into.first(found.run.length);
+        if (found.layer == nullptr) {
             std::ranges::fill(part, std::byte{0});
         } else {
-            UNDERSTUDY_TRY(found->layer->read(found->run, at, part, state_->cache));
+            UNDERSTUDY_TRY(found.layer->read(found.run, at, part, state_->cache));
         }
         at += part.size();
         into = into.subspan(part.size());

@@ -65,10 +65,9 @@ public:
 
     Result<std::optional<model::Extent>> next() override {
         while (ready_.size() < 2 && at_ < end_) {
-            auto run = run_at(at_, end_ - at_);
-            if (!run) return fail(std::move(run.error()));
-            at_ = run->end;
-            aligner_.add(*run, [this](const Run& aligned) { merge(aligned); });
+            auto run = UNDERSTUDY_VALUE(run_at(at_, end_ - at_));
+            at_ = run.end;
+            aligner_.add(run, [this](const Run& aligned) { merge(aligned); });
         }
         if (ready_.empty()) return std::nullopt;
         const auto run = ready_.front();
@@ -108,11 +107,10 @@ private:
                 }
                 break;
             }
-            auto run = map(layer, offset);
-            if (!run) return fail(std::move(run.error()));
-            length = std::min(length, run->length);
-            if (run->kind == Mapping::Kind::hole) continue;
-            content = run->kind == Mapping::Kind::zero ? Content::zero : Content::data;
+            auto run = UNDERSTUDY_VALUE(map(layer, offset));
+            length = std::min(length, run.length);
+            if (run.kind == Mapping::Kind::hole) continue;
+            content = run.kind == Mapping::Kind::zero ? Content::zero : Content::data;
             break;
         }
         if (content == Content::zero && !tell_zeroes_) content = Content::none;

@@ -68,14 +68,12 @@ public:
         return {"file", "qcow2", directory_ + "/" + id.text()};
     }
     Result<ports::Capacity> capacity() override {
-        auto space = free_space(directory_);
-        if (!space) return std::unexpected(std::move(space.error()));
-        return ports::Capacity{.total = space->total, .free = space->free};
+        auto space = UNDERSTUDY_VALUE(free_space(directory_));
+        return ports::Capacity{.total = space.total, .free = space.free};
     }
     Result<ByteSize> disk_size(const ports::DiskSource& source) override {
         auto info = probe_image(source.location, source.format);
-        if (!info)
-            return std::unexpected(std::move(info.error()).during("look at " + source.location));
+        if (!info) return fail(std::move(info.error()).during("look at " + source.location));
         return info->size;
     }
 
@@ -179,15 +177,14 @@ private:
 
     // A file belongs to at most one volume, also by another name for it.
     Result<> check_not_taken(const VolumeId& id, const std::string& location) {
-        auto names = list_directory(directory_);
-        if (!names) return std::unexpected(std::move(names.error()));
-        for (const auto& name : *names) {
+        auto names = UNDERSTUDY_VALUE(list_directory(directory_));
+        for (const auto& name : names) {
             if (name == id.text() || !VolumeId::parse(name)) continue;
             const auto folder = directory_ + "/" + name;
-            auto text = base::read_file(folder + "/" + kRecordName, kMaxRecordBytes);
-            if (!text) return std::unexpected(std::move(text.error()));
-            if (!*text) continue;
-            auto record = read_record(**text);
+            auto text =
+                UNDERSTUDY_VALUE(base::read_file(folder + "/" + kRecordName, kMaxRecordBytes));
+            if (!text) continue;
+            auto record = read_record(*text);
             if (!record) continue;  // said where that volume is used; it must not stop this one
             for (const auto& layer : record->layers) {
                 const auto path = layer.adopted ? layer.file : folder + "/" + layer.file;
@@ -225,10 +222,9 @@ Result<std::unique_ptr<ports::StoragePool>> open_qcow2_pool(const std::string& n
                         .during(step));
     std::string path = directory;
     while (path.size() > 1 && path.ends_with('/')) path.pop_back();
-    if (auto made = make_directory(path); !made)
-        return std::unexpected(std::move(made.error()).during(step));
+    if (auto made = make_directory(path); !made) return fail(std::move(made.error()).during(step));
     auto lock = DirectoryLock::take(path);
-    if (!lock) return std::unexpected(std::move(lock.error()).during(step));
+    if (!lock) return fail(std::move(lock.error()).during(step));
     keep_reserve(path + "/" + kReserveName);
     return std::make_unique<Qcow2Pool>(name, path, settings, std::move(*lock));
 }

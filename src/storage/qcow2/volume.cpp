@@ -29,27 +29,24 @@ Volume::Volume(VolumeId id, std::string directory, std::string full_format)
 
 Result<std::optional<VolumeRecord>> Volume::load() {
     const auto path = path_of(kRecordName);
-    auto text = base::read_file(path, kMaxRecordBytes);
-    if (!text) return std::unexpected(std::move(text.error()));
-    if (!*text) {
+    auto text = UNDERSTUDY_VALUE(base::read_file(path, kMaxRecordBytes));
+    if (!text) {
         if (file_exists(path_of(kRemovingName))) UNDERSTUDY_TRY(remove_everything());
         return std::nullopt;
     }
-    auto record = read_record(**text);
+    auto record = read_record(*text);
     if (!record)
-        return std::unexpected(
-            std::move(record.error())
-                .during("read " + path)
-                .advising("Nothing was changed; put back a good copy of the file."));
+        return fail(std::move(record.error())
+                        .during("read " + path)
+                        .advising("Nothing was changed; put back a good copy of the file."));
     UNDERSTUDY_TRY(finish_sealed(*record));
     UNDERSTUDY_TRY(remove_leftovers(*record));
     return std::move(*record);
 }
 
 Result<VolumeRecord> Volume::loaded() {
-    auto record = load();
-    if (!record) return std::unexpected(std::move(record.error()));
-    if (*record) return std::move(**record);
+    auto record = UNDERSTUDY_VALUE(load());
+    if (record) return std::move(*record);
     return fail(ErrorKind::not_found,
                 fmt::format("no volume {} in {}", id_.text(), pool_directory()));
 }
@@ -73,9 +70,8 @@ std::string Volume::pool_directory() const {
 }
 
 Result<> Volume::remove_leftovers(const VolumeRecord& record) {
-    auto names = list_directory(directory_);
-    if (!names) return std::unexpected(std::move(names.error()));
-    for (const auto& name : *names) {
+    auto names = UNDERSTUDY_VALUE(list_directory(directory_));
+    for (const auto& name : names) {
         const bool patch = is_patch_name(name) && !patches_.contains(name);
         if (!patch && (!is_layer_name(name) || record.find_file(name))) continue;
         // A VM whose definition was left behind may have been started on it: nothing is lost here.
@@ -142,62 +138,56 @@ Result<> Volume::drop(VolumeRecord& record, const std::string& file) {
 
 Result<bool> Volume::known() {
     const std::lock_guard lock(mutex_);
-    auto record = load();
-    if (!record) return std::unexpected(std::move(record.error()));
-    return record->has_value();
+    auto record = UNDERSTUDY_VALUE(load());
+    return record.has_value();
 }
 
 Result<std::optional<ports::DiskSource>> Volume::head() {
     const std::lock_guard lock(mutex_);
-    auto record = loaded();
-    if (!record) return std::unexpected(std::move(record.error()));
-    const auto* head = record->find(LayerRole::head);
+    auto record = UNDERSTUDY_VALUE(loaded());
+    const auto* head = record.find(LayerRole::head);
     if (!head) return std::nullopt;
     return source_of(*head);
 }
 
 Result<std::vector<SnapshotId>> Volume::snapshots() {
     const std::lock_guard lock(mutex_);
-    auto record = loaded();
-    if (!record) return std::unexpected(std::move(record.error()));
+    auto record = UNDERSTUDY_VALUE(loaded());
     std::vector<SnapshotId> ids;
-    for (const auto& layer : record->layers)
+    for (const auto& layer : record.layers)
         if (layer.role == LayerRole::snapshot) ids.push_back(layer.snapshot);
     return ids;
 }
 
 Result<ports::SnapshotStat> Volume::stat(const SnapshotId& id) {
     const std::lock_guard lock(mutex_);
-    auto record = loaded();
-    if (!record) return std::unexpected(std::move(record.error()));
-    const auto* layer = record->find(LayerRole::snapshot, id);
+    auto record = UNDERSTUDY_VALUE(loaded());
+    const auto* layer = record.find(LayerRole::snapshot, id);
     if (!layer) return no_snapshot(id);
     return ports::SnapshotStat{.size = layer->size, .own = allocated_bytes(path_of(*layer))};
 }
 
 Result<ByteSize> Volume::head_own() {
     const std::lock_guard lock(mutex_);
-    auto record = loaded();
-    if (!record) return std::unexpected(std::move(record.error()));
-    const auto* head = record->find(LayerRole::head);
+    auto record = UNDERSTUDY_VALUE(loaded());
+    const auto* head = record.find(LayerRole::head);
     return head ? allocated_bytes(path_of(*head)) : ByteSize(0);
 }
 
 Result<ports::DiskSource> Volume::prepare_snapshot(const SnapshotId& id, ByteSize size) {
     const std::lock_guard lock(mutex_);
-    auto record = loaded();
-    if (!record) return std::unexpected(std::move(record.error()));
-    const auto* head = record->find(LayerRole::head);
+    auto record = UNDERSTUDY_VALUE(loaded());
+    const auto* head = record.find(LayerRole::head);
     if (!head)
         return fail(ErrorKind::conflict,
                     fmt::format("volume {} has no disk that a VM writes to", id_.text()));
-    if (const auto* taken = record->find(LayerRole::snapshot, id)) {
+    if (const auto* taken = record.find(LayerRole::snapshot, id)) {
         if (head->parent == taken->file) return source_of(*head);
         return fail(ErrorKind::conflict, "snapshot " + id.text() + " was taken before");
     }
-    if (record->find(LayerRole::incoming, id))
+    if (record.find(LayerRole::incoming, id))
         return fail(ErrorKind::conflict, "snapshot " + id.text() + " is being received");
-    if (const auto* prepared = record->find(LayerRole::prepared)) {
+    if (const auto* prepared = record.find(LayerRole::prepared)) {
         if (prepared->snapshot != id)
             return fail(Error(ErrorKind::conflict,
                               "snapshot " + prepared->snapshot.text() + " is being taken")
@@ -205,31 +195,28 @@ Result<ports::DiskSource> Volume::prepare_snapshot(const SnapshotId& id, ByteSiz
                                       "one that failed may be retried."));
         if (prepared->size == size) return source_of(*prepared);
         // The disk was resized since: the guest would find it as it was.
-        auto unused = untouched(*record, LayerRole::prepared, id);
-        if (!unused) return std::unexpected(std::move(unused.error()));
-        if (!*unused)
+        auto unused = UNDERSTUDY_VALUE(untouched(record, LayerRole::prepared, id));
+        if (!unused)
             return fail(ErrorKind::conflict, "a VM writes to " + path_of(*prepared) + " already");
-        UNDERSTUDY_TRY(drop(*record, std::string(prepared->file)));
-        head = record->find(LayerRole::head);
+        UNDERSTUDY_TRY(drop(record, std::string(prepared->file)));
+        head = record.find(LayerRole::head);
     }
-    if (record->merge && record->merge->live && record->merge->top == head->file)
+    if (record.merge && record.merge->live && record.merge->top == head->file)
         return fail(Error(ErrorKind::conflict, "the VM is being moved off " + path_of(*head))
                         .advising("Finish the removal that merges it first."));
-    auto overlay = make_overlay(*record, *head, size, LayerRole::prepared, id);
-    if (!overlay) return std::unexpected(std::move(overlay.error()));
-    record->layers.push_back(*overlay);
-    UNDERSTUDY_TRY(save(*record));
+    auto overlay = UNDERSTUDY_VALUE(make_overlay(record, *head, size, LayerRole::prepared, id));
+    record.layers.push_back(overlay);
+    UNDERSTUDY_TRY(save(record));
     crash_point("snapshot prepared");
-    return source_of(*overlay);
+    return source_of(overlay);
 }
 
 Result<> Volume::commit_snapshot(const SnapshotId& id) {
     const std::lock_guard lock(mutex_);
-    auto record = loaded();
-    if (!record) return std::unexpected(std::move(record.error()));
-    if (record->find(LayerRole::snapshot, id)) return {};
-    auto* prepared = record->find(LayerRole::prepared, id);
-    auto* head = record->find(LayerRole::head);
+    auto record = UNDERSTUDY_VALUE(loaded());
+    if (record.find(LayerRole::snapshot, id)) return {};
+    auto* prepared = record.find(LayerRole::prepared, id);
+    auto* head = record.find(LayerRole::head);
     if (!prepared || !head)
         return fail(ErrorKind::conflict, "snapshot " + id.text() + " was not prepared");
     // The VM runs on the overlay already, so this must not fail for the sake of a number.
@@ -239,24 +226,23 @@ Result<> Volume::commit_snapshot(const SnapshotId& id) {
     head->snapshot = id;
     prepared->role = LayerRole::head;
     prepared->snapshot = {};
-    UNDERSTUDY_TRY(save(*record));
+    UNDERSTUDY_TRY(save(record));
     crash_point("snapshot committed");
     return {};
 }
 
 Result<> Volume::cancel_snapshot(const SnapshotId& id) {
     const std::lock_guard lock(mutex_);
-    auto record = loaded();
-    if (!record) return std::unexpected(std::move(record.error()));
-    if (record->find(LayerRole::snapshot, id))
+    auto record = UNDERSTUDY_VALUE(loaded());
+    if (record.find(LayerRole::snapshot, id))
         return fail(Error(ErrorKind::conflict, "snapshot " + id.text() + " was taken already")
                         .advising("Remove it instead."));
-    const auto* prepared = record->find(LayerRole::prepared, id);
+    const auto* prepared = record.find(LayerRole::prepared, id);
     if (!prepared) return {};
     if (in_use_by_qemu(path_of(*prepared)))
         return fail(Error(ErrorKind::refused, "a VM writes to " + path_of(*prepared) + " already")
                         .advising("Commit snapshot " + id.text() + " instead of cancelling it."));
-    return drop(*record, std::string(prepared->file));
+    return drop(record, std::string(prepared->file));
 }
 
 }  // namespace understudy::qcow2

@@ -14,12 +14,10 @@ namespace {
 
 // Whether a guest wrote anything to the overlay, or gave it another size than this.
 Result<bool> is_untouched(const std::string& path, std::optional<ByteSize> size = {}) {
-    auto chain = LayerChain::open(path, "qcow2");
-    if (!chain) return std::unexpected(std::move(chain.error()));
-    if (size && (*chain)->size() != *size) return false;
-    auto extent = (*chain)->extents(1, ByteOffset(0), Zeroes::listed)->next();
-    if (!extent) return std::unexpected(std::move(extent.error()));
-    return !extent->has_value();
+    auto chain = UNDERSTUDY_VALUE(LayerChain::open(path, "qcow2"));
+    if (size && chain->size() != *size) return false;
+    auto extent = UNDERSTUDY_VALUE(chain->extents(1, ByteOffset(0), Zeroes::listed)->next());
+    return !extent.has_value();
 }
 
 // A VM may have run on an earlier one.
@@ -34,48 +32,44 @@ const VolumeLayer* newest_successor(const VolumeRecord& record, const SnapshotId
 
 Result<ports::DiskSource> Volume::activate(const SnapshotId& id, ports::ActivationKind kind) {
     const std::lock_guard lock(mutex_);
-    auto record = loaded();
-    if (!record) return std::unexpected(std::move(record.error()));
-    const auto* found = record->find(LayerRole::snapshot, id);
+    auto record = UNDERSTUDY_VALUE(loaded());
+    const auto* found = record.find(LayerRole::snapshot, id);
     if (!found) return no_snapshot(id);
     const auto onto = *found;
     if (kind == ports::ActivationKind::drill) {
-        auto reused = untouched(*record, LayerRole::drill, id);
-        if (!reused) return std::unexpected(std::move(reused.error()));
-        if (*reused) return source_of(**reused);
-        if (record->merge && record->merge->live && record->is_above(onto, record->merge->base))
+        auto reused = UNDERSTUDY_VALUE(untouched(record, LayerRole::drill, id));
+        if (reused) return source_of(*reused);
+        if (record.merge && record.merge->live && record.is_above(onto, record.merge->base))
             return fail(ErrorKind::unavailable,
                         "layers under snapshot " + id.text() + " are being merged");
-        return make_head(*record, onto, LayerRole::drill);
+        return make_head(record, onto, LayerRole::drill);
     }
-    const auto* head = record->find(LayerRole::head);
+    const auto* head = record.find(LayerRole::head);
     const bool made_for_it = head && head->snapshot == id && head->parent == onto.file;
     if (kind == ports::ActivationKind::promote) {
-        if (const auto* next = newest_successor(*record, id))
-            return settle_rollback(*record, std::string(next->file));
+        if (const auto* next = newest_successor(record, id))
+            return settle_rollback(record, std::string(next->file));
         if (made_for_it) {
             const auto source = source_of(*head);
-            UNDERSTUDY_TRY(prune(*record));  // a crash may have left the head before it
+            UNDERSTUDY_TRY(prune(record));  // a crash may have left the head before it
             return source;
         }
-        if (!head) return make_head(*record, onto, LayerRole::head);
+        if (!head) return make_head(record, onto, LayerRole::head);
         return fail(Error(ErrorKind::conflict,
                           fmt::format("volume {} has a disk that a VM writes to", id_.text()))
                         .advising("Roll back instead; that throws away what it holds beyond its "
                                   "snapshots."));
     }
     if (made_for_it) {
-        auto fresh = is_untouched(path_of(*head));
-        if (!fresh) return std::unexpected(std::move(fresh.error()));
-        if (*fresh) return source_of(*head);
+        auto fresh = UNDERSTUDY_VALUE(is_untouched(path_of(*head)));
+        if (fresh) return source_of(*head);
     }
-    if (const auto* next = newest_successor(*record, id); next && !in_use_by_qemu(path_of(*next))) {
-        auto fresh = is_untouched(path_of(*next));
-        if (!fresh) return std::unexpected(std::move(fresh.error()));
-        if (*fresh) return source_of(*next);
+    if (const auto* next = newest_successor(record, id); next && !in_use_by_qemu(path_of(*next))) {
+        auto fresh = UNDERSTUDY_VALUE(is_untouched(path_of(*next)));
+        if (fresh) return source_of(*next);
     }
-    UNDERSTUDY_TRY(check_replaceable(*record));
-    return make_head(*record, onto, LayerRole::successor);
+    UNDERSTUDY_TRY(check_replaceable(record));
+    return make_head(record, onto, LayerRole::successor);
 }
 
 // One for the same snapshot that nothing ran on yet: the same call, repeated after a crash.
@@ -84,50 +78,44 @@ Result<std::optional<VolumeLayer>> Volume::untouched(const VolumeRecord& record,
     for (const auto& layer : record.layers) {
         if (layer.role != role || layer.snapshot != id) continue;
         if (in_use_by_qemu(path_of(layer))) continue;
-        auto fresh = is_untouched(path_of(layer));
-        if (!fresh) return std::unexpected(std::move(fresh.error()));
-        if (*fresh) return layer;
+        auto fresh = UNDERSTUDY_VALUE(is_untouched(path_of(layer)));
+        if (fresh) return layer;
     }
     return std::nullopt;
 }
 
 Result<bool> Volume::overlay_written(const SnapshotId& id) {
     const std::lock_guard lock(mutex_);
-    auto record = loaded();
-    if (!record) return std::unexpected(std::move(record.error()));
-    const auto* prepared = record->find(LayerRole::prepared, id);
+    auto record = UNDERSTUDY_VALUE(loaded());
+    const auto* prepared = record.find(LayerRole::prepared, id);
     if (!prepared || !file_exists(path_of(*prepared))) return false;
     if (in_use_by_qemu(path_of(*prepared))) return true;
-    auto alone = LayerChain::open_alone(path_of(*prepared), "qcow2");  // its base may be gone
-    if (!alone) return std::unexpected(std::move(alone.error()));
-    auto extent = (*alone)->extents(1, ByteOffset(0), Zeroes::listed)->next();
-    if (!extent) return std::unexpected(std::move(extent.error()));
-    return extent->has_value();
+    auto alone = UNDERSTUDY_VALUE(LayerChain::open_alone(path_of(*prepared), "qcow2"));
+    auto extent = UNDERSTUDY_VALUE(alone->extents(1, ByteOffset(0), Zeroes::listed)->next());
+    return extent.has_value();
 }
 
 Result<std::string> Volume::set_aside(const SnapshotId& id) {
     const std::lock_guard lock(mutex_);
-    auto record = loaded();
-    if (!record) return std::unexpected(std::move(record.error()));
-    const auto* prepared = record->find(LayerRole::prepared, id);
+    auto record = UNDERSTUDY_VALUE(loaded());
+    const auto* prepared = record.find(LayerRole::prepared, id);
     if (!prepared) return fail(ErrorKind::not_found, "no overlay for snapshot " + id.text());
     const auto path = path_of(*prepared);
     if (in_use_by_qemu(path)) return fail(ErrorKind::refused, "a VM writes to " + path);
     const auto kept = path + ".kept";  // no name of a layer: nothing takes it for a leftover
     UNDERSTUDY_TRY(base::rename_durably(path, kept));
     crash_point("overlay set aside");
-    UNDERSTUDY_TRY(drop(*record, std::string(prepared->file)));
+    UNDERSTUDY_TRY(drop(record, std::string(prepared->file)));
     return kept;
 }
 
 Result<ports::DiskSource> Volume::make_head(VolumeRecord& record, const VolumeLayer& onto,
                                             LayerRole role) {
-    auto overlay = make_overlay(record, onto, onto.size, role, onto.snapshot);
-    if (!overlay) return std::unexpected(std::move(overlay.error()));
-    record.layers.push_back(*overlay);
+    auto overlay = UNDERSTUDY_VALUE(make_overlay(record, onto, onto.size, role, onto.snapshot));
+    record.layers.push_back(overlay);
     UNDERSTUDY_TRY(save(record));
     crash_point("head made");
-    return source_of(*overlay);
+    return source_of(overlay);
 }
 
 Result<> Volume::check_replaceable(const VolumeRecord& record) {
@@ -166,9 +154,8 @@ Result<ports::DiskSource> Volume::settle_rollback(VolumeRecord& record, const st
 
 Result<> Volume::deactivate(const ports::DiskSource& source) {
     const std::lock_guard lock(mutex_);
-    auto record = loaded();
-    if (!record) return std::unexpected(std::move(record.error()));
-    for (const auto& layer : record->layers) {
+    auto record = UNDERSTUDY_VALUE(loaded());
+    for (const auto& layer : record.layers) {
         if (path_of(layer) != source.location) continue;
         if (layer.role != LayerRole::drill && layer.role != LayerRole::successor)
             return fail(ErrorKind::refused,
@@ -176,8 +163,8 @@ Result<> Volume::deactivate(const ports::DiskSource& source) {
         if (in_use_by_qemu(source.location))
             return fail(Error(ErrorKind::refused, "a VM still runs on " + source.location)
                             .advising("Stop it first."));
-        UNDERSTUDY_TRY(drop(*record, std::string(layer.file)));
-        return prune(*record);
+        UNDERSTUDY_TRY(drop(record, std::string(layer.file)));
+        return prune(record);
     }
     return {};
 }
@@ -193,28 +180,25 @@ Result<bool> Volume::head_is_on(const VolumeRecord& record, const SnapshotId& on
 
 Result<bool> Volume::head_equals(const SnapshotId& on) {
     const std::lock_guard lock(mutex_);
-    auto record = loaded();
-    if (!record) return std::unexpected(std::move(record.error()));
-    return head_is_on(*record, on);
+    auto record = UNDERSTUDY_VALUE(loaded());
+    return head_is_on(record, on);
 }
 
 Result<> Volume::retire_head(const SnapshotId& on) {
     const std::lock_guard lock(mutex_);
-    auto record = loaded();
-    if (!record) return std::unexpected(std::move(record.error()));
-    auto equal = head_is_on(*record, on);
-    if (!equal) return std::unexpected(std::move(equal.error()));
-    const auto* head = record->find(LayerRole::head);
-    if (!*equal)
+    auto record = UNDERSTUDY_VALUE(loaded());
+    auto equal = UNDERSTUDY_VALUE(head_is_on(record, on));
+    const auto* head = record.find(LayerRole::head);
+    if (!equal)
         return fail(ErrorKind::conflict,
                     fmt::format("{} holds what that snapshot does not", path_of(*head)));
-    if (head) UNDERSTUDY_TRY(check_replaceable(*record));
+    if (head) UNDERSTUDY_TRY(check_replaceable(record));
     std::vector<std::string> files;  // also heads for rollbacks that came to nothing
-    for (const auto& layer : record->layers)
+    for (const auto& layer : record.layers)
         if (layer.role == LayerRole::head || layer.role == LayerRole::successor)
             files.push_back(layer.file);
-    for (const auto& file : files) UNDERSTUDY_TRY(drop(*record, file));
-    return prune(*record);
+    for (const auto& file : files) UNDERSTUDY_TRY(drop(record, file));
+    return prune(record);
 }
 
 }  // namespace understudy::qcow2

@@ -36,14 +36,14 @@ Result<ImageInfo> examine(const ports::DiskSource& source) {
     if (!S_ISREG(found.st_mode))
         return cannot(at, "is not a regular file", "Block devices cannot take part.");
     auto info = probe_image(at, source.format);
-    if (!info) return std::unexpected(std::move(info.error()).during("look at disk " + at));
+    if (!info) return fail(std::move(info.error()).during("look at disk " + at));
     if (info->has_internal_snapshots)
         return cannot(at, "has internal snapshots",
                       "List them with `qemu-img snapshot -l FILE` and, with the VM stopped, delete "
                       "those no longer needed with `qemu-img snapshot -d NAME FILE`.");
     // All of the chain must be readable, since all of it is sent.
     if (auto chain = LayerChain::open(at, source.format); !chain)
-        return std::unexpected(std::move(chain.error()).during("look at disk " + at));
+        return fail(std::move(chain.error()).during("look at disk " + at));
     return info;
 }
 
@@ -52,12 +52,10 @@ Result<ImageInfo> examine(const ports::DiskSource& source) {
 Result<ports::AdoptedVolume> Volume::adopt(const ports::VolumeLabel& label,
                                            const ports::DiskSource& source) {
     const std::lock_guard lock(mutex_);
-    auto restored = restore_forgotten(source.location);
-    if (!restored) return std::unexpected(std::move(restored.error()));
-    auto old = load();
-    if (!old) return std::unexpected(std::move(old.error()));
-    if (*old) {
-        auto& record = **old;
+    auto restored = UNDERSTUDY_VALUE(restore_forgotten(source.location));
+    auto old = UNDERSTUDY_VALUE(load());
+    if (old) {
+        auto& record = *old;
         UNDERSTUDY_TRY(settle_live_merge(record, source.location));
         const auto* head = record.find(LayerRole::head);
         if (!head || source_of(*head) != source)
@@ -66,14 +64,13 @@ Result<ports::AdoptedVolume> Volume::adopt(const ports::VolumeLabel& label,
         const auto info = probe_image(source.location, source.format);
         return ports::AdoptedVolume{.source = source, .size = info ? info->size : head->size};
     }
-    auto info = examine(source);
-    if (!info) return std::unexpected(std::move(info.error()));
+    auto info = UNDERSTUDY_VALUE(examine(source));
     VolumeRecord record{.label = label, .layers = {}, .merge = {}};
     record.layers.push_back({.file = source.location,
                              .format = source.format,
                              .adopted = true,
                              .parent = {},
-                             .size = info->size,
+                             .size = info.size,
                              .role = LayerRole::head,
                              .snapshot = {},
                              .base = {}});
@@ -83,16 +80,15 @@ Result<ports::AdoptedVolume> Volume::adopt(const ports::VolumeLabel& label,
     UNDERSTUDY_TRY(make_directory(directory_));
     UNDERSTUDY_TRY(save(record));
     crash_point("adopted");
-    return ports::AdoptedVolume{.source = source, .size = info->size};
+    return ports::AdoptedVolume{.source = source, .size = info.size};
 }
 
 // A VM that was released and comes back on the file that it was released with.
 Result<bool> Volume::restore_forgotten(const std::string& location) {
     const auto kept = path_of(kForgottenName);
-    auto text = base::read_file(kept, kMaxRecordBytes);
-    if (!text) return std::unexpected(std::move(text.error()));
-    if (!*text || file_exists(path_of(kRecordName))) return false;
-    const auto record = read_record(**text);
+    auto text = UNDERSTUDY_VALUE(base::read_file(kept, kMaxRecordBytes));
+    if (!text || file_exists(path_of(kRecordName))) return false;
+    const auto record = read_record(*text);
     const auto* head = record ? record->find(LayerRole::head) : nullptr;
     if (!head || path_of(*head) != location)
         return fail(Error(ErrorKind::conflict,
@@ -119,11 +115,10 @@ Result<> Volume::settle_live_merge(VolumeRecord& record, const std::string& loca
 Result<> Volume::forget(bool remove_data) {
     const std::lock_guard lock(mutex_);
     if (file_exists(path_of(kRemovingName))) return remove_everything();
-    auto record = load();
-    if (!record) return std::unexpected(std::move(record.error()));
-    if (!*record) return {};
+    auto record = UNDERSTUDY_VALUE(load());
+    if (!record) return {};
     bool has_files = false;
-    for (const auto& layer : (*record)->layers) {
+    for (const auto& layer : record->layers) {
         if (layer.adopted) continue;
         has_files = true;
         if (remove_data && in_use_by_qemu(path_of(layer)))

@@ -16,7 +16,7 @@ using LayerWriter = std::variant<std::unique_ptr<ImageWriter>, std::unique_ptr<R
 
 template <class Writer>
 Result<LayerWriter> as_layer_writer(Result<std::unique_ptr<Writer>> writer) {
-    if (!writer) return std::unexpected(std::move(writer.error()));
+    if (!writer) return error_of(writer);
     return LayerWriter(std::move(*writer));
 }
 
@@ -98,9 +98,8 @@ Result<std::unique_ptr<ports::Incoming>> Volume::receive(const ports::VolumeLabe
     if (receiving_.contains(id))
         return fail(ErrorKind::unavailable,
                     "snapshot " + id.text() + " is being received by someone else right now");
-    auto found = load();
-    if (!found) return std::unexpected(std::move(found.error()));
-    VolumeRecord record = *found ? std::move(**found) : VolumeRecord{label, {}, {}};
+    auto found = UNDERSTUDY_VALUE(load());
+    VolumeRecord record = found ? std::move(*found) : VolumeRecord{label, {}, {}};
     if (const auto* layer = record.find(LayerRole::snapshot, id)) {
         if (layer->size != size)
             return fail(ErrorKind::conflict,
@@ -186,33 +185,31 @@ Result<std::unique_ptr<ports::Incoming>> Volume::reopen_incoming(const VolumeLay
 
 Result<> Volume::publish_incoming(const SnapshotId& id) {
     const std::lock_guard lock(mutex_);
-    auto record = loaded();
-    if (!record) return std::unexpected(std::move(record.error()));
-    if (record->find(LayerRole::snapshot, id)) return {};
-    auto* layer = record->find(LayerRole::incoming, id);
+    auto record = UNDERSTUDY_VALUE(loaded());
+    if (record.find(LayerRole::snapshot, id)) return {};
+    auto* layer = record.find(LayerRole::incoming, id);
     if (!layer)
         return fail(ErrorKind::not_found,
                     "what was received of snapshot " + id.text() + " was discarded");
     layer->role = LayerRole::snapshot;
     layer->base = {};
-    UNDERSTUDY_TRY(save(*record));
+    UNDERSTUDY_TRY(save(record));
     crash_point("incoming published");
     return {};
 }
 
 Result<> Volume::discard_incoming(const SnapshotId& id) {
     const std::lock_guard lock(mutex_);
-    auto record = load();
-    if (!record) return std::unexpected(std::move(record.error()));
-    if (!*record) return {};
-    if ((*record)->find(LayerRole::snapshot, id))
+    auto record = UNDERSTUDY_VALUE(load());
+    if (!record) return {};
+    if (record->find(LayerRole::snapshot, id))
         return fail(Error(ErrorKind::conflict, "snapshot " + id.text() + " is published already")
                         .advising("Remove it as a snapshot."));
-    const auto* layer = (*record)->find(LayerRole::incoming, id);
+    const auto* layer = record->find(LayerRole::incoming, id);
     if (!layer) return {};
-    UNDERSTUDY_TRY(drop(**record, std::string(layer->file)));
-    UNDERSTUDY_TRY(prune(**record));
-    if (!(*record)->layers.empty()) return {};
+    UNDERSTUDY_TRY(drop(*record, std::string(layer->file)));
+    UNDERSTUDY_TRY(prune(*record));
+    if (!record->layers.empty()) return {};
     // It existed only for this: nothing is left of it.
     UNDERSTUDY_TRY(base::rename_durably(path_of(kRecordName), path_of(kRemovingName)));
     return remove_everything();

@@ -69,11 +69,10 @@ private:
 
 Result<std::unique_ptr<ports::Incoming>> Volume::mend(const SnapshotId& id) {
     const std::lock_guard lock(mutex_);
-    auto record = loaded();
-    if (!record) return std::unexpected(std::move(record.error()));
-    const auto* layer = record->find(LayerRole::snapshot, id);
+    auto record = UNDERSTUDY_VALUE(loaded());
+    const auto* layer = record.find(LayerRole::snapshot, id);
     if (!layer) return no_snapshot(id);
-    UNDERSTUDY_TRY(check_mendable(*record, *layer));
+    UNDERSTUDY_TRY(check_mendable(record, *layer));
     const auto name = fmt::format("{}{}.qcow2", kPatchPrefix, SnapshotId::random().text());
     const auto path = path_of(name);
     auto writer = ImageWriter::create(
@@ -108,13 +107,12 @@ Result<> Volume::check_mendable(const VolumeRecord& record, const VolumeLayer& l
 Result<> Volume::apply_patch(const SnapshotId& id, const std::string& layer,
                              const std::string& patch) {
     const std::lock_guard lock(mutex_);
-    auto record = loaded();
-    if (!record) return std::unexpected(std::move(record.error()));
-    const auto* present = record->find(LayerRole::snapshot, id);
+    auto record = UNDERSTUDY_VALUE(loaded());
+    const auto* present = record.find(LayerRole::snapshot, id);
     if (!present) return no_snapshot(id);
     if (path_of(*present) != layer)
         return fail(ErrorKind::unavailable, "the layers of this volume were merged meanwhile");
-    UNDERSTUDY_TRY(check_mendable(*record, *present));
+    UNDERSTUDY_TRY(check_mendable(record, *present));
     auto merged = commit_layer(patch, "qcow2", layer);
     if (!merged)
         return fail(with_free_space(std::move(merged.error()), directory_)

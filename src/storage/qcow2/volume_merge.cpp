@@ -19,70 +19,65 @@ bool is_same_file(const std::string& a, const std::string& b) {
 }
 
 Result<bool> is_backed_by(const std::string& image, const std::string& backing) {
-    auto info = probe_image(image, "qcow2");
-    if (!info) return std::unexpected(std::move(info.error()));
-    if (!info->backing) return false;
+    auto info = UNDERSTUDY_VALUE(probe_image(image, "qcow2"));
+    if (!info.backing) return false;
     const auto directory = std::filesystem::path(image).parent_path();
-    return is_same_file((directory / info->backing->path).string(), backing);
+    return is_same_file((directory / info.backing->path).string(), backing);
 }
 
 }  // namespace
 
 Result<> Volume::remove_snapshot(const SnapshotId& id) {
     const std::lock_guard lock(mutex_);
-    auto record = loaded();
-    if (!record) return std::unexpected(std::move(record.error()));
-    UNDERSTUDY_TRY(unname(*record, id));
-    if (record->merge && record->merge->live) {
+    auto record = UNDERSTUDY_VALUE(loaded());
+    UNDERSTUDY_TRY(unname(record, id));
+    if (record.merge && record.merge->live) {
         // If the VM was already moved to the base, the top is stale: merging it again would undo
         // what was written since.
-        if (record->find_file(record->merge->top)->role == LayerRole::head)
-            return fail(
-                Error(ErrorKind::conflict,
-                      fmt::format("a running VM was asked to merge {} into {}",
-                                  path_of(record->merge->top), path_of(record->merge->base)))
-                    .advising("Finish that removal first, or adopt the file that the VM is "
-                              "defined with again, which settles whether it took place."));
-        record->merge->live = false;
-        UNDERSTUDY_TRY(save(*record));
+        if (record.find_file(record.merge->top)->role == LayerRole::head)
+            return fail(Error(ErrorKind::conflict,
+                              fmt::format("a running VM was asked to merge {} into {}",
+                                          path_of(record.merge->top), path_of(record.merge->base)))
+                            .advising("Finish that removal first, or adopt the file that the VM is "
+                                      "defined with again, which settles whether it took place."));
+        record.merge->live = false;
+        UNDERSTUDY_TRY(save(record));
     }
-    return sweep(*record, Merges::offline);
+    return sweep(record, Merges::offline);
 }
 
 Result<std::optional<ports::LiveMerge>> Volume::plan_removal(const SnapshotId& id) {
     const std::lock_guard lock(mutex_);
-    auto record = loaded();
-    if (!record) return std::unexpected(std::move(record.error()));
-    UNDERSTUDY_TRY(unname(*record, id));
-    if (!record->merge) {
-        UNDERSTUDY_TRY(prune(*record));
-        const auto* base = next_merge(*record, Place::under_head);
+    auto record = UNDERSTUDY_VALUE(loaded());
+    UNDERSTUDY_TRY(unname(record, id));
+    if (!record.merge) {
+        UNDERSTUDY_TRY(prune(record));
+        const auto* base = next_merge(record, Place::under_head);
         if (!base) return std::nullopt;
-        const auto* top = record->children_of(base->file).front();
-        record->merge = PendingMerge{.base = base->file, .top = top->file, .live = true};
-        UNDERSTUDY_TRY(save(*record));
+        const auto* top = record.children_of(base->file).front();
+        record.merge = PendingMerge{.base = base->file, .top = top->file, .live = true};
+        UNDERSTUDY_TRY(save(record));
         crash_point("live merge planned");
-    } else if (!record->merge->live) {
-        if (!record->is_under_head(record->merge->top)) return std::nullopt;
-        record->merge->live = true;
-        UNDERSTUDY_TRY(save(*record));
+    } else if (!record.merge->live) {
+        if (!record.is_under_head(record.merge->top)) return std::nullopt;
+        record.merge->live = true;
+        UNDERSTUDY_TRY(save(record));
     }
     return ports::LiveMerge{
-        .base = path_of(record->merge->base),
-        .top = path_of(record->merge->top),
-        .top_is_head = record->find_file(record->merge->top)->role == LayerRole::head};
+        .base = path_of(record.merge->base),
+        .top = path_of(record.merge->top),
+        .top_is_head = record.find_file(record.merge->top)->role == LayerRole::head};
 }
 
 Result<> Volume::finish_removal(const SnapshotId& id) {
     const std::lock_guard lock(mutex_);
-    auto record = loaded();
-    if (!record) return std::unexpected(std::move(record.error()));
-    UNDERSTUDY_TRY(unname(*record, id));
-    if (record->merge && record->merge->live) {
-        UNDERSTUDY_TRY(check_live_merge_done(*record));
-        UNDERSTUDY_TRY(finish_pending(*record));
+    auto record = UNDERSTUDY_VALUE(loaded());
+    UNDERSTUDY_TRY(unname(record, id));
+    if (record.merge && record.merge->live) {
+        UNDERSTUDY_TRY(check_live_merge_done(record));
+        UNDERSTUDY_TRY(finish_pending(record));
     }
-    return sweep(*record, Merges::beside_running_vm);
+    return sweep(record, Merges::beside_running_vm);
 }
 
 Result<> Volume::check_live_merge_done(const VolumeRecord& record) const {
@@ -97,9 +92,8 @@ Result<> Volume::check_live_merge_done(const VolumeRecord& record) const {
         return in_use_by_qemu(top) ? not_done() : Result<>{};
     for (const auto* child : record.children_of(record.merge->top)) {
         if (!record.is_under_head(child->file)) continue;
-        auto moved = is_backed_by(path_of(*child), base);
-        if (!moved) return std::unexpected(std::move(moved.error()));
-        if (!*moved) return not_done();
+        auto moved = UNDERSTUDY_VALUE(is_backed_by(path_of(*child), base));
+        if (!moved) return not_done();
     }
     return {};
 }
@@ -189,9 +183,9 @@ Result<> Volume::merge_offline(VolumeRecord& record) {
     }
     crash_point("content merged");
     auto wanted = probe_image(path_of(top), top.format);
-    if (!wanted) return std::unexpected(std::move(wanted.error()).during(step));
+    if (!wanted) return fail(std::move(wanted.error()).during(step));
     auto present = probe_image(path_of(base), base.format);
-    if (!present) return std::unexpected(std::move(present.error()).during(step));
+    if (!present) return fail(std::move(present.error()).during(step));
     if (present->size > wanted->size)
         UNDERSTUDY_TRY(shrink_image(path_of(base), base.format, wanted->size));
     return top.role == LayerRole::head ? seal_head(record) : finish_pending(record);
@@ -248,9 +242,8 @@ Result<> Volume::finish_pending(VolumeRecord& record) {
     UNDERSTUDY_TRY(base::sync_path(path_of(base)));
     crash_point("merged content durable");
     for (const auto* child : record.children_of(top.file)) {
-        auto moved = is_backed_by(path_of(*child), path_of(base));
-        if (!moved) return std::unexpected(std::move(moved.error()));
-        if (*moved) continue;
+        auto moved = UNDERSTUDY_VALUE(is_backed_by(path_of(*child), path_of(base)));
+        if (moved) continue;
         UNDERSTUDY_TRY(rebase_header(path_of(*child), path_of(base), base.format));
         UNDERSTUDY_TRY(base::sync_path(path_of(*child)));
         crash_point("child moved over");

@@ -89,12 +89,11 @@ void Volume::unpin(Pins::iterator pin) {
 
 Result<std::unique_ptr<ports::Reader>> Volume::open_snapshot(const SnapshotId& id) {
     const std::lock_guard lock(mutex_);
-    auto record = loaded();
-    if (!record) return std::unexpected(std::move(record.error()));
-    const auto* layer = record->find(LayerRole::snapshot, id);
+    auto record = UNDERSTUDY_VALUE(loaded());
+    const auto* layer = record.find(LayerRole::snapshot, id);
     if (!layer) return no_snapshot(id);
     auto chain = LayerChain::open(path_of(*layer), layer->format);
-    if (!chain) return std::unexpected(std::move(chain.error()).during("open " + path_of(*layer)));
+    if (!chain) return fail(std::move(chain.error()).during("open " + path_of(*layer)));
     return std::make_unique<SnapshotReader>(shared_from_this(), std::move(*chain));
 }
 
@@ -102,16 +101,15 @@ Result<std::unique_ptr<ports::ExtentStream>> Volume::changes(std::optional<Snaps
                                                              const SnapshotId& until,
                                                              ByteOffset from) {
     const std::lock_guard lock(mutex_);
-    auto record = loaded();
-    if (!record) return std::unexpected(std::move(record.error()));
-    const auto* top = record->find(LayerRole::snapshot, until);
+    auto record = UNDERSTUDY_VALUE(loaded());
+    const auto* top = record.find(LayerRole::snapshot, until);
     if (!top) return no_snapshot(until);
-    const auto* bottom = base ? record->find(LayerRole::snapshot, *base) : nullptr;
-    if (base && (!bottom || !record->is_above(*top, bottom->file)))
+    const auto* bottom = base ? record.find(LayerRole::snapshot, *base) : nullptr;
+    if (base && (!bottom || !record.is_above(*top, bottom->file)))
         return fail(ErrorKind::conflict, fmt::format("snapshot {} is not an ancestor of {} here",
                                                      base->text(), until.text()));
     auto chain = LayerChain::open(path_of(*top), top->format);
-    if (!chain) return std::unexpected(std::move(chain.error()).during("open " + path_of(*top)));
+    if (!chain) return fail(std::move(chain.error()).during("open " + path_of(*top)));
     auto layers = (*chain)->depth();
     if (bottom) {
         const auto above = layers_above(**chain, path_of(*bottom));

@@ -87,7 +87,7 @@ Result<std::shared_ptr<Connection>> Cluster::connect() {
         if (connection_) return connection_;
     }
     auto made = make();
-    if (!made) return std::unexpected(std::move(made.error()).during("reach " + where()));
+    if (!made) return fail(std::move(made.error()).during("reach " + where()));
     const std::lock_guard lock(mutex_);
     connection_ = *made;
     return connection_;
@@ -156,10 +156,10 @@ Result<std::shared_ptr<Connection>> Cluster::make() {
     if (const int result = made->rados.connect(); result < 0) return fail(connect_error(result));
     UNDERSTUDY_TRY(open_pool(*made));
     int result = 0;
-    auto dump = ask_monitors(made->rados, {{"prefix", "mon dump"}, {"format", "json"}}, result);
-    if (!dump) return std::unexpected(std::move(dump.error()));
+    auto dump = UNDERSTUDY_VALUE(
+        ask_monitors(made->rados, {{"prefix", "mon dump"}, {"format", "json"}}, result));
     if (result < 0) return fail(error(result, "ask for the monitors"));
-    made->monitors = monitors_of(*dump);
+    made->monitors = monitors_of(dump);
     made->rados.cluster_fsid(&made->fsid);
     return made;
 }
@@ -263,26 +263,24 @@ Error Cluster::error(int result, std::string_view what) {
 }
 
 Result<ports::Capacity> Cluster::capacity() {
-    auto connection = connect();
-    if (!connection) return std::unexpected(std::move(connection.error()));
+    auto connection = UNDERSTUDY_VALUE(connect());
     const auto& pool = settings_.data_pool.empty() ? settings_.pool : settings_.data_pool;
     int result = 0;
-    auto df = ask_monitors((*connection)->rados, {{"prefix", "df"}, {"format", "json"}}, result);
-    if (!df) return std::unexpected(std::move(df.error()));
+    auto df = UNDERSTUDY_VALUE(
+        ask_monitors(connection->rados, {{"prefix", "df"}, {"format", "json"}}, result));
     json quota;
     if (result >= 0) {
-        auto answer = ask_monitors(
-            (*connection)->rados,
-            {{"prefix", "osd pool get-quota"}, {"pool", pool}, {"format", "json"}}, result);
-        if (!answer) return std::unexpected(std::move(answer.error()));
-        quota = std::move(*answer);
+        auto answer = UNDERSTUDY_VALUE(ask_monitors(
+            connection->rados,
+            {{"prefix", "osd pool get-quota"}, {"pool", pool}, {"format", "json"}}, result));
+        quota = std::move(answer);
     }
     if (result == -ETIMEDOUT)
         return fail(
             Error(ErrorKind::unavailable, "no monitor answers for " + where()).advising(kCheck));
     if (result < 0) return fail(errno_error(-result, "ask for the room in " + where()));
     try {
-        for (const auto& entry : df->at("pools")) {
+        for (const auto& entry : df.at("pools")) {
             if (entry.at("name") != pool) continue;
             const auto stored = entry.at("stats").at("stored").get<std::uint64_t>();
             auto free = entry.at("stats").at("max_avail").get<std::uint64_t>();

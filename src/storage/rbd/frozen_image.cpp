@@ -66,17 +66,16 @@ Error FrozenImage::error(int result, const std::string& step) const {
 Result<std::unique_ptr<FrozenImage>> FrozenImage::open(const Images& images,
                                                        const std::string& name,
                                                        std::optional<SnapshotId> snapshot) {
-    auto opened = images.open_frozen(name, snapshot);
-    if (!opened) return std::unexpected(std::move(opened.error()));
+    auto opened = UNDERSTUDY_VALUE(images.open_frozen(name, snapshot));
     std::unique_ptr<FrozenImage> frozen(new FrozenImage());
-    frozen->open_ = *opened;
+    frozen->open_ = opened;
     frozen->name_ = name;
     frozen->namespace_ = images.cluster().settings().rbd_namespace;
     frozen->snapshot_ = librados::SNAP_HEAD;
     if (snapshot) {
         frozen->snapshot_name_ = snapshot_name(*snapshot);
         frozen->name_ += "@" + frozen->snapshot_name_;
-        const int result = (*opened)->image.snap_get_id(frozen->snapshot_name_, &frozen->snapshot_);
+        const int result = opened->image.snap_get_id(frozen->snapshot_name_, &frozen->snapshot_);
         if (result < 0) return fail(images.error(result, "look at", frozen->name_));
     }
     UNDERSTUDY_TRY(frozen->look(images));

@@ -40,23 +40,21 @@ Error Images::error(int result, const std::string& step, const std::string& name
 }
 
 Result<std::shared_ptr<OpenImage>> Images::open(const std::string& name) const {
-    auto connection = cluster_->connect();
-    if (!connection) return std::unexpected(std::move(connection.error()));
+    auto connection = UNDERSTUDY_VALUE(cluster_->connect());
     auto opened = std::make_shared<OpenImage>();
-    opened->connection = *connection;
-    const int result = librbd::RBD().open((*connection)->io, opened->image, name.c_str());
+    opened->connection = connection;
+    const int result = librbd::RBD().open(connection->io, opened->image, name.c_str());
     if (result < 0) return fail(error(result, "open", name));
     return opened;
 }
 
 Result<std::shared_ptr<OpenImage>> Images::open_frozen(const std::string& name,
                                                        std::optional<SnapshotId> snapshot) const {
-    auto connection = cluster_->connect();
-    if (!connection) return std::unexpected(std::move(connection.error()));
+    auto connection = UNDERSTUDY_VALUE(cluster_->connect());
     auto opened = std::make_shared<OpenImage>();
-    opened->connection = *connection;
+    opened->connection = connection;
     const auto at = snapshot ? snapshot_name(*snapshot) : std::string();
-    const int result = librbd::RBD().open_read_only((*connection)->io, opened->image, name.c_str(),
+    const int result = librbd::RBD().open_read_only(connection->io, opened->image, name.c_str(),
                                                     snapshot ? at.c_str() : nullptr);
     if (result < 0) return fail(error(result, "open", snapshot ? name + "@" + at : name));
     return opened;
@@ -66,43 +64,39 @@ Result<bool> Images::exists(const std::string& name) const {
     auto opened = open_frozen(name, {});
     if (opened) return true;
     if (opened.error().kind() == ErrorKind::not_found) return false;
-    return std::unexpected(std::move(opened.error()));
+    return error_of(opened);
 }
 
 Result<ByteSize> Images::size(const std::string& name) const {
-    auto opened = open_frozen(name, {});
-    if (!opened) return std::unexpected(std::move(opened.error()));
+    auto opened = UNDERSTUDY_VALUE(open_frozen(name, {}));
     std::uint64_t size = 0;
-    if (const int result = (*opened)->image.size(&size); result < 0)
+    if (const int result = opened->image.size(&size); result < 0)
         return fail(error(result, "look at", name));
     return ByteSize(size);
 }
 
 Result<> Images::create(const std::string& name, ByteSize size) const {
-    auto connection = cluster_->connect();
-    if (!connection) return std::unexpected(std::move(connection.error()));
+    auto connection = UNDERSTUDY_VALUE(cluster_->connect());
     const auto& settings = cluster_->settings();
     auto options = options_for(settings);
     const auto order = std::countr_zero(settings.object_size.count());
     options.set(RBD_IMAGE_OPTION_ORDER, static_cast<std::uint64_t>(order));
-    const int result =
-        librbd::RBD().create4((*connection)->io, name.c_str(), size.count(), options);
+    const int result = librbd::RBD().create4(connection->io, name.c_str(), size.count(), options);
     if (result < 0) return fail(error(result, "make", name));
     return {};
 }
 
 Result<> Images::clone(const std::string& parent, const SnapshotId& snapshot,
                        const std::string& name) const {
-    auto opened = open_frozen(parent, snapshot);
-    if (!opened) return std::unexpected(std::move(opened.error()));
+    auto opened = UNDERSTUDY_VALUE(open_frozen(parent, snapshot));
     librbd::image_info_t info;
-    if (const int result = (*opened)->image.stat(info, sizeof info); result < 0)
+    if (const int result = opened->image.stat(info, sizeof info); result < 0)
         return fail(error(result, "look at", parent));
     auto options = options_for(cluster_->settings());
     // As the parent's, so that the objects of both stand for the same bytes.
     options.set(RBD_IMAGE_OPTION_ORDER, static_cast<std::uint64_t>(info.order));
     options.set(RBD_IMAGE_OPTION_CLONE_FORMAT, std::uint64_t{2});
-    auto& io = (*opened)->connection->io;
+    auto& io = opened->connection->io;
     const auto at = snapshot_name(snapshot);
     const int result =
         librbd::RBD().clone3(io, parent.c_str(), at.c_str(), io, name.c_str(), options);
@@ -123,20 +117,18 @@ Result<> Images::resize(OpenImage& image, ByteSize size) const {
 }
 
 Result<> Images::flatten(const std::string& name) const {
-    auto opened = open(name);
-    if (!opened) return std::unexpected(std::move(opened.error()));
-    const int result = (*opened)->image.flatten();
+    auto opened = UNDERSTUDY_VALUE(open(name));
+    const int result = opened->image.flatten();
     if (result == -EINVAL) return {};  // it has no parent (any more)
     if (result < 0) return fail(error(result, "make independent of its parent:", name));
     return {};
 }
 
 Result<> Images::remove(const std::string& name) const {
-    auto connection = cluster_->connect();
-    if (!connection) return std::unexpected(std::move(connection.error()));
-    const int result = librbd::RBD().remove((*connection)->io, name.c_str());
+    auto connection = UNDERSTUDY_VALUE(cluster_->connect());
+    const int result = librbd::RBD().remove(connection->io, name.c_str());
     if (result >= 0) return {};
-    if (result == -ENOENT) return finish_removal(**connection, name);
+    if (result == -ENOENT) return finish_removal(*connection, name);
     if (result == -EBUSY || result == -ENOTEMPTY)
         return fail(ErrorKind::conflict, fmt::format("image {} is open or has snapshots", name));
     return fail(error(result, "remove", name));
@@ -145,9 +137,8 @@ Result<> Images::remove(const std::string& name) const {
 // librbd removes an image by way of rbd's trash: what was cut off half-way lies there. And it says
 // that there is no image when it was the trash that could not be written to.
 Result<> Images::finish_removal(Connection& connection, const std::string& name) const {
-    auto there = exists(name);
-    if (!there) return std::unexpected(std::move(there.error()));
-    if (*there) return fail(error(-ENOSPC, "put into the trash:", name));
+    auto there = UNDERSTUDY_VALUE(exists(name));
+    if (there) return fail(error(-ENOSPC, "put into the trash:", name));
     std::vector<librbd::trash_image_info_t> trash;
     int result = librbd::RBD().trash_list(connection.io, trash);
     if (result < 0 && result != -ENOENT) return fail(error(result, "look in the trash for", name));
@@ -164,7 +155,7 @@ Result<std::vector<std::string>> Images::watchers(const std::string& name) const
     auto opened = open_frozen(name, {});
     if (!opened) {
         if (opened.error().kind() == ErrorKind::not_found) return std::vector<std::string>{};
-        return std::unexpected(std::move(opened.error()));
+        return error_of(opened);
     }
     std::list<librbd::image_watcher_t> found;
     if (const int result = (*opened)->image.list_watchers(found); result < 0)
@@ -178,23 +169,21 @@ Result<bool> Images::has_snapshot(const std::string& name, const SnapshotId& id)
     auto opened = open_frozen(name, id);
     if (opened) return true;
     if (opened.error().kind() == ErrorKind::not_found) return false;
-    return std::unexpected(std::move(opened.error()));
+    return error_of(opened);
 }
 
 Result<ByteSize> Images::snapshot_size(const std::string& name, const SnapshotId& id) const {
-    auto opened = open_frozen(name, id);
-    if (!opened) return std::unexpected(std::move(opened.error()));
+    auto opened = UNDERSTUDY_VALUE(open_frozen(name, id));
     std::uint64_t size = 0;
-    if (const int result = (*opened)->image.size(&size); result < 0)
+    if (const int result = opened->image.size(&size); result < 0)
         return fail(error(result, "look at", name));
     return ByteSize(size);
 }
 
 Result<bool> Images::has_any_snapshot(const std::string& name) const {
-    auto opened = open_frozen(name, {});
-    if (!opened) return std::unexpected(std::move(opened.error()));
+    auto opened = UNDERSTUDY_VALUE(open_frozen(name, {}));
     std::vector<librbd::snap_info_t> snapshots;
-    if (const int result = (*opened)->image.snap_list(snapshots); result < 0)
+    if (const int result = opened->image.snap_list(snapshots); result < 0)
         return fail(error(result, "list the snapshots of", name));
     return !snapshots.empty();
 }
@@ -216,7 +205,7 @@ Result<bool> Images::remove_snapshot(const std::string& name, const SnapshotId& 
     auto opened = open(name);
     if (!opened) {
         if (opened.error().kind() == ErrorKind::not_found) return false;
-        return std::unexpected(std::move(opened.error()));
+        return error_of(opened);
     }
     const auto removed = snapshot_name(id);
     const int result = (*opened)->image.snap_remove(removed.c_str());
@@ -232,19 +221,17 @@ Result<bool> Images::remove_snapshot(const std::string& name, const SnapshotId& 
 
 Result<> Images::rename_snapshot(const std::string& name, const SnapshotId& from,
                                  const SnapshotId& to) const {
-    auto opened = open(name);
-    if (!opened) return std::unexpected(std::move(opened.error()));
+    auto opened = UNDERSTUDY_VALUE(open(name));
     const auto before = snapshot_name(from);
-    const int result = (*opened)->image.snap_rename(before.c_str(), snapshot_name(to).c_str());
+    const int result = opened->image.snap_rename(before.c_str(), snapshot_name(to).c_str());
     if (result < 0) return fail(error(result, "rename snapshot " + before + " of", name));
     return {};
 }
 
 Result<> Images::roll_back(const std::string& name, const SnapshotId& id) const {
-    auto opened = open(name);
-    if (!opened) return std::unexpected(std::move(opened.error()));
+    auto opened = UNDERSTUDY_VALUE(open(name));
     const auto to = snapshot_name(id);
-    if (const int result = (*opened)->image.snap_rollback(to.c_str()); result < 0)
+    if (const int result = opened->image.snap_rollback(to.c_str()); result < 0)
         return fail(error(result, "roll back to " + to + ":", name));
     return {};
 }

@@ -52,21 +52,18 @@ public:
     static Result<std::unique_ptr<Inspection>> open(const Images& images,
                                                     const std::optional<SnapshotPlace>& base,
                                                     const SnapshotPlace& until) {
-        auto top = FrozenImage::open(images, until.image, until.snapshot);
-        if (!top) return std::unexpected(std::move(top.error()));
+        auto top = UNDERSTUDY_VALUE(FrozenImage::open(images, until.image, until.snapshot));
         std::unique_ptr<Inspection> made(new Inspection());
         if (base) {
-            auto opened = FrozenImage::open(images, base->image, base->snapshot);
-            if (!opened) return std::unexpected(std::move(opened.error()));
-            made->base_ = std::move(*opened);
+            auto opened = UNDERSTUDY_VALUE(FrozenImage::open(images, base->image, base->snapshot));
+            made->base_ = std::move(opened);
         }
-        made->levels_.push_back(std::move(*top));
+        made->levels_.push_back(std::move(top));
         // Up to the base's image, or all that shows.
         while (!(base && made->levels_.back()->id() == made->base_->id())) {
-            auto parent = made->levels_.back()->open_parent(images);
-            if (!parent) return std::unexpected(std::move(parent.error()));
-            if (!*parent) break;
-            made->levels_.push_back(std::move(*parent));
+            auto parent = UNDERSTUDY_VALUE(made->levels_.back()->open_parent(images));
+            if (!parent) break;
+            made->levels_.push_back(std::move(parent));
         }
         const auto& last = made->levels_.back();
         made->comparable_ = base && last->id() == made->base_->id() &&
@@ -88,9 +85,8 @@ public:
             UNDERSTUDY_TRY(mark_allocated(0, begin, grains.end(), grains));
             return grains;
         }
-        auto told = comparable_ ? by_history(object, grains) : is_nothing(object);
-        if (!told) return std::unexpected(std::move(told.error()));
-        if (!*told) UNDERSTUDY_TRY(by_content(grains));
+        auto told = UNDERSTUDY_VALUE(comparable_ ? by_history(object, grains) : is_nothing(object));
+        if (!told) UNDERSTUDY_TRY(by_content(grains));
         return grains;
     }
 
@@ -101,9 +97,8 @@ private:
     Result<bool> is_nothing(std::uint64_t object) const {
         for (const auto* image : {&top(), base()}) {
             if (image->overlap() > 0 || image->object_size() != top().object_size()) return false;
-            auto history = image->history(object);
-            if (!history) return std::unexpected(std::move(history.error()));
-            if (history->at(image->snapshot()).exists) return false;
+            auto history = UNDERSTUDY_VALUE(image->history(object));
+            if (history.at(image->snapshot()).exists) return false;
         }
         return true;
     }
@@ -117,12 +112,10 @@ private:
             const auto object = begin / image.object_size();
             const auto start = object * image.object_size();
             const auto stop = std::min(end, start + image.object_size());
-            auto history = image.history(object);
-            if (!history) return std::unexpected(std::move(history.error()));
-            if (history->at(image.snapshot()).exists) {
-                auto extents = image.allocated(object);
-                if (!extents) return std::unexpected(std::move(extents.error()));
-                for (const auto& [offset, length] : *extents)
+            auto history = UNDERSTUDY_VALUE(image.history(object));
+            if (history.at(image.snapshot()).exists) {
+                auto extents = UNDERSTUDY_VALUE(image.allocated(object));
+                for (const auto& [offset, length] : extents)
                     grains.mark(std::max(begin, start + offset),
                                 std::min(stop, start + offset + length), Grain::data);
             } else if (level + 1 < levels_.size()) {
@@ -140,15 +133,13 @@ private:
         const auto end = start + top().object_size();
         for (std::size_t level = 0; level + 1 < levels_.size(); ++level) {
             if (levels_[level]->overlap() < std::min(end, levels_.back()->size())) return false;
-            auto history = levels_[level]->history(object);
-            if (!history) return std::unexpected(std::move(history.error()));
-            if (history->at(levels_[level]->snapshot()).exists) return false;
+            auto history = UNDERSTUDY_VALUE(levels_[level]->history(object));
+            if (history.at(levels_[level]->snapshot()).exists) return false;
         }
         const auto& last = *levels_.back();
-        auto history = last.history(object);
-        if (!history) return std::unexpected(std::move(history.error()));
-        const auto now = history->at(last.snapshot());
-        const auto before = history->at(base_->snapshot());
+        auto history = UNDERSTUDY_VALUE(last.history(object));
+        const auto now = history.at(last.snapshot());
+        const auto before = history.at(base_->snapshot());
         const bool same_size = std::min(end, last.size()) == std::min(end, base_->size());
         if (now.exists == before.exists && same_size) {
             const bool same_parent =
@@ -158,7 +149,7 @@ private:
         const bool parent_shows =
             (!now.exists && last.overlap() > start) || (!before.exists && base_->overlap() > start);
         if (parent_shows || levels_.size() > 1) return false;
-        mark_changed(*history, before, now, grains);
+        mark_changed(history, before, now, grains);
         return told_apart(object, now, grains);
     }
 
@@ -188,10 +179,9 @@ private:
     // Of what was marked, what takes room now is data; and nothing else is told.
     Result<bool> told_apart(std::uint64_t object, const ObjectState& now, Grains& grains) const {
         if (!now.exists) return true;
-        auto extents = top().allocated(object);
-        if (!extents) return std::unexpected(std::move(extents.error()));
+        auto extents = UNDERSTUDY_VALUE(top().allocated(object));
         Grains changed = grains;
-        for (const auto& [offset, length] : *extents)
+        for (const auto& [offset, length] : extents)
             grains.mark(grains.begin() + offset, grains.begin() + offset + length, Grain::data);
         grains.keep(changed);
         return true;
@@ -231,9 +221,8 @@ public:
         while (told_ == extents_.size()) {
             extents_.clear();
             told_ = 0;
-            auto more = fill();
-            if (!more) return std::unexpected(std::move(more.error()));
-            if (!*more) return std::nullopt;
+            auto more = UNDERSTUDY_VALUE(fill());
+            if (!more) return std::nullopt;
         }
         return extents_[told_++];
     }
@@ -246,9 +235,8 @@ private:
         const auto count = std::min(kBatchObjects, objects_.size());
         std::vector<Grains> told(count, Grains(0, 0));
         UNDERSTUDY_TRY(for_each(count, [&](std::size_t i) -> Result<> {
-            auto grains = inspection_->inspect(objects_[i]);
-            if (!grains) return std::unexpected(std::move(grains.error()));
-            told[i] = std::move(*grains);
+            auto grains = UNDERSTUDY_VALUE(inspection_->inspect(objects_[i]));
+            told[i] = std::move(grains);
             return {};
         }));
         for (const auto& grains : told) grains.append_to(extents_, from_);
@@ -262,9 +250,9 @@ private:
             const auto window = fast_diff_ ? kWindowObjects : kBatchObjects;
             const auto end = std::min(top.object_count(), next_object_ + window);
             if (fast_diff_) {
-                auto found = top.candidates(inspection_->base(), next_object_, end);
-                if (!found) return std::unexpected(std::move(found.error()));
-                objects_.assign(found->begin(), found->end());
+                auto found =
+                    UNDERSTUDY_VALUE(top.candidates(inspection_->base(), next_object_, end));
+                objects_.assign(found.begin(), found.end());
             } else {
                 for (auto object = next_object_; object < end; ++object) objects_.push_back(object);
             }
@@ -289,13 +277,12 @@ struct Listing {
 
 Result<Listing> open_listing(const Images& images, const std::optional<SnapshotPlace>& base,
                              const SnapshotPlace& until) {
-    auto inspection = Inspection::open(images, base, until);
-    if (!inspection) return std::unexpected(std::move(inspection.error()));
-    Listing listing{.inspection = std::move(*inspection)};
+    auto inspection = UNDERSTUDY_VALUE(Inspection::open(images, base, until));
+    Listing listing{.inspection = std::move(inspection)};
     if (!listing.inspection->within_one_image()) return listing;
-    auto valid = listing.inspection->top().has_fast_diff(listing.inspection->base());
-    if (!valid) return std::unexpected(std::move(valid.error()));
-    listing.fast_diff = *valid;
+    auto valid =
+        UNDERSTUDY_VALUE(listing.inspection->top().has_fast_diff(listing.inspection->base()));
+    listing.fast_diff = valid;
     return listing;
 }
 
@@ -305,26 +292,23 @@ Result<std::unique_ptr<ports::ExtentStream>> image_changes(const Images& images,
                                                            const std::optional<SnapshotPlace>& base,
                                                            const SnapshotPlace& until,
                                                            ByteOffset from) {
-    auto listing = open_listing(images, base, until);
-    if (!listing) return std::unexpected(std::move(listing.error()));
-    return std::make_unique<ChangesStream>(std::move(listing->inspection), listing->fast_diff,
+    auto listing = UNDERSTUDY_VALUE(open_listing(images, base, until));
+    return std::make_unique<ChangesStream>(std::move(listing.inspection), listing.fast_diff,
                                            from.count());
 }
 
 Result<std::optional<ByteSize>> changed_bytes(const Images& images,
                                               const std::optional<SnapshotPlace>& base,
                                               const SnapshotPlace& until) {
-    auto listing = open_listing(images, base, until);
-    if (!listing) return std::unexpected(std::move(listing.error()));
-    if (!listing->fast_diff && listing->inspection->top().object_count() > kMaxCounted)
+    auto listing = UNDERSTUDY_VALUE(open_listing(images, base, until));
+    if (!listing.fast_diff && listing.inspection->top().object_count() > kMaxCounted)
         return std::nullopt;
-    ChangesStream extents(std::move(listing->inspection), listing->fast_diff, 0);
+    ChangesStream extents(std::move(listing.inspection), listing.fast_diff, 0);
     ByteSize bytes;
     for (;;) {
-        auto extent = extents.next();
-        if (!extent) return std::unexpected(std::move(extent.error()));
-        if (!*extent) return bytes;
-        if ((*extent)->kind == model::ExtentKind::data) bytes += (*extent)->length;
+        auto extent = UNDERSTUDY_VALUE(extents.next());
+        if (!extent) return bytes;
+        if (extent->kind == model::ExtentKind::data) bytes += extent->length;
     }
 }
 
@@ -332,20 +316,17 @@ namespace {
 
 // Whether there is an object that differs from the older snapshot or, without one, exists at all.
 Result<bool> any_object(const FrozenImage& head, const FrozenImage* older) {
-    auto fast_diff = head.has_fast_diff(older);
-    if (!fast_diff) return std::unexpected(std::move(fast_diff.error()));
-    if (*fast_diff) {
-        auto objects = head.candidates(older, 0, head.object_count());
-        if (!objects) return std::unexpected(std::move(objects.error()));
-        return !objects->empty();
+    auto fast_diff = UNDERSTUDY_VALUE(head.has_fast_diff(older));
+    if (fast_diff) {
+        auto objects = UNDERSTUDY_VALUE(head.candidates(older, 0, head.object_count()));
+        return !objects.empty();
     }
     std::atomic<bool> found{false};
     UNDERSTUDY_TRY(for_each(head.object_count(), [&](std::size_t object) -> Result<> {
         if (found) return {};
-        auto history = head.history(object);
-        if (!history) return std::unexpected(std::move(history.error()));
-        const auto now = history->at(head.snapshot());
-        const auto before = older ? history->at(older->snapshot()) : ObjectState{};
+        auto history = UNDERSTUDY_VALUE(head.history(object));
+        const auto now = history.at(head.snapshot());
+        const auto before = older ? history.at(older->snapshot()) : ObjectState{};
         if (now.exists != before.exists || (now.exists && now.version != before.version))
             found = true;
         return {};
@@ -356,18 +337,15 @@ Result<bool> any_object(const FrozenImage& head, const FrozenImage* older) {
 }  // namespace
 
 Result<bool> has_own_data(const Images& images, const std::string& image) {
-    auto head = FrozenImage::open(images, image, {});
-    if (!head) return std::unexpected(std::move(head.error()));
-    return any_object(**head, nullptr);
+    auto head = UNDERSTUDY_VALUE(FrozenImage::open(images, image, {}));
+    return any_object(*head, nullptr);
 }
 
 Result<bool> has_changed(const Images& images, const std::string& image, const SnapshotId& since) {
-    auto head = FrozenImage::open(images, image, {});
-    if (!head) return std::unexpected(std::move(head.error()));
-    auto before = FrozenImage::open(images, image, since);
-    if (!before) return std::unexpected(std::move(before.error()));
-    if ((*head)->size() != (*before)->size()) return true;
-    return any_object(**head, before->get());
+    auto head = UNDERSTUDY_VALUE(FrozenImage::open(images, image, {}));
+    auto before = UNDERSTUDY_VALUE(FrozenImage::open(images, image, since));
+    if (head->size() != before->size()) return true;
+    return any_object(*head, before.get());
 }
 
 }  // namespace understudy::rbd

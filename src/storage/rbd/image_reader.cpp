@@ -27,12 +27,11 @@ struct ImageReader::Ahead {
 Result<std::unique_ptr<ImageReader>> ImageReader::open(const Images& images,
                                                        const std::string& name,
                                                        const SnapshotId& snapshot) {
-    auto opened = images.open_frozen(name, snapshot);
-    if (!opened) return std::unexpected(std::move(opened.error()));
+    auto opened = UNDERSTUDY_VALUE(images.open_frozen(name, snapshot));
     std::unique_ptr<ImageReader> reader(
-        new ImageReader(images, *opened, name + "@" + snapshot_name(snapshot)));
+        new ImageReader(images, opened, name + "@" + snapshot_name(snapshot)));
     std::uint64_t size = 0;
-    if (const int result = (*opened)->image.size(&size); result < 0)
+    if (const int result = opened->image.size(&size); result < 0)
         return fail(images.error(result, "look at", reader->name_));
     reader->size_ = ByteSize(size);
     return reader;

@@ -79,8 +79,7 @@ public:
         return volume(id)->commit_snapshot(snapshot);
     }
     Result<bool> overlay_written(const VolumeId& id, const SnapshotId&) override {
-        auto known = volume(id)->head();  // not_found: no such volume
-        if (!known) return std::unexpected(std::move(known.error()));
+        auto known = UNDERSTUDY_VALUE(volume(id)->head());
         return false;  // there are none
     }
     Result<std::string> set_aside(const VolumeId&, const SnapshotId& snapshot) override {
@@ -207,7 +206,7 @@ Result<> check(const RbdSettings& settings) {
 Result<std::unique_ptr<ports::StoragePool>> open_rbd_pool(const std::string& name,
                                                           const RbdSettings& settings) {
     if (auto fine = check(settings); !fine)
-        return std::unexpected(std::move(fine.error()).during(fmt::format("open pool '{}'", name)));
+        return fail(std::move(fine.error()).during(fmt::format("open pool '{}'", name)));
     return std::make_unique<RbdPool>(name, settings);
 }
 

@@ -41,10 +41,9 @@ struct RecordStore::Change {
 };
 
 Result<std::optional<std::string>> RecordStore::value_of(const std::string& key) const {
-    auto connection = cluster_->connect();
-    if (!connection) return std::unexpected(std::move(connection.error()));
+    auto connection = UNDERSTUDY_VALUE(cluster_->connect());
     std::map<std::string, librados::bufferlist> values;
-    const int result = (*connection)->io.omap_get_vals_by_keys(kRecordsObject, {key}, &values);
+    const int result = connection->io.omap_get_vals_by_keys(kRecordsObject, {key}, &values);
     if (result == -ENOENT) return std::nullopt;
     if (result < 0) return fail(cluster_->error(result, "read the records of volumes"));
     const auto found = values.find(key);
@@ -53,17 +52,16 @@ Result<std::optional<std::string>> RecordStore::value_of(const std::string& key)
 }
 
 Result<std::optional<StoredRecord>> RecordStore::read(const std::string& key) const {
-    auto text = value_of(key);
-    if (!text) return std::unexpected(std::move(text.error()));
-    if (!*text) return std::nullopt;
-    auto record = read_record(**text);
+    auto text = UNDERSTUDY_VALUE(value_of(key));
+    if (!text) return std::nullopt;
+    auto record = read_record(*text);
     if (!record)
-        return std::unexpected(std::move(record.error())
-                                   .during(fmt::format("read key {} of object {} in {}", key,
-                                                       kRecordsObject, cluster_->where()))
-                                   .advising("Nothing was changed; put back a good copy with "
-                                             "`rados setomapval`."));
-    return StoredRecord{.record = std::move(*record), .text = std::move(**text)};
+        return fail(std::move(record.error())
+                        .during(fmt::format("read key {} of object {} in {}", key, kRecordsObject,
+                                            cluster_->where()))
+                        .advising("Nothing was changed; put back a good copy with "
+                                  "`rados setomapval`."));
+    return StoredRecord{.record = std::move(*record), .text = std::move(*text)};
 }
 
 Result<std::optional<StoredRecord>> RecordStore::volume(const VolumeId& id) const {
@@ -79,8 +77,7 @@ Result<std::optional<std::string>> RecordStore::owner_of(const std::string& imag
 }
 
 Result<> RecordStore::apply(const VolumeId& id, const Change& change) const {
-    auto connection = cluster_->connect();
-    if (!connection) return std::unexpected(std::move(connection.error()));
+    auto connection = UNDERSTUDY_VALUE(cluster_->connect());
     std::map<std::string, std::pair<librados::bufferlist, int>> expected;
     for (const auto& [key, value] : change.expected)
         expected[key] = {to_buffer(value), LIBRADOS_CMPXATTR_OP_EQ};
@@ -91,7 +88,7 @@ Result<> RecordStore::apply(const VolumeId& id, const Change& change) const {
     operation.omap_cmp(expected, nullptr);
     if (!change.removed.empty()) operation.omap_rm_keys(change.removed);
     if (!set.empty()) operation.omap_set(set);
-    const int result = (*connection)->io.operate(kRecordsObject, &operation);
+    const int result = connection->io.operate(kRecordsObject, &operation);
     if (result == -ECANCELED)
         return fail(Error(ErrorKind::unavailable,
                           fmt::format("volume {} was changed by another node meanwhile", id.text()))
@@ -106,9 +103,8 @@ Result<> RecordStore::save(const VolumeId& id, StoredRecord& stored) const {
     if (text == stored.text) return {};
     std::set<std::string> before;
     if (!stored.text.empty()) {
-        auto old = read_record(stored.text);
-        if (!old) return std::unexpected(std::move(old.error()));
-        before = old->image_names();
+        auto old = UNDERSTUDY_VALUE(read_record(stored.text));
+        before = old.image_names();
     }
     const auto after = stored.record.image_names();
     Change change{.expected = {{volume_key(id), stored.text}},
@@ -116,11 +112,10 @@ Result<> RecordStore::save(const VolumeId& id, StoredRecord& stored) const {
                   .removed = {}};
     for (const auto& name : after) {
         if (before.contains(name)) continue;
-        auto owner = owner_of(name);
-        if (!owner) return std::unexpected(std::move(owner.error()));
-        if (*owner)
+        auto owner = UNDERSTUDY_VALUE(owner_of(name));
+        if (owner)
             return fail(ErrorKind::conflict,
-                        fmt::format("image {} is part of volume {} already", name, **owner));
+                        fmt::format("image {} is part of volume {} already", name, *owner));
         change.take_image(id, name);
     }
     for (const auto& name : before)

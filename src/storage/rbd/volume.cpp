@@ -28,23 +28,22 @@ Volume::Volume(VolumeId id, std::shared_ptr<Cluster> cluster)
 
 Result<std::optional<StoredRecord>> Volume::load() {
     auto stored = records_.volume(id_);
-    if (!stored) return std::unexpected(std::move(stored.error()));
+    if (!stored) return error_of(stored);
     if (*stored && (*stored)->record.removing) return std::nullopt;
     if (*stored) UNDERSTUDY_TRY(finish_patch(**stored));
     return stored;
 }
 
 Result<StoredRecord> Volume::loaded() {
-    auto stored = load();
-    if (!stored) return std::unexpected(std::move(stored.error()));
-    if (*stored) return std::move(**stored);
+    auto stored = UNDERSTUDY_VALUE(load());
+    if (stored) return std::move(*stored);
     return fail(ErrorKind::not_found,
                 fmt::format("no volume {} in {}", id_.text(), images_.cluster().where()));
 }
 
 Result<StoredRecord> Volume::settled() {
     auto stored = loaded();
-    if (!stored) return std::unexpected(std::move(stored.error()));
+    if (!stored) return error_of(stored);
     UNDERSTUDY_TRY(sweep(*stored));
     return stored;
 }
@@ -84,26 +83,23 @@ ports::DiskSource Volume::source_of(const VolumeImage& image) const {
 
 Result<bool> Volume::known() {
     const std::lock_guard lock(mutex_);
-    auto stored = load();
-    if (!stored) return std::unexpected(std::move(stored.error()));
-    return stored->has_value();
+    auto stored = UNDERSTUDY_VALUE(load());
+    return stored.has_value();
 }
 
 Result<std::optional<ports::DiskSource>> Volume::head() {
     const std::lock_guard lock(mutex_);
-    auto stored = loaded();
-    if (!stored) return std::unexpected(std::move(stored.error()));
-    const auto* head = stored->record.find(ImageRole::head);
+    auto stored = UNDERSTUDY_VALUE(loaded());
+    const auto* head = stored.record.find(ImageRole::head);
     if (!head) return std::nullopt;
     return source_of(*head);
 }
 
 Result<std::vector<SnapshotId>> Volume::snapshots() {
     const std::lock_guard lock(mutex_);
-    auto stored = loaded();
-    if (!stored) return std::unexpected(std::move(stored.error()));
+    auto stored = UNDERSTUDY_VALUE(loaded());
     std::vector<SnapshotId> ids;
-    for (const auto& snapshot : stored->record.snapshots)
+    for (const auto& snapshot : stored.record.snapshots)
         if (snapshot.state == SnapshotState::listed) ids.push_back(snapshot.id);
     return ids;
 }
@@ -115,27 +111,25 @@ Result<std::string> Volume::new_image_name(const VolumeRecord& record) {
     for (int number = 1;; ++number) {
         auto name = number == 1 ? stem : fmt::format("{}.{}", stem, number);
         if (record.image(name)) continue;
-        auto taken = images_.exists(name);
-        if (!taken) return std::unexpected(std::move(taken.error()));
-        if (!*taken) return name;
+        auto taken = UNDERSTUDY_VALUE(images_.exists(name));
+        if (!taken) return name;
     }
 }
 
 Result<> Volume::make_image(StoredRecord& stored, VolumeImage image,
                             const std::function<Result<>(const std::string& name)>& make) {
-    auto name = new_image_name(stored.record);
-    if (!name) return std::unexpected(std::move(name.error()));
-    image.name = *name;
+    auto name = UNDERSTUDY_VALUE(new_image_name(stored.record));
+    image.name = name;
     const auto role = std::exchange(image.role, ImageRole::making);
     stored.record.images.push_back(image);
     UNDERSTUDY_TRY(save(stored));
-    if (auto made = make(*name); !made) {
-        if (auto undone = unmake(stored, *name, made.error().kind()); !undone)
+    if (auto made = make(name); !made) {
+        if (auto undone = unmake(stored, name, made.error().kind()); !undone)
             return fail(std::move(made.error()).keeping("a leftover that the next call removes"));
         return made;
     }
     crash_point("image made");
-    stored.record.image(*name)->role = role;
+    stored.record.imagename->role = role;
     return save(stored);
 }
 
@@ -144,7 +138,7 @@ Result<> Volume::unmake(StoredRecord& stored, const std::string& name, ErrorKind
     if (why == ErrorKind::conflict)
         stored.record.remove_image(name);
     else if (auto removed = sweep_making(stored); !removed)
-        return std::unexpected(std::move(removed.error()));
+        return error_of(removed);
     if (stored.record.images.empty() && stored.record.snapshots.empty())
         return records_.remove(id_, stored);
     return save(stored);
@@ -167,11 +161,10 @@ Result<ports::DiskSource> Volume::make_clone(StoredRecord& stored, const VolumeS
 }
 
 Result<> Volume::check_unused(const std::string& image) {
-    auto watchers = images_.watchers(image);
-    if (!watchers) return std::unexpected(std::move(watchers.error()));
-    if (watchers->empty()) return {};
+    auto watchers = UNDERSTUDY_VALUE(images_.watchers(image));
+    if (watchers.empty()) return {};
     return fail(Error(ErrorKind::refused,
-                      fmt::format("image {} is in use from {}", image, watchers->front()))
+                      fmt::format("image {} is in use from {}", image, watchers.front()))
                     .advising("Stop the VM first; after its host died Ceph lets go of it within "
                               "half a minute."));
 }

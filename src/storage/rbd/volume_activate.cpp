@@ -22,26 +22,24 @@ const VolumeImage* newest_successor(const VolumeRecord& record, const SnapshotId
 
 Result<ports::DiskSource> Volume::activate(const SnapshotId& id, ports::ActivationKind kind) {
     const std::lock_guard lock(mutex_);
-    auto stored = settled();
-    if (!stored) return std::unexpected(std::move(stored.error()));
-    auto& record = stored->record;
+    auto stored = UNDERSTUDY_VALUE(settled());
+    auto& record = stored.record;
     const auto* found = record.listed(id);
     if (!found) return no_snapshot(id);
     const auto onto = *found;
-    if (kind == ports::ActivationKind::promote) return promote(*stored, onto);
+    if (kind == ports::ActivationKind::promote) return promote(stored, onto);
     const bool drill = kind == ports::ActivationKind::drill;
     const auto role = drill ? ImageRole::drill : ImageRole::successor;
     if (!drill) UNDERSTUDY_TRY(check_replaceable(record));
     const auto* head = record.find(ImageRole::head);
     if (!drill && head && head->name == onto.image) {
         record.rollback = id;
-        UNDERSTUDY_TRY(save(*stored));
+        UNDERSTUDY_TRY(save(stored));
         return source_of(*record.find(ImageRole::head));
     }
-    auto reused = untouched(record, role, id);
-    if (!reused) return std::unexpected(std::move(reused.error()));
-    if (*reused) return source_of(*record.image(**reused));
-    return make_clone(*stored, onto, role);
+    auto reused = UNDERSTUDY_VALUE(untouched(record, role, id));
+    if (reused) return source_of(*record.image(*reused));
+    return make_clone(stored, onto, role);
 }
 
 // One for the same snapshot that nothing ran on yet: the same call, repeated after a crash.
@@ -49,12 +47,10 @@ Result<std::optional<std::string>> Volume::untouched(const VolumeRecord& record,
                                                      const SnapshotId& id) {
     for (const auto& image : record.images | std::views::reverse) {
         if (image.role != role || image.snapshot != id) continue;
-        auto watchers = images_.watchers(image.name);
-        if (!watchers) return std::unexpected(std::move(watchers.error()));
-        if (!watchers->empty()) continue;
-        auto used = has_own_data(images_, image.name);
-        if (!used) return std::unexpected(std::move(used.error()));
-        if (!*used) return image.name;
+        auto watchers = UNDERSTUDY_VALUE(images_.watchers(image.name));
+        if (!watchers.empty()) continue;
+        auto used = UNDERSTUDY_VALUE(has_own_data(images_, image.name));
+        if (!used) return image.name;
     }
     return std::nullopt;
 }
@@ -134,23 +130,22 @@ Result<ports::DiskSource> Volume::settle_rollback(StoredRecord& stored, const st
 
 Result<> Volume::deactivate(const ports::DiskSource& source) {
     const std::lock_guard lock(mutex_);
-    auto stored = settled();
-    if (!stored) return std::unexpected(std::move(stored.error()));
-    auto& record = stored->record;
+    auto stored = UNDERSTUDY_VALUE(settled());
+    auto& record = stored.record;
     const auto name = image_at(source.location);
     auto* image = name ? record.image(*name) : nullptr;
     if (!image || image->role == ImageRole::doomed) return {};
     if (image->role == ImageRole::head && !record.rollback.is_nil()) {
         record.rollback = {};
-        return save(*stored);
+        return save(stored);
     }
     if (image->role != ImageRole::drill && image->role != ImageRole::successor)
         return fail(ErrorKind::refused,
                     source.location + " is the disk of a drill or rollback no more");
     UNDERSTUDY_TRY(check_unused(image->name));
     image->role = ImageRole::doomed;
-    UNDERSTUDY_TRY(save(*stored));
-    return sweep(*stored);
+    UNDERSTUDY_TRY(save(stored));
+    return sweep(stored);
 }
 
 Result<bool> Volume::head_is_on(const VolumeRecord& record, const SnapshotId& on) {
@@ -159,28 +154,25 @@ Result<bool> Volume::head_is_on(const VolumeRecord& record, const SnapshotId& on
     const auto* head = record.find(ImageRole::head);
     if (!head) return true;
     if (head->lineage != on) return false;
-    auto changed = frozen->image == head->name ? has_changed(images_, head->name, on)
-                                               : has_own_data(images_, head->name);
-    if (!changed) return std::unexpected(std::move(changed.error()));
-    return !*changed;
+    auto changed =
+        UNDERSTUDY_VALUE(frozen->image == head->name ? has_changed(images_, head->name, on)
+                                                     : has_own_data(images_, head->name));
+    return !changed;
 }
 
 Result<bool> Volume::head_equals(const SnapshotId& on) {
     const std::lock_guard lock(mutex_);
-    auto stored = loaded();
-    if (!stored) return std::unexpected(std::move(stored.error()));
-    return head_is_on(stored->record, on);
+    auto stored = UNDERSTUDY_VALUE(loaded());
+    return head_is_on(stored.record, on);
 }
 
 Result<> Volume::retire_head(const SnapshotId& on) {
     const std::lock_guard lock(mutex_);
-    auto stored = settled();
-    if (!stored) return std::unexpected(std::move(stored.error()));
-    auto& record = stored->record;
-    auto equal = head_is_on(record, on);
-    if (!equal) return std::unexpected(std::move(equal.error()));
+    auto stored = UNDERSTUDY_VALUE(settled());
+    auto& record = stored.record;
+    auto equal = UNDERSTUDY_VALUE(head_is_on(record, on));
     auto* head = record.find(ImageRole::head);
-    if (!*equal)
+    if (!equal)
         return fail(ErrorKind::conflict,
                     fmt::format("{} holds what that snapshot does not", head->name));
     UNDERSTUDY_TRY(check_replaceable(record));
@@ -193,8 +185,8 @@ Result<> Volume::retire_head(const SnapshotId& on) {
     for (auto& image : record.images)  // heads for rollbacks that came to nothing
         if (image.role == ImageRole::successor) image.role = ImageRole::doomed;
     record.rollback = {};
-    UNDERSTUDY_TRY(save(*stored));
-    return sweep(*stored);
+    UNDERSTUDY_TRY(save(stored));
+    return sweep(stored);
 }
 
 }  // namespace understudy::rbd

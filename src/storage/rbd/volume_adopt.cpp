@@ -16,9 +16,8 @@ std::unexpected<Error> cannot(const std::string& location, const std::string& wh
 // What keeps a user's image from being a volume, or its size.
 Result<ByteSize> examine(const Images& images, const std::string& name,
                          const std::string& location) {
-    auto opened = images.open_frozen(name, {});
-    if (!opened) return std::unexpected(std::move(opened.error()));
-    auto& image = (*opened)->image;
+    auto opened = UNDERSTUDY_VALUE(images.open_frozen(name, {}));
+    auto& image = opened->image;
     std::uint8_t old_format = 0;
     std::uint64_t size = 0;
     librbd::mirror_image_info_t mirrored;
@@ -59,24 +58,20 @@ Result<ports::AdoptedVolume> Volume::adopt(const ports::VolumeLabel& label,
     if (!image)
         return cannot(at, "is not in " + images_.cluster().where(),
                       "Configure a pool for where it is.");
-    auto restored = restore_forgotten(*image);
-    if (!restored) return std::unexpected(std::move(restored.error()));
-    auto found = records_.volume(id_);
-    if (!found) return std::unexpected(std::move(found.error()));
-    if (*found && (*found)->record.removing)
+    auto restored = UNDERSTUDY_VALUE(restore_forgotten(*image));
+    auto found = UNDERSTUDY_VALUE(records_.volume(id_));
+    if (found && found->record.removing)
         return fail(Error(ErrorKind::unavailable, "volume " + id_.text() + " is being removed")
                         .advising("Finish that first."));
-    if (*found) {
-        const auto* head = (*found)->record.find(ImageRole::head);
+    if (found) {
+        const auto* head = found->record.find(ImageRole::head);
         if (!head || head->name != *image)
             return fail(ErrorKind::conflict,
                         fmt::format("volume {} exists and {} is not its head", id_.text(), at));
-        auto size = examine(images_, *image, at);
-        if (!size) return std::unexpected(std::move(size.error()));
-        return ports::AdoptedVolume{.source = source_of(*head), .size = *size};
+        auto size = UNDERSTUDY_VALUE(examine(images_, *image, at));
+        return ports::AdoptedVolume{.source = source_of(*head), .size = size};
     }
-    auto size = examine(images_, *image, at);
-    if (!size) return std::unexpected(std::move(size.error()));
+    auto size = UNDERSTUDY_VALUE(examine(images_, *image, at));
     StoredRecord stored;
     stored.record.label = label;
     stored.record.images.push_back({.name = *image, .adopted = true, .role = ImageRole::head});
@@ -84,25 +79,23 @@ Result<ports::AdoptedVolume> Volume::adopt(const ports::VolumeLabel& label,
     if (!reread || reread->images.front().name != *image)
         return cannot(at, "has a name that is not UTF-8", "Rename the image.");
     UNDERSTUDY_TRY(save(stored));
-    return ports::AdoptedVolume{.source = source_of(stored.record.images.front()), .size = *size};
+    return ports::AdoptedVolume{.source = source_of(stored.record.images.front()), .size = size};
 }
 
 // A VM that was released and comes back on the image that it was released with.
 Result<bool> Volume::restore_forgotten(const std::string& image) {
-    auto kept = records_.forgotten(id_);
-    if (!kept) return std::unexpected(std::move(kept.error()));
-    if (!*kept) return false;
-    auto present = records_.volume(id_);
-    if (!present) return std::unexpected(std::move(present.error()));
-    if (*present) return false;
-    const auto* head = (*kept)->record.find(ImageRole::head);
+    auto kept = UNDERSTUDY_VALUE(records_.forgotten(id_));
+    if (!kept) return false;
+    auto present = UNDERSTUDY_VALUE(records_.volume(id_));
+    if (present) return false;
+    const auto* head = kept->record.find(ImageRole::head);
     if (!head || head->name != image)
         return fail(Error(ErrorKind::conflict,
                           fmt::format("volume {} was forgotten and left images", id_.text()))
                         .advising(fmt::format("If nothing needs them, remove key forgotten/{} of "
                                               "object {} with `rados rmomapkey`.",
                                               id_.text(), kRecordsObject)));
-    UNDERSTUDY_TRY(records_.restore(id_, **kept));
+    UNDERSTUDY_TRY(records_.restore(id_, *kept));
     return true;
 }
 

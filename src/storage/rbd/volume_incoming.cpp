@@ -84,11 +84,10 @@ Result<std::unique_ptr<ports::Incoming>> Volume::receive(const ports::VolumeLabe
     if (receiving_.contains(id))
         return fail(ErrorKind::unavailable,
                     "snapshot " + id.text() + " is being received by someone else right now");
-    auto found = records_.volume(id_);
-    if (!found) return std::unexpected(std::move(found.error()));
-    StoredRecord stored = *found ? std::move(**found) : StoredRecord{};
+    auto found = UNDERSTUDY_VALUE(records_.volume(id_));
+    StoredRecord stored = found ? std::move(*found) : StoredRecord{};
     auto& record = stored.record;
-    if (!*found) record.label = label;
+    if (!found) record.label = label;
     if (record.removing)
         return fail(Error(ErrorKind::unavailable, "volume " + id_.text() + " is being removed")
                         .advising("Finish that first."));
@@ -124,8 +123,7 @@ Result<std::unique_ptr<ports::Incoming>> Volume::begin_incoming(StoredRecord sto
                                                                 ByteSize size) {
     auto& record = stored.record;
     if (stored.text.empty()) {
-        auto kept = restore_forgotten("");  // none has that name: an error if there is any
-        if (!kept) return std::unexpected(std::move(kept.error()));
+        auto kept = UNDERSTUDY_VALUE(restore_forgotten(""));
     }
     UNDERSTUDY_TRY(sweep(stored));
     const auto* below = base ? record.listed(*base) : nullptr;
@@ -166,7 +164,7 @@ Result<std::unique_ptr<ports::Incoming>> Volume::open_incoming(const VolumeImage
         receiving_.insert(image.snapshot);
         return std::make_unique<ImageIncoming>(shared_from_this(), image.snapshot, std::move(lost));
     }
-    if (!opened) return std::unexpected(std::move(opened.error()));
+    if (!opened) return error_of(opened);
     UNDERSTUDY_TRY(images_.resize(**opened, image.size));
     receiving_.insert(image.snapshot);
     return std::make_unique<ImageIncoming>(
@@ -176,9 +174,8 @@ Result<std::unique_ptr<ports::Incoming>> Volume::open_incoming(const VolumeImage
 
 Result<> Volume::publish_incoming(const SnapshotId& id, OpenImage& image) {
     const std::lock_guard lock(mutex_);
-    auto stored = loaded();
-    if (!stored) return std::unexpected(std::move(stored.error()));
-    auto& record = stored->record;
+    auto stored = UNDERSTUDY_VALUE(loaded());
+    auto& record = stored.record;
     if (record.listed(id)) return {};
     auto* incoming = record.incoming(id);
     if (!incoming)
@@ -187,8 +184,7 @@ Result<> Volume::publish_incoming(const SnapshotId& id, OpenImage& image) {
     auto made = images_.make_snapshot(image, id);
     if (!made && made.error().kind() == ErrorKind::conflict) {
         // By an attempt that did not come to its end; perhaps before what was written since.
-        auto removed = images_.remove_snapshot(incoming->name, id);
-        if (!removed) return std::unexpected(std::move(removed.error()));
+        auto removed = UNDERSTUDY_VALUE(images_.remove_snapshot(incoming->name, id));
         made = images_.make_snapshot(image, id);
     }
     if (!made) return made;
@@ -202,30 +198,28 @@ Result<> Volume::publish_incoming(const SnapshotId& id, OpenImage& image) {
     incoming->snapshot = {};
     incoming->base = incoming->lineage = id;
     incoming->size = {};
-    return save(*stored);
+    return save(stored);
 }
 
 Result<> Volume::discard_incoming(const SnapshotId& id) {
     const std::lock_guard lock(mutex_);
-    auto stored = load();
-    if (!stored) return std::unexpected(std::move(stored.error()));
-    if (!*stored) return {};
-    auto& record = (*stored)->record;
+    auto stored = UNDERSTUDY_VALUE(load());
+    if (!stored) return {};
+    auto& record = stored->record;
     if (record.listed(id))
         return fail(Error(ErrorKind::conflict, "snapshot " + id.text() + " is published already")
                         .advising("Remove it as a snapshot."));
     if (auto* image = record.incoming(id)) {
-        auto removed = images_.remove_snapshot(image->name, id);  // of a publish that was cut off
-        if (!removed) return std::unexpected(std::move(removed.error()));
+        auto removed = UNDERSTUDY_VALUE(images_.remove_snapshot(image->name, id));
         crash_point("publish undone");
         image->role = record.has_snapshots(image->name) ? ImageRole::dirty : ImageRole::doomed;
         image->snapshot = image->base = {};
         image->size = {};
-        UNDERSTUDY_TRY(save(**stored));
+        UNDERSTUDY_TRY(save(*stored));
     }
-    UNDERSTUDY_TRY(sweep(**stored));
+    UNDERSTUDY_TRY(sweep(*stored));
     // It existed only for this: nothing is left of it.
-    if (record.images.empty() && record.snapshots.empty()) return records_.remove(id_, **stored);
+    if (record.images.empty() && record.snapshots.empty()) return records_.remove(id_, *stored);
     return {};
 }
 

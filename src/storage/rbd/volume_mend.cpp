@@ -68,9 +68,8 @@ private:
 
 Result<std::unique_ptr<ports::Incoming>> Volume::mend(const SnapshotId& id) {
     const std::lock_guard lock(mutex_);
-    auto stored = settled();
-    if (!stored) return std::unexpected(std::move(stored.error()));
-    auto& record = stored->record;
+    auto stored = UNDERSTUDY_VALUE(settled());
+    auto& record = stored.record;
     const auto* snapshot = record.listed(id);
     if (!snapshot) return no_snapshot(id);
     UNDERSTUDY_TRY(check_mendable(record, *snapshot));
@@ -80,15 +79,13 @@ Result<std::unique_ptr<ports::Incoming>> Volume::mend(const SnapshotId& id) {
     image->snapshot = patch;
     image->size = snapshot->size;
     record.mending = VolumeMending{.snapshot = id, .patch = patch};
-    UNDERSTUDY_TRY(save(*stored));
+    UNDERSTUDY_TRY(save(stored));
     crash_point("mend begun");
     const auto name = record.image(record.listed(id)->image)->name;
-    auto opened = images_.open(name);
-    if (!opened) return std::unexpected(std::move(opened.error()));
+    auto opened = UNDERSTUDY_VALUE(images_.open(name));
     receiving_.insert(patch);
-    return std::make_unique<Patch>(
-        shared_from_this(), patch,
-        std::make_unique<ImageWriter>(images_, std::move(*opened), name));
+    return std::make_unique<Patch>(shared_from_this(), patch,
+                                   std::make_unique<ImageWriter>(images_, std::move(opened), name));
 }
 
 Result<> Volume::check_mendable(const VolumeRecord& record, const VolumeSnapshot& snapshot) const {
@@ -122,9 +119,8 @@ Result<> Volume::check_mendable(const VolumeRecord& record, const VolumeSnapshot
 
 Result<> Volume::publish_patch(const SnapshotId& patch, OpenImage& image) {
     const std::lock_guard lock(mutex_);
-    auto stored = loaded();
-    if (!stored) return std::unexpected(std::move(stored.error()));
-    auto& record = stored->record;
+    auto stored = UNDERSTUDY_VALUE(loaded());
+    auto& record = stored.record;
     const auto* written = record.incoming(patch);
     const bool goes_on = written && record.mending && record.mending->patch == patch &&
                          record.listed(record.mending->snapshot);
@@ -133,17 +129,16 @@ Result<> Volume::publish_patch(const SnapshotId& patch, OpenImage& image) {
         return fail(ErrorKind::unavailable, "the snapshot is being read by something else");
     auto made = images_.make_snapshot(image, patch);
     if (!made && made.error().kind() == ErrorKind::conflict) {
-        auto removed = images_.remove_snapshot(written->name, patch);
-        if (!removed) return std::unexpected(std::move(removed.error()));
+        auto removed = UNDERSTUDY_VALUE(images_.remove_snapshot(written->name, patch));
         made = images_.make_snapshot(image, patch);
     }
     if (!made) return made;
     crash_point("patch frozen");
     record.mending->replaced = SnapshotId::random();
-    UNDERSTUDY_TRY(save(*stored));
+    UNDERSTUDY_TRY(save(stored));
     crash_point("mend decided");
-    UNDERSTUDY_TRY(finish_patch(*stored));
-    return sweep(*stored);
+    UNDERSTUDY_TRY(finish_patch(stored));
+    return sweep(stored);
 }
 
 // Once the record names what the former snapshot becomes, there is only one way: on.
@@ -154,14 +149,12 @@ Result<> Volume::finish_patch(StoredRecord& stored) {
     auto* snapshot = record.find(SnapshotState::listed, mending.snapshot);
     auto* image = record.incoming(mending.patch);
     UNDERSTUDY_INVARIANT(snapshot && image, "a mend without its snapshot or its image");
-    auto moved = images_.has_snapshot(image->name, mending.replaced);
-    if (!moved) return std::unexpected(std::move(moved.error()));
-    if (!*moved)
+    auto moved = UNDERSTUDY_VALUE(images_.has_snapshot(image->name, mending.replaced));
+    if (!moved)
         UNDERSTUDY_TRY(images_.rename_snapshot(image->name, mending.snapshot, mending.replaced));
     crash_point("former snapshot renamed");
-    auto waits = images_.has_snapshot(image->name, mending.patch);
-    if (!waits) return std::unexpected(std::move(waits.error()));
-    if (*waits)
+    auto waits = UNDERSTUDY_VALUE(images_.has_snapshot(image->name, mending.patch));
+    if (waits)
         UNDERSTUDY_TRY(images_.rename_snapshot(image->name, mending.patch, mending.snapshot));
     crash_point("patch renamed");
     image->role = ImageRole::idle;
@@ -181,11 +174,9 @@ Result<> Volume::finish_patch(StoredRecord& stored) {
 
 Result<> Volume::discard_patch(const SnapshotId& patch) {
     const std::lock_guard lock(mutex_);
-    auto stored = load();
-    if (!stored) return std::unexpected(std::move(stored.error()));
-    if (!*stored || !(*stored)->record.mending || (*stored)->record.mending->patch != patch)
-        return {};
-    return sweep(**stored);
+    auto stored = UNDERSTUDY_VALUE(load());
+    if (!stored || !stored->record.mending || stored->record.mending->patch != patch) return {};
+    return sweep(*stored);
 }
 
 // One that nobody in this process goes on with, and that is not decided: its head is of no worth.
@@ -199,9 +190,7 @@ Result<bool> Volume::sweep_patch(StoredRecord& stored) {
     }
     if (receiving_.contains(patch)) return false;
     if (auto* image = record.incoming(patch)) {
-        auto removed =
-            images_.remove_snapshot(image->name, patch);  // of a publish that was cut off
-        if (!removed) return std::unexpected(std::move(removed.error()));
+        auto removed = UNDERSTUDY_VALUE(images_.remove_snapshot(image->name, patch));
         crash_point("mend undone");
         image->role = ImageRole::dirty;
         image->snapshot = {};

@@ -82,23 +82,20 @@ std::vector<Volume::Pin> Volume::pins_for(const VolumeRecord& record,
 
 Result<std::unique_ptr<ports::Reader>> Volume::open_snapshot(const SnapshotId& id) {
     const std::lock_guard lock(mutex_);
-    auto stored = loaded();
-    if (!stored) return std::unexpected(std::move(stored.error()));
-    const auto* snapshot = stored->record.listed(id);
+    auto stored = UNDERSTUDY_VALUE(loaded());
+    const auto* snapshot = stored.record.listed(id);
     if (!snapshot) return no_snapshot(id);
-    auto reader = ImageReader::open(images_, snapshot->image, id);
-    if (!reader) return std::unexpected(std::move(reader.error()));
-    auto pinned = std::make_unique<Pinned>(shared_from_this(), pins_for(stored->record, *snapshot));
-    return std::make_unique<PinnedReader>(std::move(pinned), std::move(*reader));
+    auto reader = UNDERSTUDY_VALUE(ImageReader::open(images_, snapshot->image, id));
+    auto pinned = std::make_unique<Pinned>(shared_from_this(), pins_for(stored.record, *snapshot));
+    return std::make_unique<PinnedReader>(std::move(pinned), std::move(reader));
 }
 
 Result<std::unique_ptr<ports::ExtentStream>> Volume::changes(std::optional<SnapshotId> base,
                                                              const SnapshotId& until,
                                                              ByteOffset from) {
     const std::lock_guard lock(mutex_);
-    auto stored = loaded();
-    if (!stored) return std::unexpected(std::move(stored.error()));
-    const auto& record = stored->record;
+    auto stored = UNDERSTUDY_VALUE(loaded());
+    const auto& record = stored.record;
     const auto* snapshot = record.listed(until);
     if (!snapshot) return no_snapshot(until);
     if (base && !record.is_ancestor(*base, until))
@@ -111,10 +108,10 @@ Result<std::unique_ptr<ports::ExtentStream>> Volume::changes(std::optional<Snaps
         base_place = SnapshotPlace{record.listed(*base)->image, base};
         for (auto& pin : pins_for(record, *record.listed(*base))) pins.push_back(std::move(pin));
     }
-    auto extents = image_changes(images_, base_place, {snapshot->image, until}, from);
-    if (!extents) return std::unexpected(std::move(extents.error()));
+    auto extents =
+        UNDERSTUDY_VALUE(image_changes(images_, base_place, {snapshot->image, until}, from));
     auto pinned = std::make_unique<Pinned>(shared_from_this(), std::move(pins));
-    return std::make_unique<PinnedStream>(std::move(pinned), std::move(*extents));
+    return std::make_unique<PinnedStream>(std::move(pinned), std::move(extents));
 }
 
 Result<std::optional<ByteSize>> Volume::head_own(const SnapshotId& on) {
@@ -123,15 +120,14 @@ Result<std::optional<ByteSize>> Volume::head_own(const SnapshotId& on) {
     std::unique_ptr<Pinned> pinned;
     {
         const std::lock_guard lock(mutex_);
-        auto stored = loaded();
-        if (!stored) return std::unexpected(std::move(stored.error()));
-        const auto* image = stored->record.find(ImageRole::head);
+        auto stored = UNDERSTUDY_VALUE(loaded());
+        const auto* image = stored.record.find(ImageRole::head);
         if (!image) return ByteSize(0);
         head = image->name;
-        const auto* frozen = stored->record.listed(on);
+        const auto* frozen = stored.record.listed(on);
         if (!frozen) return no_snapshot(on);
         base = SnapshotPlace{frozen->image, on};
-        pinned = std::make_unique<Pinned>(shared_from_this(), pins_for(stored->record, *frozen));
+        pinned = std::make_unique<Pinned>(shared_from_this(), pins_for(stored.record, *frozen));
     }
     return changed_bytes(images_, base, {head, std::nullopt});  // takes a while: not under the lock
 }
@@ -144,9 +140,8 @@ Result<ports::SnapshotStat> Volume::stat(const SnapshotId& id) {
     std::unique_ptr<Pinned> pinned;
     {
         const std::lock_guard lock(mutex_);
-        auto stored = loaded();
-        if (!stored) return std::unexpected(std::move(stored.error()));
-        const auto* snapshot = stored->record.listed(id);
+        auto stored = UNDERSTUDY_VALUE(loaded());
+        const auto* snapshot = stored.record.listed(id);
         if (!snapshot) return no_snapshot(id);
         found.size = snapshot->size;
         parent = snapshot->parent;
@@ -155,16 +150,15 @@ Result<ports::SnapshotStat> Volume::stat(const SnapshotId& id) {
             return found;
         }
         place = {snapshot->image, id};
-        auto pins = pins_for(stored->record, *snapshot);
-        if (const auto* below = stored->record.listed(parent)) {
+        auto pins = pins_for(stored.record, *snapshot);
+        if (const auto* below = stored.record.listed(parent)) {
             base = SnapshotPlace{below->image, parent};
-            for (auto& pin : pins_for(stored->record, *below)) pins.push_back(std::move(pin));
+            for (auto& pin : pins_for(stored.record, *below)) pins.push_back(std::move(pin));
         }
         pinned = std::make_unique<Pinned>(shared_from_this(), std::move(pins));
     }
-    auto own = changed_bytes(images_, base, place);  // takes a while: not under the lock
-    if (!own) return std::unexpected(std::move(own.error()));
-    found.own = own->value_or(ByteSize(0));
+    auto own = UNDERSTUDY_VALUE(changed_bytes(images_, base, place));
+    found.own = own.value_or(ByteSize(0));
     const std::lock_guard lock(mutex_);
     own_[{id, parent}] = found.own;
     return found;

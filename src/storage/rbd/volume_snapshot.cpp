@@ -40,17 +40,14 @@ public:
 
 private:
     Result<> make() const {
-        auto stored = records_.volume(volume_);
-        if (!stored) return std::unexpected(std::move(stored.error()));
-        const auto* planned =
-            *stored ? (*stored)->record.find(SnapshotState::taking, id_) : nullptr;
-        if (*stored && (*stored)->record.listed(id_))
+        auto stored = UNDERSTUDY_VALUE(records_.volume(volume_));
+        const auto* planned = stored ? stored->record.find(SnapshotState::taking, id_) : nullptr;
+        if (stored && stored->record.listed(id_))
             return fail(ErrorKind::conflict, "snapshot " + id_.text() + " was taken before");
         if (!planned)
             return fail(ErrorKind::conflict, "snapshot " + id_.text() + " was not prepared");
-        auto image = images_.open(planned->image);
-        if (!image) return std::unexpected(std::move(image.error()));
-        return images_.make_snapshot(**image, id_);
+        auto image = UNDERSTUDY_VALUE(images_.open(planned->image));
+        return images_.make_snapshot(*image, id_);
     }
 
     const Images images_;
@@ -64,9 +61,8 @@ private:
 
 Result<ports::DiskSource> Volume::prepare_snapshot(const SnapshotId& id) {
     const std::lock_guard lock(mutex_);
-    auto stored = settled();
-    if (!stored) return std::unexpected(std::move(stored.error()));
-    auto& record = stored->record;
+    auto stored = UNDERSTUDY_VALUE(settled());
+    auto& record = stored.record;
     const auto* head = record.find(ImageRole::head);
     if (!head)
         return fail(ErrorKind::conflict,
@@ -95,7 +91,7 @@ Result<ports::DiskSource> Volume::prepare_snapshot(const SnapshotId& id) {
     });
     record.snapshots.push_back(
         {.id = id, .image = head->name, .parent = {}, .state = SnapshotState::taking});
-    UNDERSTUDY_TRY(save(*stored));
+    UNDERSTUDY_TRY(save(stored));
     return source_of(*record.find(ImageRole::head));
 }
 
@@ -122,19 +118,17 @@ Result<> Volume::take_snapshot(const SnapshotId& id) {
 
 Result<bool> Volume::snapshot_taken(const SnapshotId& id) {
     const std::lock_guard lock(mutex_);
-    auto stored = loaded();
-    if (!stored) return std::unexpected(std::move(stored.error()));
-    if (stored->record.listed(id)) return true;
-    const auto* taking = stored->record.find(SnapshotState::taking, id);
+    auto stored = UNDERSTUDY_VALUE(loaded());
+    if (stored.record.listed(id)) return true;
+    const auto* taking = stored.record.find(SnapshotState::taking, id);
     if (!taking) return false;
     return images_.has_snapshot(taking->image, id);
 }
 
 Result<> Volume::commit_snapshot(const SnapshotId& id) {
     const std::lock_guard lock(mutex_);
-    auto stored = loaded();
-    if (!stored) return std::unexpected(std::move(stored.error()));
-    auto& record = stored->record;
+    auto stored = UNDERSTUDY_VALUE(loaded());
+    auto& record = stored.record;
     if (record.listed(id)) return {};
     auto* taking = record.find(SnapshotState::taking, id);
     if (!taking) return fail(ErrorKind::conflict, "snapshot " + id.text() + " was not prepared");
@@ -142,28 +136,27 @@ Result<> Volume::commit_snapshot(const SnapshotId& id) {
     auto size = images_.snapshot_size(taking->image, id);
     if (!size && size.error().kind() == ErrorKind::not_found)
         return fail(ErrorKind::conflict, "snapshot " + id.text() + " was not taken");
-    if (!size) return std::unexpected(std::move(size.error()));
+    if (!size) return error_of(size);
     taking->state = SnapshotState::listed;
     taking->size = *size;
     taking->parent = image->lineage;
     image->lineage = id;
     image->snapshot = {};
-    return save(*stored);
+    return save(stored);
 }
 
 Result<> Volume::cancel_snapshot(const SnapshotId& id) {
     const std::lock_guard lock(mutex_);
-    auto stored = loaded();
-    if (!stored) return std::unexpected(std::move(stored.error()));
-    if (stored->record.listed(id))
+    auto stored = UNDERSTUDY_VALUE(loaded());
+    if (stored.record.listed(id))
         return fail(Error(ErrorKind::conflict, "snapshot " + id.text() + " was taken already")
                         .advising("Remove it instead."));
-    if (auto* taking = stored->record.find(SnapshotState::taking, id)) {
+    if (auto* taking = stored.record.find(SnapshotState::taking, id)) {
         taking->state = SnapshotState::unwanted;
         taking->late = true;
-        UNDERSTUDY_TRY(save(*stored));
+        UNDERSTUDY_TRY(save(stored));
     }
-    return sweep(*stored);
+    return sweep(stored);
 }
 
 }  // namespace understudy::rbd

@@ -14,9 +14,8 @@ Result<> Volume::sweep(StoredRecord& stored) {
         again = false;
         for (const Step step : {&Volume::sweep_making, &Volume::sweep_patch, &Volume::sweep_dirty,
                                 &Volume::sweep_snapshots, &Volume::sweep_doomed}) {
-            auto changed = (this->*step)(stored);
-            if (!changed) return std::unexpected(std::move(changed.error()));
-            again = again || *changed;
+            auto changed = UNDERSTUDY_VALUE((this->*step)(stored));
+            again = again || changed;
         }
     }
     return {};
@@ -40,9 +39,8 @@ Result<bool> Volume::sweep_dirty(StoredRecord& stored) {
         if (!stored.record.has_snapshots(image.name)) {
             if (image.adopted) {
                 // The user could not remove it while clones hold on to it by rbd's trash.
-                auto free = free_children(stored, image.name);
-                if (!free) return std::unexpected(std::move(free.error()));
-                if (!*free) continue;
+                auto free = UNDERSTUDY_VALUE(free_children(stored, image.name));
+                if (!free) continue;
                 stored.record.remove_image(std::string(image.name));
             } else {
                 image.role = ImageRole::doomed;
@@ -83,12 +81,11 @@ Result<bool> Volume::sweep_snapshots(StoredRecord& stored) {
         if (snapshot.state != SnapshotState::unwanted || is_needed(stored.record, snapshot))
             continue;
         const auto gone = snapshot;
-        auto was_there = images_.remove_snapshot(gone.image, gone.id);
-        if (!was_there) return std::unexpected(std::move(was_there.error()));
+        auto was_there = UNDERSTUDY_VALUE(images_.remove_snapshot(gone.image, gone.id));
         crash_point("snapshot removed");
         // One that Ceph was late with may still come, until a later one of the image is there.
         const auto* newest = stored.record.newest_of(gone.image);
-        const bool may_come = gone.late && !*was_there && (!newest || newest < &snapshot);
+        const bool may_come = gone.late && !was_there && (!newest || newest < &snapshot);
         if (may_come) continue;
         stored.record.snapshots.erase(stored.record.snapshots.begin() +
                                       (&snapshot - stored.record.snapshots.data()));
@@ -116,17 +113,15 @@ Result<bool> Volume::sweep_doomed(StoredRecord& stored) {
         if (image.role != ImageRole::doomed || stored.record.has_snapshots(image.name)) continue;
         if (is_pinned(image.name, {})) continue;
         const std::string name = image.name;
-        auto free = free_children(stored, name);
-        if (!free) return std::unexpected(std::move(free.error()));
-        if (!*free) continue;
+        auto free = UNDERSTUDY_VALUE(free_children(stored, name));
+        if (!free) continue;
         auto removed = images_.remove(name);
         if (!removed && removed.error().kind() == ErrorKind::conflict) {
-            auto watchers = images_.watchers(name);
-            if (!watchers) return std::unexpected(std::move(watchers.error()));
-            if (!watchers->empty()) continue;  // in use: for a later call
+            auto watchers = UNDERSTUDY_VALUE(images_.watchers(name));
+            if (!watchers.empty()) continue;  // in use: for a later call
             // Somebody made a snapshot of it, or a clone of one of ours: it is theirs now.
         } else if (!removed) {
-            return std::unexpected(std::move(removed.error()));
+            return error_of(removed);
         }
         crash_point("image removed");
         stored.record.remove_image(name);
@@ -138,21 +133,18 @@ Result<bool> Volume::sweep_doomed(StoredRecord& stored) {
 
 Result<> Volume::remove_snapshot(const SnapshotId& id) {
     const std::lock_guard lock(mutex_);
-    auto stored = loaded();
-    if (!stored) return std::unexpected(std::move(stored.error()));
-    stored->record.unlist(id);
-    UNDERSTUDY_TRY(save(*stored));
-    return sweep(*stored);
+    auto stored = UNDERSTUDY_VALUE(loaded());
+    stored.record.unlist(id);
+    UNDERSTUDY_TRY(save(stored));
+    return sweep(stored);
 }
 
 Result<> Volume::forget(bool remove_data) {
     const std::lock_guard lock(mutex_);
-    auto found = records_.volume(id_);
-    if (!found) return std::unexpected(std::move(found.error()));
-    if (!*found) return {};
-    auto& stored = **found;
-    auto settled_patch = sweep_patch(stored);  // no snapshot may be left that the record lacks
-    if (!settled_patch) return std::unexpected(std::move(settled_patch.error()));
+    auto found = UNDERSTUDY_VALUE(records_.volume(id_));
+    if (!found) return {};
+    auto& stored = *found;
+    auto settled_patch = UNDERSTUDY_VALUE(sweep_patch(stored));
     if (stored.record.removing) return remove_everything(stored);
     const bool has_own =
         std::ranges::any_of(stored.record.images, [](const auto& image) { return !image.adopted; });
@@ -169,8 +161,7 @@ Result<> Volume::forget(bool remove_data) {
 Result<> Volume::remove_everything(StoredRecord& stored) {
     auto& record = stored.record;
     for (const auto& snapshot : record.snapshots) {
-        auto removed = images_.remove_snapshot(snapshot.image, snapshot.id);
-        if (!removed) return std::unexpected(std::move(removed.error()));
+        auto removed = UNDERSTUDY_VALUE(images_.remove_snapshot(snapshot.image, snapshot.id));
         crash_point("snapshot removed");
     }
     while (!record.images.empty()) {
@@ -182,8 +173,7 @@ Result<> Volume::remove_everything(StoredRecord& stored) {
         const std::string name = leaf->name;
         if (!leaf->adopted)
             if (auto removed = images_.remove(name); !removed) {
-                if (removed.error().kind() != ErrorKind::conflict)
-                    return std::unexpected(std::move(removed.error()));
+                if (removed.error().kind() != ErrorKind::conflict) return error_of(removed);
                 UNDERSTUDY_TRY(check_unused(name));  // or somebody else made it theirs
             }
         crash_point("image removed");

@@ -23,7 +23,7 @@ Result<std::optional<std::uint64_t>> length_of(StreamCursor& cursor, Records lay
     if (layout == Records::plain) return std::nullopt;
     const auto place = cursor.at();
     auto length = cursor.le64();
-    if (!length) return std::unexpected(std::move(length.error()));
+    if (!length) return error_of(length);
     if (*length > cursor.left())
         return cursor.file().wrong(
             place, fmt::format("a record of {} bytes, where {} are left", *length, cursor.left()));
@@ -39,32 +39,29 @@ Result<> check_length(const StreamCursor& cursor, std::uint64_t place,
 
 Result<> read_metadata(StreamCursor& cursor, std::uint8_t tag, std::uint64_t place, DiffHead& head,
                        bool& has_size) {
-    auto length = length_of(cursor, head.layout);
-    if (!length) return std::unexpected(std::move(length.error()));
+    auto length = UNDERSTUDY_VALUE(length_of(cursor, head.layout));
     if (tag == 'f' || tag == 't') {
-        auto name = cursor.text();
-        if (!name) return std::unexpected(std::move(name.error()));
-        UNDERSTUDY_TRY(check_length(cursor, place, *length, sizeof(std::uint32_t) + name->size()));
+        auto name = UNDERSTUDY_VALUE(cursor.text());
+        UNDERSTUDY_TRY(check_length(cursor, place, length, sizeof(std::uint32_t) + name.size()));
         auto& into = tag == 'f' ? head.from : head.to;
-        if (name->empty() || !into.empty())
+        if (name.empty() || !into.empty())
             return cursor.file().wrong(place, "a snapshot's name is empty or given twice");
-        into = std::move(*name);
+        into = std::move(name);
         return {};
     }
     if (tag == 's') {
-        auto size = cursor.le64();
-        if (!size) return std::unexpected(std::move(size.error()));
-        UNDERSTUDY_TRY(check_length(cursor, place, *length, sizeof(std::uint64_t)));
+        auto size = UNDERSTUDY_VALUE(cursor.le64());
+        UNDERSTUDY_TRY(check_length(cursor, place, length, sizeof(std::uint64_t)));
         constexpr auto kMost = static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max());
-        if (has_size || *size > kMost || *size % kSector != 0)
-            return cursor.file().wrong(place, fmt::format("a disk of {} bytes", *size));
-        head.size = ByteSize(*size);
+        if (has_size || size > kMost || size % kSector != 0)
+            return cursor.file().wrong(place, fmt::format("a disk of {} bytes", size));
+        head.size = ByteSize(size);
         has_size = true;
         return {};
     }
     // Whether the snapshot is protected: one byte, of which Ceph 16 says that there are eight.
-    if (tag == 'p' && *length) return cursor.skip(1);
-    if (*length) return cursor.skip(**length);
+    if (tag == 'p' && length) return cursor.skip(1);
+    if (length) return cursor.skip(*length);
     return cursor.file().wrong(place, fmt::format("a record of an unknown kind, {}", shown(tag)));
 }
 
@@ -77,56 +74,51 @@ Result<DiffHead> read_head(StreamCursor& cursor, Records layout) {
     bool has_size = false;
     while (true) {
         const auto place = cursor.at();
-        auto tag = cursor.u8();
-        if (!tag) return std::unexpected(std::move(tag.error()));
-        if (begins_data(*tag)) {
+        auto tag = UNDERSTUDY_VALUE(cursor.u8());
+        if (begins_data(tag)) {
             if (!has_size)
                 return cursor.file().wrong(place, "the diff does not say the disk's size");
             head.records_at = place;
             return head;
         }
-        UNDERSTUDY_TRY(read_metadata(cursor, *tag, place, head, has_size));
+        UNDERSTUDY_TRY(read_metadata(cursor, tag, place, head, has_size));
     }
 }
 
 Result<std::optional<Record>> RecordWalk::record(std::uint8_t tag, std::uint64_t place) {
-    auto stated = length_of(cursor_, layout_);
-    if (!stated) return std::unexpected(std::move(stated.error()));
+    auto stated = UNDERSTUDY_VALUE(length_of(cursor_, layout_));
     if (tag != 'w' && tag != 'z') {
-        if (!*stated || tag == 'f' || tag == 't' || tag == 's')
+        if (!stated || tag == 'f' || tag == 't' || tag == 's')
             return cursor_.file().wrong(place,
                                         fmt::format("a record {} among the data", shown(tag)));
-        UNDERSTUDY_TRY(cursor_.skip(**stated));
+        UNDERSTUDY_TRY(cursor_.skip(*stated));
         return std::nullopt;
     }
-    auto offset = cursor_.le64();
-    if (!offset) return std::unexpected(std::move(offset.error()));
-    auto length = cursor_.le64();
-    if (!length) return std::unexpected(std::move(length.error()));
+    auto offset = UNDERSTUDY_VALUE(cursor_.le64());
+    auto length = UNDERSTUDY_VALUE(cursor_.le64());
     const auto size = size_.count();
-    if (*offset > size || *length > size - *offset)
+    if (offset > size || length > size - offset)
         return cursor_.file().wrong(
-            place, fmt::format("{} bytes at {} of a disk of {} bytes", *length, *offset, size));
+            place, fmt::format("{} bytes at {} of a disk of {} bytes", length, offset, size));
     const bool data = tag == 'w';
     UNDERSTUDY_TRY(
-        check_length(cursor_, place, *stated, 2 * sizeof(std::uint64_t) + (data ? *length : 0)));
-    Record found{{ByteOffset(*offset), ByteSize(*length),
+        check_length(cursor_, place, stated, 2 * sizeof(std::uint64_t) + (data ? length : 0)));
+    Record found{{ByteOffset(offset), ByteSize(length),
                   data ? model::ExtentKind::data : model::ExtentKind::zero},
                  cursor_.at()};
-    if (data) UNDERSTUDY_TRY(cursor_.skip(*length));
+    if (data) UNDERSTUDY_TRY(cursor_.skip(length));
     return found;
 }
 
 Result<std::optional<Record>> RecordWalk::next() {
     while (!ended_) {
         const auto place = cursor_.at();
-        auto tag = cursor_.u8();
-        if (!tag) return std::unexpected(std::move(tag.error()));
-        if (*tag == 'e') {
+        auto tag = UNDERSTUDY_VALUE(cursor_.u8());
+        if (tag == 'e') {
             ended_ = true;
             break;
         }
-        auto found = record(*tag, place);
+        auto found = record(tag, place);
         if (!found) return found;
         if (*found && (*found)->extent.length.count() > 0) return found;
     }

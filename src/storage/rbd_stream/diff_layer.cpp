@@ -79,10 +79,9 @@ Result<std::shared_ptr<const std::vector<Record>>> sorted(const StreamFile& file
     std::map<std::uint64_t, Record> records;
     RecordWalk walk(file, head);
     while (true) {
-        auto record = walk.next();
-        if (!record) return std::unexpected(std::move(record.error()));
-        if (!*record) break;
-        lay_over(records, **record);
+        auto record = UNDERSTUDY_VALUE(walk.next());
+        if (!record) break;
+        lay_over(records, *record);
         if (records.size() > kMostSorted)
             return fail(Error(ErrorKind::unsupported,
                               fmt::format("{} has more than {} records that do not ascend",
@@ -100,10 +99,9 @@ class DiffExtents final : public ports::ExtentStream {
 public:
     explicit DiffExtents(std::unique_ptr<Ascending> records) : records_(std::move(records)) {}
     Result<std::optional<ports::Extent>> next() override {
-        auto record = records_->next();
-        if (!record) return std::unexpected(std::move(record.error()));
-        if (!*record) return std::nullopt;
-        return (*record)->extent;
+        auto record = UNDERSTUDY_VALUE(records_->next());
+        if (!record) return std::nullopt;
+        return record->extent;
     }
 
 private:
@@ -126,10 +124,9 @@ public:
     Result<> read(ByteOffset offset, std::span<std::byte> into) override {
         auto at = offset.count();
         while (!into.empty()) {
-            auto record = record_at(at);
-            if (!record) return std::unexpected(std::move(record.error()));
-            const auto part = std::min<std::uint64_t>(into.size(), record->extent.length.count());
-            UNDERSTUDY_TRY(file_->read(record->data_at, into.first(part)));
+            auto record = UNDERSTUDY_VALUE(record_at(at));
+            const auto part = std::min<std::uint64_t>(into.size(), record.extent.length.count());
+            UNDERSTUDY_TRY(file_->read(record.data_at, into.first(part)));
             at += part;
             into = into.subspan(part);
         }
@@ -149,9 +146,8 @@ private:
             current_.reset();
         }
         while (!current_ || current_->extent.end().count() <= at) {
-            auto next = records_->next();
-            if (!next) return std::unexpected(std::move(next.error()));
-            current_ = *next;
+            auto next = UNDERSTUDY_VALUE(records_->next());
+            current_ = next;
             if (!current_) break;
         }
         if (!current_ || at < current_->extent.offset.count() ||
@@ -176,9 +172,8 @@ Result<std::unique_ptr<ports::DiskLayer>> make_layer(std::shared_ptr<const Strea
                                                      const Diff& diff) {
     std::shared_ptr<const std::vector<Record>> in_order;
     if (!diff.ascending) {
-        auto records = sorted(*file, diff.head);
-        if (!records) return std::unexpected(std::move(records.error()));
-        in_order = std::move(*records);
+        auto records = UNDERSTUDY_VALUE(sorted(*file, diff.head));
+        in_order = std::move(records);
     }
     return std::make_unique<DiffLayer>(std::move(file), diff.head, std::move(in_order));
 }

@@ -19,17 +19,15 @@ bool begins_with(const StreamFile& file, std::string_view banner) {
 }
 
 Result<Diff> walk_diff(StreamCursor& cursor, Records layout) {
-    auto head = read_head(cursor, layout);
-    if (!head) return std::unexpected(std::move(head.error()));
-    Diff diff{.head = std::move(*head)};
+    auto head = UNDERSTUDY_VALUE(read_head(cursor, layout));
+    Diff diff{.head = std::move(head)};
     RecordWalk walk(cursor.file(), diff.head);
     ByteOffset reached;
     while (true) {
-        auto record = walk.next();
-        if (!record) return std::unexpected(std::move(record.error()));
-        if (!*record) break;
-        diff.ascending = diff.ascending && (*record)->extent.offset >= reached;
-        reached = (*record)->extent.end();
+        auto record = UNDERSTUDY_VALUE(walk.next());
+        if (!record) break;
+        diff.ascending = diff.ascending && record->extent.offset >= reached;
+        reached = record->extent.end();
     }
     cursor = StreamCursor(cursor.file(), walk.at());
     return diff;
@@ -40,12 +38,10 @@ Result<Diff> walk_diff(StreamCursor& cursor, Records layout) {
 Result<> skip_image_head(StreamCursor& cursor) {
     UNDERSTUDY_TRY(cursor.expect(kImageBanner));
     while (true) {
-        auto tag = cursor.u8();
-        if (!tag) return std::unexpected(std::move(tag.error()));
-        if (*tag == 'E') return {};
-        auto length = cursor.le64();
-        if (!length) return std::unexpected(std::move(length.error()));
-        UNDERSTUDY_TRY(cursor.skip(*length));
+        auto tag = UNDERSTUDY_VALUE(cursor.u8());
+        if (tag == 'E') return {};
+        auto length = UNDERSTUDY_VALUE(cursor.le64());
+        UNDERSTUDY_TRY(cursor.skip(length));
     }
 }
 
@@ -53,22 +49,20 @@ Result<std::vector<Diff>> read_image(StreamCursor& cursor) {
     UNDERSTUDY_TRY(skip_image_head(cursor));
     UNDERSTUDY_TRY(cursor.expect(kDiffsBanner));
     const auto place = cursor.at();
-    auto count = cursor.le64();
-    if (!count) return std::unexpected(std::move(count.error()));
-    if (*count == 0 || *count > cursor.left() / kDiffBannerV2.size())
-        return cursor.file().wrong(place, fmt::format("{} diffs", *count));
+    auto count = UNDERSTUDY_VALUE(cursor.le64());
+    if (count == 0 || count > cursor.left() / kDiffBannerV2.size())
+        return cursor.file().wrong(place, fmt::format("{} diffs", count));
     std::vector<Diff> diffs;
-    for (std::uint64_t i = 0; i < *count; ++i) {
+    for (std::uint64_t i = 0; i < count; ++i) {
         const auto begin = cursor.at();
-        auto diff = walk_diff(cursor, Records::with_lengths);
-        if (!diff) return std::unexpected(std::move(diff.error()));
+        auto diff = UNDERSTUDY_VALUE(walk_diff(cursor, Records::with_lengths));
         const auto below = diffs.empty() ? std::string() : diffs.back().head.to;
-        if (diff->head.from != below || (diff->head.to.empty() && i + 1 < *count))
+        if (diff.head.from != below || (diff.head.to.empty() && i + 1 < count))
             return cursor.file().wrong(
                 begin,
                 fmt::format("a diff from '{}' to '{}' that does not follow the one before it",
-                            diff->head.from, diff->head.to));
-        diffs.push_back(std::move(*diff));
+                            diff.head.from, diff.head.to));
+        diffs.push_back(std::move(diff));
     }
     return diffs;
 }
@@ -81,9 +75,8 @@ Result<std::vector<Diff>> read_structure(const StreamFile& file) {
     if (begins_with(file, kImageBanner)) {
         diffs = read_image(cursor);
     } else if (begins_with(file, kDiffBannerV1)) {
-        auto diff = walk_diff(cursor, Records::plain);
-        if (!diff) return std::unexpected(std::move(diff.error()));
-        diffs = std::vector{std::move(*diff)};
+        auto diff = UNDERSTUDY_VALUE(walk_diff(cursor, Records::plain));
+        diffs = std::vector{std::move(diff)};
     } else {
         return fail(Error(ErrorKind::invalid,
                           fmt::format("{} does not begin as `rbd export-diff` or `rbd export "

@@ -43,18 +43,14 @@ public:
 
     Result<std::vector<std::unique_ptr<ports::DiskLayer>>> open(
         const std::string& path, const ports::WantedMoment& wanted) override {
-        auto opened = StreamFile::open(path);
-        if (!opened) return std::unexpected(std::move(opened.error()));
-        const auto file = std::make_shared<const StreamFile>(std::move(*opened));
-        auto diffs = read_structure(*file);
-        if (!diffs) return std::unexpected(std::move(diffs.error()));
-        auto count = count_until(path, *diffs, wanted);
-        if (!count) return std::unexpected(std::move(count.error()));
+        auto opened = UNDERSTUDY_VALUE(StreamFile::open(path));
+        const auto file = std::make_shared<const StreamFile>(std::move(opened));
+        auto diffs = UNDERSTUDY_VALUE(read_structure(*file));
+        auto count = UNDERSTUDY_VALUE(count_until(path, diffs, wanted));
         std::vector<std::unique_ptr<ports::DiskLayer>> layers;
-        for (std::size_t i = 0; i < *count; ++i) {
-            auto layer = make_layer(file, (*diffs)[i]);
-            if (!layer) return std::unexpected(std::move(layer.error()));
-            layers.push_back(std::move(*layer));
+        for (std::size_t i = 0; i < count; ++i) {
+            auto layer = UNDERSTUDY_VALUE(make_layer(file, diffs[i]));
+            layers.push_back(std::move(layer));
         }
         return layers;
     }

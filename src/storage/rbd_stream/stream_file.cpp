@@ -52,7 +52,7 @@ Result<std::span<const std::byte>> StreamCursor::take(std::size_t length) {
         window_at_ = at_;
         if (auto read = file_->read(at_, window_); !read) {
             window_.clear();
-            return std::unexpected(std::move(read.error()));
+            return error_of(read);
         }
     }
     const auto found = std::span<const std::byte>(window_).subspan(at_ - window_at_, length);
@@ -61,43 +61,37 @@ Result<std::span<const std::byte>> StreamCursor::take(std::size_t length) {
 }
 
 Result<std::uint8_t> StreamCursor::u8() {
-    auto bytes = take(1);
-    if (!bytes) return std::unexpected(std::move(bytes.error()));
-    return std::to_integer<std::uint8_t>(bytes->front());
+    auto bytes = UNDERSTUDY_VALUE(take(1));
+    return std::to_integer<std::uint8_t>(bytes.front());
 }
 
 Result<std::uint32_t> StreamCursor::le32() {
-    auto bytes = take(sizeof(std::uint32_t));
-    if (!bytes) return std::unexpected(std::move(bytes.error()));
+    auto bytes = UNDERSTUDY_VALUE(take(sizeof(std::uint32_t)));
     std::uint32_t value = 0;
-    std::memcpy(&value, bytes->data(), sizeof value);
+    std::memcpy(&value, bytes.data(), sizeof value);
     return le32toh(value);
 }
 
 Result<std::uint64_t> StreamCursor::le64() {
-    auto bytes = take(sizeof(std::uint64_t));
-    if (!bytes) return std::unexpected(std::move(bytes.error()));
+    auto bytes = UNDERSTUDY_VALUE(take(sizeof(std::uint64_t)));
     std::uint64_t value = 0;
-    std::memcpy(&value, bytes->data(), sizeof value);
+    std::memcpy(&value, bytes.data(), sizeof value);
     return le64toh(value);
 }
 
 Result<std::string> StreamCursor::text() {
     const auto place = at_;
-    auto length = le32();
-    if (!length) return std::unexpected(std::move(length.error()));
-    if (*length > kLongestName)
-        return file_->wrong(place, fmt::format("a name of {} bytes", *length));
-    auto bytes = take(*length);
-    if (!bytes) return std::unexpected(std::move(bytes.error()));
-    return std::string(reinterpret_cast<const char*>(bytes->data()), bytes->size());
+    auto length = UNDERSTUDY_VALUE(le32());
+    if (length > kLongestName)
+        return file_->wrong(place, fmt::format("a name of {} bytes", length));
+    auto bytes = UNDERSTUDY_VALUE(take(length));
+    return std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size());
 }
 
 Result<> StreamCursor::expect(std::string_view banner) {
     const auto place = at_;
-    auto bytes = take(banner.size());
-    if (!bytes) return std::unexpected(std::move(bytes.error()));
-    if (std::memcmp(bytes->data(), banner.data(), banner.size()) != 0)
+    auto bytes = UNDERSTUDY_VALUE(take(banner.size()));
+    if (std::memcmp(bytes.data(), banner.data(), banner.size()) != 0)
         return file_->wrong(place, fmt::format("not '{}'", banner.substr(0, banner.size() - 1)));
     return {};
 }

@@ -41,9 +41,8 @@ struct RecordTypes {
 
 template <Fielded T>
 Result<std::unique_ptr<HeldRecord>> hold_record(const nlohmann::json& stored) {
-    auto record = read_record<T>(stored);
-    if (!record) return error_of(record);
-    return std::make_unique<HeldRecordOf<T>>(std::move(*record));
+    auto record = UNDERSTUDY_VALUE(read_record<T>(stored));
+    return std::make_unique<HeldRecordOf<T>>(std::move(record));
 }
 
 template <Fielded Arguments, Fielded Memo = Nothing, Fielded Outcome = Nothing>

@@ -238,14 +238,13 @@ Result<int> version_of(const nlohmann::json& j, int newest);
 // wrong with which field.
 template <Fielded T>
 Result<T> read_record(const nlohmann::json& stored) {
-    auto version = detail::version_of(stored, T::kVersion);
-    if (!version) return error_of(version);
+    auto version = UNDERSTUDY_VALUE(detail::version_of(stored, T::kVersion));
     try {
         T record;
         if constexpr (requires(nlohmann::json& j) { T::upgrade(j, 0); }) {
-            if (*version < T::kVersion) {
+            if (version < T::kVersion) {
                 auto upgraded = stored;
-                T::upgrade(upgraded, *version);
+                T::upgrade(upgraded, version);
                 FieldReader reader(upgraded);
                 T::fields(record, reader);
                 return record;

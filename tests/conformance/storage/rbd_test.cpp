@@ -198,7 +198,7 @@ TEST(RbdPool, of_two_nodes_that_change_a_volume_at_once_none_spoils_it) {
             const auto id = SnapshotId::random();
             const auto take = [&]() -> Result<> {
                 if (auto prepared = pool->prepare_snapshot(disk.id(), id, kDiskSize); !prepared)
-                    return std::unexpected(std::move(prepared.error()));
+                    return error_of(prepared);
                 if (auto taken = pool->take_snapshot(disk.id(), id); !taken) return taken;
                 return pool->commit_snapshot(disk.id(), id);
             };
