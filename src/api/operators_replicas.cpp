@@ -28,7 +28,7 @@ Result<Chosen> chosen(const Asked& asked, const std::string& snapshot_word) {
         return fail(Error(ErrorKind::not_found,
                           fmt::format("there is no replica of '{}' here", asked.path[1]))
                         .advising("`understudy replica list` shows the replicas."));
-    auto next = UNDERSTUDY_VALUE(engine::promoted(vm->ownership, asked.site().cluster.id));
+    UNDERSTUDY_TRY(engine::promoted(vm->ownership, asked.site().cluster.id));
     auto snapshot = UNDERSTUDY_VALUE(find_point(asked.site(), *vm, snapshot_word));
     return Chosen{std::move(*vm), std::move(snapshot)};
 }

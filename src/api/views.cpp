@@ -209,6 +209,7 @@ json task_view(const model::Task& task) {
     for (const char* field : {"arguments", "result"}) {
         auto object = json::parse(view[field].get_ref<const std::string&>(), nullptr, false);
         view[field] = object.is_object() ? std::move(object) : json::object();
+        view[field].erase("version");  // of the row, not of what it says
     }
     view.erase("memo");  // between the task's own steps
     return view;

@@ -125,8 +125,14 @@ constexpr const char* kHolders[] = {
 };
 
 // Version n is what the first n of them make.
-constexpr std::array<std::span<const char* const>, 5> kMigrations{kFoundation, kEvents, kProof,
-                                                                  kDrills, kHolders};
+constexpr const char* kTasksByKind[] = {
+    // All tasks of one kind, and all that have not succeeded, however many there were.
+    "CREATE INDEX tasks_by_kind ON tasks (vm, kind, created, ordinal)",
+    "CREATE INDEX unfinished_tasks ON tasks (vm, created, ordinal) WHERE state <> 'succeeded'",
+};
+
+constexpr std::array<std::span<const char* const>, 6> kMigrations{
+    kFoundation, kEvents, kProof, kDrills, kHolders, kTasksByKind};
 constexpr std::int64_t kNewest = kMigrations.size();
 
 std::int64_t stored_version(Database& database) {

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <set>
 
 namespace understudy::catalog {
 namespace {
@@ -34,9 +35,8 @@ constexpr Query kTasksOfKind(UNDERSTUDY_TASKS
                              kTaskColumns);
 // Arguments that are no JSON are none.
 constexpr Query kArguments(
-    "SELECT DISTINCT COALESCE(json_extract(arguments, '$.' || :name), '')"
-    " FROM tasks WHERE vm = :vm AND :kinds LIKE '%,' || kind || ',%'"
-    " AND json_valid(arguments) ORDER BY 1",
+    "SELECT DISTINCT COALESCE(CAST(json_extract(arguments, '$.' || :name) AS TEXT), '')"
+    " FROM tasks WHERE vm = :vm AND kind = :kind AND json_valid(arguments)",
     "t");
 constexpr std::int64_t kAll = std::numeric_limits<std::int64_t>::max();
 // A lease is valid while lease_until > now.
@@ -201,10 +201,12 @@ Result<std::vector<model::Task>> SqlCatalog::tasks_of_kind(const VmId& vm,
 Result<std::vector<std::string>> SqlCatalog::task_arguments(const VmId& vm,
                                                             const std::vector<std::string>& kinds,
                                                             const std::string& argument) {
-    std::string listed = ",";
-    for (const auto& kind : kinds) listed += kind + ",";
     return db_->read([&]() -> Result<std::vector<std::string>> {
-        return db_->all(kArguments, {argument, vm, listed}, read_text);
+        std::set<std::string> values;
+        for (const auto& kind : kinds)
+            for (auto& value : db_->all(kArguments, {argument, vm, kind}, read_text))
+                values.insert(std::move(value));
+        return std::vector<std::string>(values.begin(), values.end());
     });
 }
 

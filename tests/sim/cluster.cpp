@@ -11,6 +11,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <stdexcept>
 
 namespace understudy::sim {
 namespace {
@@ -285,7 +286,8 @@ std::vector<ports::VmSummary> Cluster::machines() {
     outside_ = true;
     auto all = hypervisor_.list();
     outside_ = false;
-    return must(std::move(all));
+    if (!all) throw std::runtime_error(all.error().text());
+    return std::move(*all);
 }
 
 bool Cluster::is_copy(const VmId& vm) const {

@@ -21,7 +21,8 @@ protected:
     }
     // A snapshot's task as some other version left it.
     TaskId left_behind(const std::string& step, const std::string& memo,
-                       const std::string& arguments = {}) {
+                       const std::string& arguments = {}, const std::string& kind = {},
+                       const std::string& other_arguments = {}) {
         const auto id =
             *a.queue("snapshot_create", vm, "snapshot left",
                      {{"snapshot", world.chance().id<SnapshotId>().text()}, {"name", "left"}});
@@ -30,6 +31,8 @@ protected:
         task.step = step;
         task.memo = memo;
         if (!arguments.empty()) task.arguments = arguments;
+        if (!kind.empty()) task.kind = kind;
+        if (!other_arguments.empty()) task.arguments = other_arguments;
         must(a.catalog().request_cancel(id, a.clock().now()));
         must(a.catalog().add_task(task));
         a.run_all();
@@ -80,6 +83,35 @@ TEST_F(UnreadableRows, an_unknown_step_is_not_the_first_one) {
     expect_failed(id, "unsupported", "no step 'polish'");
     EXPECT_EQ(a.task(id).step, "polish");
     expect_another_works();
+}
+
+// A part is looked at before anything is undone: the whole is left as it is.
+TEST_F(UnreadableRows, of_a_part_end_the_whole_and_undo_nothing) {
+    const auto memo = [&](const std::string& part) {
+        return R"({"parts":{"branch":{"kind":"snapshot_create","arguments":)"
+               R"({"name":"n","snapshot":")" +
+               world.chance().id<SnapshotId>().text() + R"(","vm":")" + vm.text() + R"("},)" +
+               part + "}},\"version\":1}";
+    };
+    for (const auto& [part, kind] :
+         {std::pair<std::string, std::string>{R"("step":"polish")", "unsupported"},
+          {R"("step":"commit","memo":{"version":9})", "unsupported"},
+          {R"("step":"commit","memo":{"disks":7})", "corrupt"}}) {
+        const auto text = memo(part);
+        const auto id = left_behind("keep", text, {}, "keep_branch",
+                                    R"({"version":1,"epoch":2,"vm":")" + vm.text() + "\"}");
+        EXPECT_EQ(a.task(id).error_kind, kind) << a.task(id).error;
+        EXPECT_EQ(a.task(id).memo, text);
+    }
+    expect_another_works();
+}
+
+TEST_F(UnreadableRows, that_failed_stand_in_nobodys_way_for_good) {
+    expect_another_works();
+    expect_failed(left_behind("write", "no json", {}, "snapshot_export"), "corrupt", "memo");
+    const auto task = *a.queue("release", vm, "release", nlohmann::json::object());
+    a.run_all();
+    EXPECT_EQ(a.task(task).state, TaskState::succeeded) << a.task(task).error;
 }
 
 TEST_F(UnreadableRows, can_be_retried_by_a_version_that_reads_them) {

@@ -79,7 +79,7 @@ Result<std::vector<ports::DiskDescription>> disks_in(const std::string& current,
 
     std::vector<ports::DiskDescription> found;
     std::map<std::string, int> users;
-    for (const auto disk : devices_ofnow.children("disk")) {
+    for (const auto disk : devices_of(now).children("disk")) {
         if (const auto used = location_of(disk); !used.empty()) ++users[used];
         if (!travels(disk)) continue;
         auto description = described(disk);
@@ -149,7 +149,7 @@ Result<std::string> snapshot_xml(const std::string& live,
     }
     pugi::xml_document snapshot;
     auto disks = snapshot.append_child("domainsnapshot").append_child("disks");
-    for (const auto disk : devices_ofdocument.children("disk")) {
+    for (const auto disk : devices_of(document).children("disk")) {
         auto entry = disks.append_child("disk");
         set_attribute(entry, "name", target_of(disk));
         const auto at = wanted.find(target_of(disk));
@@ -197,7 +197,7 @@ Result<Nvram> nvram_of(const std::string& xml) {
 
 Result<bool> agent_connected(const std::string& live) {
     auto document = UNDERSTUDY_VALUE(parse_domain(live));
-    for (const auto channel : devices_ofdocument.children("channel")) {
+    for (const auto channel : devices_of(document).children("channel")) {
         const auto target = channel.child("target");
         if (attribute_of(target, "name") == "org.qemu.guest_agent.0")
             return attribute_of(target, "state") == "connected";

@@ -147,6 +147,10 @@ Result<> set_disks(virDomainPtr domain, const std::vector<ports::DiskSwitch>& sw
     auto state = UNDERSTUDY_VALUE(state_of(domain));
     if (state != VmState::stopped)
         return fail(ErrorKind::conflict, label(domain) + " is running; its disks are in use");
+    const auto definition =
+        UNDERSTUDY_VALUE(domain_xml(domain, VIR_DOMAIN_XML_INACTIVE | VIR_DOMAIN_XML_SECURE));
+    const auto left = UNDERSTUDY_VALUE(switches_left(definition, switches));
+    if (left.empty()) return {};
     UNDERSTUDY_TRY(refuse_saved_image(domain, "get other disks"));
     return define_disks(domain, switches);
 }

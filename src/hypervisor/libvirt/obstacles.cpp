@@ -138,7 +138,7 @@ Result<std::vector<ReadinessIssue>> obstacles_in(const std::string& definition) 
 
 Result<bool> has_graphics_password(const std::string& secure_definition) {
     auto document = UNDERSTUDY_VALUE(parse_domain(secure_definition));
-    for (const auto graphics : devices_ofdocument.children("graphics"))
+    for (const auto graphics : devices_of(document).children("graphics"))
         if (!attribute_of(graphics, "passwd").empty()) return true;
     return false;
 }

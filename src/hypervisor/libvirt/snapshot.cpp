@@ -110,8 +110,7 @@ Result<Consistency> take_snapshot(Pauses& pauses, virDomainPtr domain,
         UNDERSTUDY_VALUE(switches.empty() ? Result<std::string>{} : snapshot_xml(live, switches));
     auto agent = UNDERSTUDY_VALUE(agent_connected(live));
     if (!agent || freeze_limit <= Duration::zero()) {
-        auto done =
-            UNDERSTUDY_VALUE(in_one_moment(pauses, domain, snapshot, still, [] { return false; }));
+        UNDERSTUDY_TRY(in_one_moment(pauses, domain, snapshot, still, [] { return false; }));
         return Consistency::crash;
     }
 

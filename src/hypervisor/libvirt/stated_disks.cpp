@@ -7,7 +7,7 @@ namespace understudy::libvirt {
 Result<std::vector<ports::DiskDescription>> stated_disks(const std::string& domain_xml) {
     auto document = UNDERSTUDY_VALUE(parse_domain(domain_xml));
     std::vector<ports::DiskDescription> disks;
-    for (const auto disk : devices_ofdocument.children("disk")) {
+    for (const auto disk : devices_of(document).children("disk")) {
         const auto device = attribute_of(disk, "device");
         if (!device.empty() && device != "disk" && device != "lun") continue;
         ports::DiskDescription stated;

@@ -223,7 +223,7 @@ Result<> MemoryHypervisor::settle_snapshot(const VmId& vm,
 
 Result<> MemoryHypervisor::thaw(const VmId& vm) {
     UNDERSTUDY_TRY(begin("thaw"));
-    auto guest = UNDERSTUDY_VALUE(find(vm));
+    UNDERSTUDY_TRY(find(vm));
     frozen_.erase(vm);
     return end("thaw");
 }

@@ -126,7 +126,7 @@ Result<ports::AdoptedVolume> MemoryPool::adopt(const VolumeId& id, const ports::
     Volume volume;
     volume.label = label;
     volume.in_place = state_->in_place;
-    volume.layers.push_back(std::move(disk->layer));
+    volume.layers.push_back(std::move(*disk.layer));
     volume.layers.front().role = Role::head;
     const auto size = volume.layers.front().size;
     state_->user_disks.erase(source.location);

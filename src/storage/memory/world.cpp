@@ -106,7 +106,7 @@ Result<> MemoryPool::write_disk(const std::string& location, ByteOffset offset,
                                 std::span<const std::byte> data) {
     const std::lock_guard lock(state_->mutex);
     auto disk = UNDERSTUDY_VALUE(state_->writable(location));
-    UNDERSTUDY_TRY(check_range(disk->layer, offset, data.size()));
+    UNDERSTUDY_TRY(check_range(*disk.layer, offset, data.size()));
     UNDERSTUDY_TRY(state_->check_room((data.size() + kBlockBytes - 1) / kBlockBytes));
     change_blocks(disk, offset.count(), data.size(), false,
                   [&](std::byte* into, std::uint64_t length) {
@@ -119,7 +119,7 @@ Result<> MemoryPool::write_disk(const std::string& location, ByteOffset offset,
 Result<> MemoryPool::trim_disk(const std::string& location, ByteOffset offset, ByteSize length) {
     const std::lock_guard lock(state_->mutex);
     auto disk = UNDERSTUDY_VALUE(state_->writable(location));
-    UNDERSTUDY_TRY(check_range(disk->layer, offset, length.count()));
+    UNDERSTUDY_TRY(check_range(*disk.layer, offset, length.count()));
     change_blocks(disk, offset.count(), length.count(), true,
                   [](std::byte* into, std::uint64_t piece) { std::memset(into, 0, piece); });
     return {};
@@ -138,7 +138,7 @@ Result<> MemoryPool::read_disk(const std::string& location, ByteOffset offset,
                                std::span<std::byte> into) {
     const std::lock_guard lock(state_->mutex);
     auto disk = UNDERSTUDY_VALUE(state_->disk(location));
-    UNDERSTUDY_TRY(check_range(disk->layer, offset, into.size()));
+    UNDERSTUDY_TRY(check_range(*disk.layer, offset, into.size()));
     read_view(disk.view(), offset, into);
     return {};
 }

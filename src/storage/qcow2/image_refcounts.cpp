@@ -39,8 +39,7 @@ Result<> free_unused(ImageFile& file, const ClusterMap& used) {
         auto end = cluster;
         while (end < used.end() && !used.is_used(end)) ++end;
         if (end > cluster) {
-            auto punched = UNDERSTUDY_VALUE(
-                file.punch_hole(cluster * kClusterSize, (end - cluster) * kClusterSize));
+            UNDERSTUDY_TRY(file.punch_hole(cluster * kClusterSize, (end - cluster) * kClusterSize));
         }
         cluster = end + 1;
     }

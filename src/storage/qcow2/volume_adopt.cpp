@@ -52,7 +52,7 @@ Result<ImageInfo> examine(const ports::DiskSource& source) {
 Result<ports::AdoptedVolume> Volume::adopt(const ports::VolumeLabel& label,
                                            const ports::DiskSource& source) {
     const std::lock_guard lock(mutex_);
-    auto restored = UNDERSTUDY_VALUE(restore_forgotten(source.location));
+    UNDERSTUDY_TRY(restore_forgotten(source.location));
     auto old = UNDERSTUDY_VALUE(load());
     if (old) {
         auto& record = *old;

@@ -129,7 +129,7 @@ Result<> Volume::make_image(StoredRecord& stored, VolumeImage image,
         return made;
     }
     crash_point("image made");
-    stored.record.imagename->role = role;
+    stored.record.image(name)->role = role;
     return save(stored);
 }
 

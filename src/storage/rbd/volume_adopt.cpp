@@ -58,7 +58,7 @@ Result<ports::AdoptedVolume> Volume::adopt(const ports::VolumeLabel& label,
     if (!image)
         return cannot(at, "is not in " + images_.cluster().where(),
                       "Configure a pool for where it is.");
-    auto restored = UNDERSTUDY_VALUE(restore_forgotten(*image));
+    UNDERSTUDY_TRY(restore_forgotten(*image));
     auto found = UNDERSTUDY_VALUE(records_.volume(id_));
     if (found && found->record.removing)
         return fail(Error(ErrorKind::unavailable, "volume " + id_.text() + " is being removed")

@@ -123,7 +123,7 @@ Result<std::unique_ptr<ports::Incoming>> Volume::begin_incoming(StoredRecord sto
                                                                 ByteSize size) {
     auto& record = stored.record;
     if (stored.text.empty()) {
-        auto kept = UNDERSTUDY_VALUE(restore_forgotten(""));
+        UNDERSTUDY_TRY(restore_forgotten(""));
     }
     UNDERSTUDY_TRY(sweep(stored));
     const auto* below = base ? record.listed(*base) : nullptr;
@@ -184,7 +184,7 @@ Result<> Volume::publish_incoming(const SnapshotId& id, OpenImage& image) {
     auto made = images_.make_snapshot(image, id);
     if (!made && made.error().kind() == ErrorKind::conflict) {
         // By an attempt that did not come to its end; perhaps before what was written since.
-        auto removed = UNDERSTUDY_VALUE(images_.remove_snapshot(incoming->name, id));
+        UNDERSTUDY_TRY(images_.remove_snapshot(incoming->name, id));
         made = images_.make_snapshot(image, id);
     }
     if (!made) return made;
@@ -210,7 +210,7 @@ Result<> Volume::discard_incoming(const SnapshotId& id) {
         return fail(Error(ErrorKind::conflict, "snapshot " + id.text() + " is published already")
                         .advising("Remove it as a snapshot."));
     if (auto* image = record.incoming(id)) {
-        auto removed = UNDERSTUDY_VALUE(images_.remove_snapshot(image->name, id));
+        UNDERSTUDY_TRY(images_.remove_snapshot(image->name, id));
         crash_point("publish undone");
         image->role = record.has_snapshots(image->name) ? ImageRole::dirty : ImageRole::doomed;
         image->snapshot = image->base = {};

@@ -129,7 +129,7 @@ Result<> Volume::publish_patch(const SnapshotId& patch, OpenImage& image) {
         return fail(ErrorKind::unavailable, "the snapshot is being read by something else");
     auto made = images_.make_snapshot(image, patch);
     if (!made && made.error().kind() == ErrorKind::conflict) {
-        auto removed = UNDERSTUDY_VALUE(images_.remove_snapshot(written->name, patch));
+        UNDERSTUDY_TRY(images_.remove_snapshot(written->name, patch));
         made = images_.make_snapshot(image, patch);
     }
     if (!made) return made;
@@ -190,7 +190,7 @@ Result<bool> Volume::sweep_patch(StoredRecord& stored) {
     }
     if (receiving_.contains(patch)) return false;
     if (auto* image = record.incoming(patch)) {
-        auto removed = UNDERSTUDY_VALUE(images_.remove_snapshot(image->name, patch));
+        UNDERSTUDY_TRY(images_.remove_snapshot(image->name, patch));
         crash_point("mend undone");
         image->role = ImageRole::dirty;
         image->snapshot = {};

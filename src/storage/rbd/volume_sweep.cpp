@@ -144,7 +144,7 @@ Result<> Volume::forget(bool remove_data) {
     auto found = UNDERSTUDY_VALUE(records_.volume(id_));
     if (!found) return {};
     auto& stored = *found;
-    auto settled_patch = UNDERSTUDY_VALUE(sweep_patch(stored));
+    UNDERSTUDY_TRY(sweep_patch(stored));
     if (stored.record.removing) return remove_everything(stored);
     const bool has_own =
         std::ranges::any_of(stored.record.images, [](const auto& image) { return !image.adopted; });
@@ -161,7 +161,7 @@ Result<> Volume::forget(bool remove_data) {
 Result<> Volume::remove_everything(StoredRecord& stored) {
     auto& record = stored.record;
     for (const auto& snapshot : record.snapshots) {
-        auto removed = UNDERSTUDY_VALUE(images_.remove_snapshot(snapshot.image, snapshot.id));
+        UNDERSTUDY_TRY(images_.remove_snapshot(snapshot.image, snapshot.id));
         crash_point("snapshot removed");
     }
     while (!record.images.empty()) {

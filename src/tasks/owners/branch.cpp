@@ -27,6 +27,7 @@ Result<SnapshotId> keep_writes(Work& work, const VmId& vm) {
                                 .freeze = false,
                                 .branch = true});
     if (!made) return fail(std::move(made.error()).during("keep what was written here"));
+    if (!made->snapshot) return fail(ErrorKind::corrupt, "the part does not name its snapshot");
     return made->snapshot->id;
 }
 

@@ -19,6 +19,12 @@ bool past_the_point_of_no_return(const Kind& kind, const model::Task& task) {
     return i && *i < kind.steps.size() && kind.steps[*i].must_go_on;
 }
 
+Result<> check_step(const Kind& kind, std::string_view step) {
+    auto known = index_of_step(kind, step);
+    if (!known) return error_of(known);
+    return {};
+}
+
 // Each claim gets a name of its own: an attempt that lost its lease cannot write into the next one,
 // not even into one of the same node.
 std::string new_holder(Site& site) {
@@ -93,7 +99,7 @@ Runner::Runner(Site& site, std::vector<Kind> kinds) : site_(site) {
 }
 
 Result<> Runner::recover() {
-    auto active = UNDERSTUDY_VALUE(site_.catalog.tasks({std::nullopt, true, 10'000}));
+    auto active = UNDERSTUDY_VALUE(site_.catalog.active_tasks(std::nullopt));
     for (auto& task : active) {
         if (task.state != model::TaskState::running || !held_by_node(task, site_.settings.node))
             continue;
@@ -132,10 +138,8 @@ void Runner::run(model::Task& task) {
     }
     const auto& kind = found->second;
     auto readable = work.open(kind.records);
-    if (readable) {
-        auto step = index_of_step(kind, task.step);
-        if (!step) readable = error_of(step);
-    }
+    if (readable) readable = check_step(kind, task.step);
+    if (readable) readable = check_parts(work);
     if (!readable) {
         end_unread(work, task, std::move(readable.error()));
         return;
@@ -145,11 +149,31 @@ void Runner::run(model::Task& task) {
     conclude(work, task, kind, std::move(outcome));
 }
 
+// Before anything is done: a part that this version cannot read is found when the whole can still
+// be left as it is.
+Result<> Runner::check_parts(Work& work) {
+    for (const auto& [name, record] : work.row().parts) {
+        if (record.result) continue;
+        const auto kind = kinds_.find(record.kind);
+        if (kind == kinds_.end())
+            return fail(Error(ErrorKind::unsupported,
+                              fmt::format("part '{}': no task of kind '{}' in this version", name,
+                                          record.kind))
+                            .advising("Update understudyd on this node."));
+        UNDERSTUDY_TRY(check_step(kind->second, record.step));
+        Work part(work, name);
+        auto readable = part.open(kind->second.records);
+        if (!readable)
+            return fail(std::move(readable.error()).during(fmt::format("part '{}'", name)));
+    }
+    return {};
+}
+
 // What such a task has done so far is not known: nothing is undone and its row is kept, so that a
 // version that can read it goes on.
 void Runner::end_unread(Work& work, model::Task& task, Error error) {
     error = std::move(error).during(task.title);
-    task.state = model::TaskState::failed;
+    task.state = task.cancel_requested ? model::TaskState::cancelled : model::TaskState::failed;
     task.error = error.text();
     task.error_kind = to_string(error.kind());
     work.log(task.error);

@@ -30,6 +30,7 @@ public:
 
 private:
     void run(model::Task& task);
+    Result<> check_parts(Work& work);
     void conclude(Work& work, model::Task& task, const Kind& kind, Result<> outcome);
     void handle_failure(Work& work, model::Task& task, const Kind& kind, Error error);
     void clean_up_and_end(Work& work, model::Task& task, const Kind& kind, std::uint64_t tries);

@@ -109,14 +109,26 @@ void add_doings_of_kind(const model::Task& task, Doings& doings) {
     if (task.kind == kReplicaRemove) doings.insert(Doing::removes_replica);
 }
 
-// What its kind could have been doing is unknown: all of it.
-Doings anything(const model::Task& task) {
-    Doings doings{Doing::has_layers,    Doing::has_plan, Doing::has_passed,
-                  Doing::follows_merge, Doing::departs,  Doing::arrives,
-                  Doing::redefines,     Doing::decides,  Doing::releases};
-    if (task.kind == kReplicaDrill) doings = {Doing::drills};
-    if (task.kind == kSend || task.kind == kReplicaVerify) doings.clear();
-    return doings;
+// What a task of this kind, or a part of it, can be in the middle of.
+Doings possible_doings(std::string_view kind) {
+    const Doings snapshot{Doing::has_layers, Doing::has_plan, Doing::has_passed};
+    const auto with_snapshot = [&](Doings doings) {
+        doings.insert(snapshot.begin(), snapshot.end());
+        return doings;
+    };
+    if (kind == kSnapshotCreate || kind == kKeepBranch) return snapshot;
+    if (kind == kSnapshotRemove) return {Doing::follows_merge};
+    if (kind == kSnapshotRollback) return {Doing::redefines};
+    if (kind == kRelease) return {Doing::releases};
+    if (kind == kMove) return with_snapshot({Doing::departs});
+    if (kind == kResolve) return with_snapshot({Doing::departs, Doing::decides});
+    if (kind == kPromote) return {Doing::arrives};
+    if (kind == kReplicaDrill) return {Doing::drills};
+    return {};
+}
+
+bool may_snapshot(const model::Task& task) {
+    return possible_doings(task.kind).contains(Doing::has_layers);
 }
 
 bool counts(const Rule& rule, const model::Task& task, Doing doing) {
@@ -133,7 +145,7 @@ std::set<Doing> doings_of(const model::Task& task) {
     if (parts)
         for (const auto& part : *parts)
             if (read) read = add_doings(part, doings);
-    if (!parts || !read) doings = anything(task);
+    if (!parts || !read) doings = possible_doings(task.kind);
     add_doings_of_kind(task, doings);
     return doings;
 }
@@ -175,6 +187,7 @@ Result<std::optional<model::Task>> find_left(Site& site, const VmId& vm, Doing d
 Result<bool> is_being_snapshotted(Site& site, const VmId& vm, const std::string& location) {
     const auto tasks = UNDERSTUDY_VALUE(site.catalog.unfinished_tasks(vm));
     for (const auto& task : tasks) {
+        if (!may_snapshot(task)) continue;
         auto parts = parts_of(task);
         if (!parts) return true;  // perhaps
         for (const auto& part : *parts) {
@@ -200,7 +213,8 @@ Result<> check_send_turn(Site& site, const model::Task& send, const ClusterId& p
     for (const auto& task : active) {
         if (older && task.started && !task.cancel_requested) {
             const auto parts = parts_of(task);
-            if (!parts || std::ranges::any_of(*parts, sends_there))
+            const bool may_send = task.kind == kSend || task.kind == kMove;
+            if (parts ? std::ranges::any_of(*parts, sends_there) : may_send)
                 return fail(
                     Error(ErrorKind::unavailable, fmt::format("'{}' goes first", task.title))
                         .advising(

@@ -45,7 +45,8 @@ enum class Asker {
     take_over,  // a peer hands the VM over
 };
 
-// What one task is in the middle of. One whose row cannot be read may be in the middle of anything.
+// What one task is in the middle of. One whose row cannot be read may be in the middle of anything
+// that its kind can be.
 std::set<Doing> doings_of(const model::Task& task);
 
 // Which of them keeps the asker waiting; nothing: none. Whether `task` is the asker's own is not

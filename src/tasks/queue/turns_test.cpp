@@ -123,12 +123,19 @@ TEST(Turns, rows_of_version_0_count_as_they_did) {
     EXPECT_EQ(who_waits_for(move), "lhdDSt");
 }
 
-TEST(Turns, of_a_task_that_cannot_be_read_everything_is_possible) {
+TEST(Turns, of_a_task_that_cannot_be_read_all_is_possible_that_its_kind_can_do) {
     auto task = task_of(kMove, "ask", json::object());
     for (const char* memo : {"{\"version\":99}", "nonsense", "{\"next\":7}", "[]"}) {
         task.memo = memo;
-        EXPECT_EQ(who_waits_for(task), "sblhrdpxDSt") << memo;
+        EXPECT_EQ(who_waits_for(task), "sblhdpxDSt") << memo;
     }
+    auto resolve = task_of(kResolve, "decide", json::object());
+    resolve.memo = "nonsense";
+    EXPECT_EQ(who_waits_for(resolve), "sblhrdpxDSt");
+    auto other = task_of(kSnapshotExport, "write", json::object());
+    other.memo = "nonsense";
+    EXPECT_EQ(who_waits_for(other), "DS");
+    EXPECT_FALSE(doings_of(other).contains(Doing::releases));
     auto drill = task_of(kReplicaDrill, "hold", json::object());
     drill.memo = "nonsense";
     EXPECT_EQ(who_waits_for(drill), "Dm");

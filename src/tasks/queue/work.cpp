@@ -149,7 +149,7 @@ void Work::store_memo() {
 }
 
 nlohmann::json Work::written_result() const {
-    return result_->write();
+    return result_->write_changes();
 }
 
 Result<> Work::save_memo() {

@@ -17,7 +17,6 @@ namespace understudy::tasks {
 class HeldRecord {
 public:
     virtual ~HeldRecord() = default;
-    virtual nlohmann::json write() const = 0;          // all of it
     virtual nlohmann::json write_changes() const = 0;  // an empty object when nothing is in it
 };
 
@@ -25,7 +24,6 @@ template <Fielded T>
 class HeldRecordOf final : public HeldRecord {
 public:
     explicit HeldRecordOf(T record) : value(std::move(record)) {}
-    nlohmann::json write() const override { return write_record(value); }
     nlohmann::json write_changes() const override { return tasks::write_changes(value); }
 
     T value;

@@ -119,6 +119,7 @@ Result<SnapshotId> snapshot_and_send(Work& work, const std::string& part) {
             .vm = vm,
             .snapshot = work.site().random.id<SnapshotId>(),
             .name = fmt::format("{}-{}", stamped_name(work.site(), "move"), part)}));
+    if (!taken.snapshot) return fail(ErrorKind::corrupt, "the part does not name its snapshot");
     const auto id = taken.snapshot->id;
     const auto sent =
         run_part<SendResult>(work, part + "-send", send(),

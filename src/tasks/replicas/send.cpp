@@ -249,6 +249,8 @@ Result<> transfer(Work& work) {
 }
 
 Result<> record(Work& work) {
+    const auto& plan = memo_of(work).plan;
+    if (!plan) return fail(ErrorKind::corrupt, "the memo does not say what was sent");
     auto& site = work.site();
     auto snapshot = UNDERSTUDY_VALUE(site.catalog.snapshot(arguments_of(work).snapshot));
     model::Replication done;
@@ -259,11 +261,11 @@ Result<> record(Work& work) {
     done.sent = site.clock.now();
     done.readiness = nlohmann::json(memo_of(work).readiness).dump();
     // Otherwise an older snapshot that came late is no news.
-    UNDERSTUDY_TRY(memo_of(work).plan->peer_lost_newest ? site.catalog.save_replication(done)
-                                                        : record_replication(site, done));
+    UNDERSTUDY_TRY(plan->peer_lost_newest ? site.catalog.save_replication(done)
+                                          : record_replication(site, done));
     UNDERSTUDY_TRY(site.catalog.note_sent(done.peer, done.snapshot));
     UNDERSTUDY_TRY(release_holds(work));
-    result_of(work).kind = memo_of(work).plan->kind;
+    result_of(work).kind = plan->kind;
     result_of(work).readiness = memo_of(work).readiness;
     return {};
 }

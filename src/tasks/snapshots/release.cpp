@@ -110,6 +110,7 @@ Result<> merge_all(Work& work) {
 Result<> forget(Work& work) {
     auto& site = work.site();
     UNDERSTUDY_TRY(merge_all(work));  // what was taken since an earlier attempt
+    if (!memo_of(work).vm) return fail(ErrorKind::corrupt, "the memo does not name the VM's disks");
     const auto vm = *memo_of(work).vm;
     std::vector<std::string> files;
     for (const auto& disk : vm.disks) {

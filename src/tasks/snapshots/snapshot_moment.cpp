@@ -245,6 +245,7 @@ Result<> check_moment_is_closed(Site& site, const model::Task& task, const TaskP
 Result<> check_no_moment_is_open(Site& site, const VmId& vm) {
     const auto active = UNDERSTUDY_VALUE(site.catalog.active_tasks(vm));
     for (const auto& task : active) {
+        if (!doings_of(task).contains(Doing::has_plan)) continue;
         const auto parts = UNDERSTUDY_VALUE(parts_of(task));
         for (const auto& part : parts)
             if (part.kind == kSnapshotCreate)
