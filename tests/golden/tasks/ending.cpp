@@ -2,7 +2,7 @@
 
 #include "model/json.hpp"
 #include "storage/qcow2/layer_chain.hpp"
-#include "tasks/site.hpp"
+#include "tasks/queue/site.hpp"
 
 #include <fmt/format.h>
 
@@ -84,6 +84,7 @@ std::string result_of(const model::Task& task) {
     auto told = json::parse(task.result, nullptr, false);
     if (!told.is_object() || task.state != model::TaskState::succeeded) return {};
     drop_volatile(told);
+    told.erase("version");
     if (told.contains("snapshot") && told["snapshot"].is_object())
         told["snapshot"] = told["snapshot"].value("name", "?");
     return told.empty() ? std::string() : " " + told.dump();

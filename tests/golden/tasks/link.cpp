@@ -3,9 +3,9 @@
 #include "mover/memory_channel.hpp"
 #include "protocol/messages.hpp"
 #include "stage.hpp"
-#include "tasks/ownership_news.hpp"
-#include "tasks/proving.hpp"
-#include "tasks/take_over.hpp"
+#include "tasks/owners/ownership_news.hpp"
+#include "tasks/owners/take_over.hpp"
+#include "tasks/proof/proving.hpp"
 
 // Calls between two daemons in one process. What is said goes through the wire's own encoding, as
 // it does between two of them.
@@ -25,9 +25,8 @@ Result<std::string> as_result(std::string text) {
 
 template <class Value, class Encode, class Decode>
 Result<Value> carried(const Value& said, Encode encode, Decode decode) {
-    auto body = as_result(encode(said));
-    if (!body) return std::unexpected(std::move(body.error()));
-    return decode(*body);
+    auto body = UNDERSTUDY_VALUE(as_result(encode(said)));
+    return decode(body);
 }
 
 template <class Value, class Encode, class Decode>
@@ -117,43 +116,42 @@ public:
     }
     Result<model::TransferOffer> offer(const model::TransferRequest& request) override {
         return ask([&](Daemon& there) -> Result<model::TransferOffer> {
-            auto heard =
-                carried(request, protocol::encode_offer_request, protocol::decode_offer_request);
-            if (!heard) return std::unexpected(std::move(heard.error()));
-            return carried(there.receiving.offer(me(), *heard), protocol::encode_offer_reply,
+            auto heard = UNDERSTUDY_VALUE(
+                carried(request, protocol::encode_offer_request, protocol::decode_offer_request));
+            return carried(there.receiving.offer(me(), heard), protocol::encode_offer_reply,
                            protocol::decode_offer_reply);
         });
     }
     Result<std::unique_ptr<ports::ChunkChannel>> open_channel(const TransferId& id,
                                                               std::uint64_t attempt) override {
-        auto receiver = ask([&](Daemon& there) { return there.receiving.join(me(), id, attempt); });
-        if (!receiver) return std::unexpected(std::move(receiver.error()));
-        return std::make_unique<Channel>(stage_, to_, std::move(*receiver));
+        auto receiver = UNDERSTUDY_VALUE(
+            ask([&](Daemon& there) { return there.receiving.join(me(), id, attempt); }));
+        return std::make_unique<Channel>(stage_, to_, std::move(receiver));
     }
     Result<std::vector<model::ReadinessIssue>> commit(const TransferId& id, std::uint64_t attempt,
                                                       const model::Totals& totals) override {
         return ask([&](Daemon& there) -> Result<std::vector<model::ReadinessIssue>> {
-            auto heard = carried(protocol::CommitRequest{attempt, totals},
-                                 protocol::encode_commit_request, protocol::decode_commit_request);
-            if (!heard) return std::unexpected(std::move(heard.error()));
-            return carried(there.receiving.commit(me(), id, heard->attempt, heard->totals),
+            auto heard = UNDERSTUDY_VALUE(carried(protocol::CommitRequest{attempt, totals},
+                                                  protocol::encode_commit_request,
+                                                  protocol::decode_commit_request));
+            return carried(there.receiving.commit(me(), id, heard.attempt, heard.totals),
                            protocol::encode_commit_reply, protocol::decode_commit_reply);
         });
     }
     Result<model::Ownership> hand_over(const ports::Handover& handover) override {
         return ask([&](Daemon& there) -> Result<model::Ownership> {
-            auto heard = carried(handover, protocol::encode_handover, protocol::decode_handover);
-            if (!heard) return std::unexpected(std::move(heard.error()));
-            heard->vm = handover.vm;  // it stands in the path
-            return carried(tasks::take_over(there.site, me(), *heard), protocol::encode_record,
+            auto heard = UNDERSTUDY_VALUE(
+                carried(handover, protocol::encode_handover, protocol::decode_handover));
+            heard.vm = handover.vm;  // it stands in the path
+            return carried(tasks::take_over(there.site, me(), heard), protocol::encode_record,
                            protocol::decode_record);
         });
     }
     Result<model::Ownership> take_back(const VmId& vm, const model::Ownership& offered) override {
         return ask([&](Daemon& there) -> Result<model::Ownership> {
-            auto heard = carried(offered, protocol::encode_record, protocol::decode_record);
-            if (!heard) return std::unexpected(std::move(heard.error()));
-            return carried(tasks::decline(there.site, me(), vm, *heard), protocol::encode_record,
+            auto heard = UNDERSTUDY_VALUE(
+                carried(offered, protocol::encode_record, protocol::decode_record));
+            return carried(tasks::decline(there.site, me(), vm, heard), protocol::encode_record,
                            protocol::decode_record);
         });
     }
@@ -162,34 +160,30 @@ public:
     }
     Result<model::DigestAnswer> digests(const model::DigestQuestion& asked) override {
         return ask([&](Daemon& there) -> Result<model::DigestAnswer> {
-            auto heard =
-                carried(asked, protocol::encode_digest_question, protocol::decode_digest_question);
-            if (!heard) return std::unexpected(std::move(heard.error()));
-            return carried(tasks::answer_digests(there.site, me(), *heard),
+            auto heard = UNDERSTUDY_VALUE(
+                carried(asked, protocol::encode_digest_question, protocol::decode_digest_question));
+            return carried(tasks::answer_digests(there.site, me(), heard),
                            protocol::encode_digest_answer, protocol::decode_digest_answer);
         });
     }
     Result<model::RangeAnswer> read_range(const model::RangeQuestion& asked) override {
         return ask([&](Daemon& there) -> Result<model::RangeAnswer> {
-            auto heard =
-                carried(asked, protocol::encode_range_question, protocol::decode_range_question);
-            if (!heard) return std::unexpected(std::move(heard.error()));
-            auto bytes = tasks::answer_range(there.site, me(), *heard);
-            if (!bytes) return std::unexpected(std::move(bytes.error()));
-            auto read = carried(protocol::RangeReply{std::move(*bytes), {}},
-                                protocol::encode_range_reply, protocol::decode_range_reply);
-            if (!read) return std::unexpected(std::move(read.error()));
-            return model::RangeAnswer{std::move(read->bytes), 0};
+            auto heard = UNDERSTUDY_VALUE(
+                carried(asked, protocol::encode_range_question, protocol::decode_range_question));
+            auto bytes = UNDERSTUDY_VALUE(tasks::answer_range(there.site, me(), heard));
+            auto read = UNDERSTUDY_VALUE(carried(protocol::RangeReply{std::move(bytes), {}},
+                                                 protocol::encode_range_reply,
+                                                 protocol::decode_range_reply));
+            return model::RangeAnswer{std::move(read.bytes), 0};
         });
     }
     Result<std::vector<model::VolumeBase>> contents(const VmId& vm,
                                                     const std::vector<VolumeId>& volumes) override {
         return ask([&](Daemon& there) -> Result<std::vector<model::VolumeBase>> {
-            auto heard =
-                carried(protocol::ContentsQuestion{vm, volumes}, protocol::encode_contents_question,
-                        protocol::decode_contents_question);
-            if (!heard) return std::unexpected(std::move(heard.error()));
-            return carried(tasks::answer_contents(there.site, me(), heard->vm, heard->volumes),
+            auto heard = UNDERSTUDY_VALUE(carried(protocol::ContentsQuestion{vm, volumes},
+                                                  protocol::encode_contents_question,
+                                                  protocol::decode_contents_question));
+            return carried(tasks::answer_contents(there.site, me(), heard.vm, heard.volumes),
                            protocol::encode_contents_reply, protocol::decode_contents_reply);
         });
     }

@@ -8,7 +8,7 @@
 #include "storage/qcow2/pool.hpp"
 #include "storage/qcow2/qemu_img.hpp"
 #include "tasks/kinds.hpp"
-#include "tasks/ownership_news.hpp"
+#include "tasks/owners/ownership_news.hpp"
 
 #include <filesystem>
 #include <fstream>

@@ -2,8 +2,8 @@
 
 #include "catalog/open_catalog.hpp"
 #include "hypervisor/memory/hypervisor.hpp"
-#include "tasks/receiving.hpp"
-#include "tasks/runner.hpp"
+#include "tasks/queue/runner.hpp"
+#include "tasks/replicas/receiving.hpp"
 
 #include <functional>
 #include <memory>
