@@ -103,23 +103,24 @@ TEST(RbdOutage, calls_give_up_while_the_osd_is_dead_and_go_on_when_it_is_back) {
         const KilledOsd osd;
         Bytes some(4096);
         const auto limit = 3 * kTimeout;
-        EXPECT_EQ(error_of(within(limit, [&] { return reader->read(ByteOffset(0), some); })),
+        EXPECT_EQ(error_kind_of(within(limit, [&] { return reader->read(ByteOffset(0), some); })),
                   ErrorKind::unavailable);
         auto listed = within(limit, [&] { return pool.snapshots(disk.id()); });
-        ASSERT_EQ(error_of(listed), ErrorKind::unavailable);
+        ASSERT_EQ(error_kind_of(listed), ErrorKind::unavailable);
         EXPECT_NE(listed.error().text().find("ceph -s"), std::string::npos);
         EXPECT_NE(listed.error().text().find("pool 'vms/"), std::string::npos);
-        EXPECT_EQ(error_of(within(limit,
-                                  [&] {
-                                      auto written =
-                                          incoming->write(ByteOffset(4 << 20), filled(MiB(1), 3));
-                                      return written ? incoming->flush() : written;
-                                  })),
+        EXPECT_EQ(error_kind_of(within(limit,
+                                       [&] {
+                                           auto written = incoming->write(ByteOffset(4 << 20),
+                                                                          filled(MiB(1), 3));
+                                           return written ? incoming->flush() : written;
+                                       })),
                   ErrorKind::unavailable);
-        EXPECT_EQ(error_of(within(limit, [&] { return pool.open_snapshot(disk.id(), taken); })),
-                  ErrorKind::unavailable);
-        EXPECT_EQ(error_of(within(std::chrono::seconds(7),
-                                  [&] { return pool.take_snapshot(disk.id(), taken); })),
+        EXPECT_EQ(
+            error_kind_of(within(limit, [&] { return pool.open_snapshot(disk.id(), taken); })),
+            ErrorKind::unavailable);
+        EXPECT_EQ(error_kind_of(within(std::chrono::seconds(7),
+                                       [&] { return pool.take_snapshot(disk.id(), taken); })),
                   ErrorKind::unavailable);
     }
     eventually([&] { return pool.snapshots(disk.id()).has_value(); });
@@ -142,18 +143,18 @@ TEST(RbdOutage, a_snapshot_that_comes_late_is_found_and_cancelled) {
         must(pool.prepare_snapshot(disk.id(), id, kDiskSize));
         {
             const HangingMonitor monitor;
-            EXPECT_EQ(error_of(within(std::chrono::seconds(7),
-                                      [&] { return pool.take_snapshot(disk.id(), id); })),
+            EXPECT_EQ(error_kind_of(within(std::chrono::seconds(7),
+                                           [&] { return pool.take_snapshot(disk.id(), id); })),
                       ErrorKind::unavailable);
             EXPECT_FALSE(must(pool.snapshot_taken(disk.id(), id)));
-            EXPECT_EQ(error_of(pool.commit_snapshot(disk.id(), id)), ErrorKind::conflict);
+            EXPECT_EQ(error_kind_of(pool.commit_snapshot(disk.id(), id)), ErrorKind::conflict);
             if (cancelled_before) must(pool.cancel_snapshot(disk.id(), id));
         }
         if (cancelled_before) {
             eventually([&] { return fixture.traces(disk.id()).size() > traces.size(); });
         } else {
             eventually([&] { return must(pool.snapshot_taken(disk.id(), id)); });
-            EXPECT_EQ(error_of(pool.take_snapshot(disk.id(), id)), ErrorKind::conflict);
+            EXPECT_EQ(error_kind_of(pool.take_snapshot(disk.id(), id)), ErrorKind::conflict);
             must(pool.cancel_snapshot(disk.id(), id));
             EXPECT_EQ(fixture.traces(disk.id()), traces);
         }

@@ -96,17 +96,17 @@ TEST(RbdPool, a_running_vm_keeps_its_lock_while_snapshots_are_taken) {
     expect_snapshots(fixture.pool(), disk.id(), disk.contents());
     must(fixture.pool().remove_snapshot(disk.id(), ids[1]));
     const auto refused = fixture.pool().activate(disk.id(), ids[0], ActivationKind::rollback);
-    ASSERT_EQ(error_of(refused), ErrorKind::refused);
+    ASSERT_EQ(error_kind_of(refused), ErrorKind::refused);
     EXPECT_THAT(refused.error().text(), HasSubstr("Stop the VM"));
     const auto drill = must(fixture.pool().activate(disk.id(), ids[0], ActivationKind::drill));
     const auto rehearsal = fixture.open(drill.location.substr(drill.location.rfind('/') + 1));
-    EXPECT_EQ(error_of(fixture.pool().deactivate(disk.id(), drill)), ErrorKind::refused);
+    EXPECT_EQ(error_kind_of(fixture.pool().deactivate(disk.id(), drill)), ErrorKind::refused);
     rehearsal->close();
     must(fixture.pool().deactivate(disk.id(), drill));
     vm->close();
     must(fixture.pool().activate(disk.id(), ids[0], ActivationKind::rollback));
     const auto starting = fixture.open("disk");
-    EXPECT_EQ(error_of(fixture.pool().activate(disk.id(), ids[0], ActivationKind::promote)),
+    EXPECT_EQ(error_kind_of(fixture.pool().activate(disk.id(), ids[0], ActivationKind::promote)),
               ErrorKind::refused);
 }
 
@@ -155,7 +155,7 @@ TEST(RbdPool, what_cannot_be_begun_for_want_of_room_leaves_nothing) {
     fixture.settle();
     const auto volume = VolumeId::random();
     const auto refused = pool.receive(volume, kLabel, {}, SnapshotId::random(), kDiskSize);
-    ASSERT_EQ(error_of(refused), ErrorKind::no_space);
+    ASSERT_EQ(error_kind_of(refused), ErrorKind::no_space);
     EXPECT_THAT(refused.error().text(), HasSubstr("0 B free"));
     EXPECT_FALSE(must(pool.knows(volume)));
     EXPECT_TRUE(fixture.traces(volume).empty());
@@ -233,14 +233,15 @@ TEST(RbdPool, adopts_only_images_that_it_can_replicate) {
     options.set(RBD_IMAGE_OPTION_STRIPE_COUNT, std::uint64_t{4});
     ASSERT_EQ(librbd::RBD().create4(fixture.io(), "striped", 8 << 20, options), 0);
     const auto striped = pool.adopt(VolumeId::random(), kLabel, fixture.source("striped"));
-    EXPECT_EQ(error_of(striped), ErrorKind::unsupported);
+    EXPECT_EQ(error_kind_of(striped), ErrorKind::unsupported);
     EXPECT_THAT(striped.error().text(), HasSubstr("deep cp"));
-    EXPECT_EQ(error_of(pool.adopt(VolumeId::random(), kLabel, fixture.source("none"))),
+    EXPECT_EQ(error_kind_of(pool.adopt(VolumeId::random(), kLabel, fixture.source("none"))),
               ErrorKind::not_found);
     auto elsewhere = fixture.source("striped");
     elsewhere.location = "other/striped";
     EXPECT_FALSE(pool.takes(elsewhere));
-    EXPECT_EQ(error_of(pool.adopt(VolumeId::random(), kLabel, elsewhere)), ErrorKind::unsupported);
+    EXPECT_EQ(error_kind_of(pool.adopt(VolumeId::random(), kLabel, elsewhere)),
+              ErrorKind::unsupported);
     EXPECT_TRUE(pool.takes(fixture.source("striped")));
     EXPECT_FALSE(pool.takes({"file", "raw", fixture.source("striped").location}));
 }
@@ -279,22 +280,22 @@ TEST(RbdPool, says_what_is_wrong_with_its_settings) {
     auto settings = good;
     settings.ceph_conf = "/nowhere/ceph.conf";
     auto opened = rbd::open_rbd_pool("images", settings);
-    EXPECT_EQ(error_of(opened), ErrorKind::not_found);
+    EXPECT_EQ(error_kind_of(opened), ErrorKind::not_found);
     EXPECT_THAT(opened.error().text(), HasSubstr("/nowhere/ceph.conf"));
     settings = good;
     settings.object_size = ByteSize(3 << 20);
-    EXPECT_EQ(error_of(rbd::open_rbd_pool("images", settings)), ErrorKind::invalid);
+    EXPECT_EQ(error_kind_of(rbd::open_rbd_pool("images", settings)), ErrorKind::invalid);
     settings = good;
     settings.features = "layering,fast-diff";
-    EXPECT_EQ(error_of(rbd::open_rbd_pool("images", settings)), ErrorKind::invalid);
+    EXPECT_EQ(error_kind_of(rbd::open_rbd_pool("images", settings)), ErrorKind::invalid);
     settings.features = "layering,journaling";
-    EXPECT_EQ(error_of(rbd::open_rbd_pool("images", settings)), ErrorKind::invalid);
+    EXPECT_EQ(error_kind_of(rbd::open_rbd_pool("images", settings)), ErrorKind::invalid);
     for (const auto setting : {&rbd::RbdSettings::pool, &rbd::RbdSettings::rbd_namespace,
                                &rbd::RbdSettings::data_pool}) {
         settings = good;
         settings.*setting = "nonesuch";
         auto used = must(rbd::open_rbd_pool("images", settings))->knows(VolumeId::random());
-        ASSERT_EQ(error_of(used), ErrorKind::not_found);
+        ASSERT_EQ(error_kind_of(used), ErrorKind::not_found);
         EXPECT_THAT(used.error().text(), HasSubstr("'nonesuch'"));
     }
 }

@@ -21,7 +21,7 @@ TEST_P(StorageConformance, promoting_gives_a_head_with_the_snapshots_content) {
     EXPECT_EQ(must(pool().activate(volume, old, ActivationKind::promote)), head)
         << "a repeated promote loses nothing";
     EXPECT_EQ(fixture().read_disk(head)[0], std::byte{9});
-    EXPECT_EQ(error_of(pool().activate(volume, newer, ActivationKind::promote)),
+    EXPECT_EQ(error_kind_of(pool().activate(volume, newer, ActivationKind::promote)),
               ErrorKind::conflict);
     expect_snapshots(pool(), volume, {{old, filled(kDiskSize, 1)}, {newer, filled(kDiskSize, 2)}});
 }
@@ -70,7 +70,7 @@ TEST_P(StorageConformance, rolling_back_throws_away_what_was_written_since) {
     EXPECT_TRUE(fixture().read_disk(again) == disk.contents()[first]) << "also a second time";
     const auto forward = roll_back(pool(), disk.id(), second);
     EXPECT_TRUE(fixture().read_disk(forward) == disk.contents()[second]);
-    EXPECT_EQ(error_of(pool().activate(disk.id(), first, ActivationKind::promote)),
+    EXPECT_EQ(error_kind_of(pool().activate(disk.id(), first, ActivationKind::promote)),
               ErrorKind::conflict);
 }
 
@@ -110,15 +110,15 @@ TEST_P(StorageConformance, a_rollback_that_the_vm_was_not_defined_with_changes_n
     EXPECT_TRUE(fixture().read_disk(disk.head()) == present);
     must(pool().deactivate(disk.id(), made));
     EXPECT_LT(fixture().traces(disk.id()).size(), traces.size());
-    EXPECT_EQ(error_of(pool().deactivate(disk.id(), disk.head())), ErrorKind::refused);
-    EXPECT_EQ(error_of(pool().activate(disk.id(), first, ActivationKind::promote)),
+    EXPECT_EQ(error_kind_of(pool().deactivate(disk.id(), disk.head())), ErrorKind::refused);
+    EXPECT_EQ(error_kind_of(pool().activate(disk.id(), first, ActivationKind::promote)),
               ErrorKind::conflict)
         << "the rollback is off";
     if (in_place()) {
         EXPECT_EQ(made, head);
     } else {
         must(pool().deactivate(disk.id(), made));
-        EXPECT_EQ(error_of(pool().adopt(disk.id(), kLabel, made)), ErrorKind::conflict);
+        EXPECT_EQ(error_kind_of(pool().adopt(disk.id(), kLabel, made)), ErrorKind::conflict);
     }
     EXPECT_TRUE(fixture().read_disk(disk.head()) == present);
     expect_snapshots(pool(), disk.id(), disk.contents());
@@ -148,7 +148,7 @@ TEST_P(StorageConformance, a_drill_leaves_no_trace) {
     EXPECT_EQ(fixture().traces(disk.id()), traces);
     EXPECT_TRUE(fixture().read_disk(head) == present);
     expect_snapshots(pool(), disk.id(), disk.contents());
-    EXPECT_EQ(error_of(pool().deactivate(disk.id(), head)), ErrorKind::refused);
+    EXPECT_EQ(error_kind_of(pool().deactivate(disk.id(), head)), ErrorKind::refused);
     EXPECT_TRUE(fixture().read_disk(head) == present);
 }
 
@@ -157,7 +157,7 @@ TEST_P(StorageConformance, a_replica_has_no_disk_to_snapshot_until_it_is_promote
     const auto id = SnapshotId::random();
     receive_content(pool(), volume, {}, id, filled(kDiskSize, 1));
     EXPECT_EQ(must(pool().head(volume)), std::nullopt);
-    EXPECT_EQ(error_of(pool().prepare_snapshot(volume, SnapshotId::random(), kDiskSize)),
+    EXPECT_EQ(error_kind_of(pool().prepare_snapshot(volume, SnapshotId::random(), kDiskSize)),
               ErrorKind::conflict);
 }
 

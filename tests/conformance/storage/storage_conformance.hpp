@@ -64,7 +64,7 @@ const std::vector<StorageKind>& storage_kinds();
 void PrintTo(const StorageKind& kind, std::ostream* out);
 
 template <class T>
-std::optional<ErrorKind> error_of(const Result<T>& result) {
+std::optional<ErrorKind> error_kind_of(const Result<T>& result) {
     if (result) return std::nullopt;
     return result.error().kind();
 }

@@ -106,7 +106,7 @@ TEST_P(StorageConformance, mending_an_older_snapshot_mends_those_that_show_it_or
     Replica replica(pool());
     auto mend = pool().mend(replica.volume, replica.first);
     if (in_place() && pool().driver() != "memory") {
-        ASSERT_EQ(error_of(mend), ErrorKind::unsupported);
+        ASSERT_EQ(error_kind_of(mend), ErrorKind::unsupported);
         EXPECT_NE(mend.error().text().find("Send a newer snapshot"), std::string::npos);
         expect_snapshots(pool(), replica.volume, replica.contents());
         return;
@@ -121,7 +121,7 @@ TEST_P(StorageConformance, mending_an_older_snapshot_mends_those_that_show_it_or
 TEST_P(StorageConformance, nothing_is_mended_under_a_vm_or_a_rehearsal) {
     Replica replica(pool());
     const auto drill = must(pool().activate(replica.volume, replica.second, ActivationKind::drill));
-    EXPECT_EQ(error_of(pool().mend(replica.volume, replica.second)), ErrorKind::refused);
+    EXPECT_EQ(error_kind_of(pool().mend(replica.volume, replica.second)), ErrorKind::refused);
     must(pool().deactivate(replica.volume, drill));
     {
         // Nor when it comes while the mend is under way.
@@ -130,14 +130,15 @@ TEST_P(StorageConformance, nothing_is_mended_under_a_vm_or_a_rehearsal) {
         if (!in_place()) {
             const auto other =
                 must(pool().activate(replica.volume, replica.second, ActivationKind::drill));
-            EXPECT_EQ(error_of(mend->publish()), ErrorKind::refused);
+            EXPECT_EQ(error_kind_of(mend->publish()), ErrorKind::refused);
             must(pool().deactivate(replica.volume, other));
         }
     }
     must(pool().activate(replica.volume, replica.second, ActivationKind::promote));
-    EXPECT_EQ(error_of(pool().mend(replica.volume, replica.second)), ErrorKind::refused);
-    EXPECT_EQ(error_of(pool().mend(replica.volume, SnapshotId::random())), ErrorKind::not_found);
-    EXPECT_EQ(error_of(pool().mend(VolumeId::random(), replica.second)), ErrorKind::not_found);
+    EXPECT_EQ(error_kind_of(pool().mend(replica.volume, replica.second)), ErrorKind::refused);
+    EXPECT_EQ(error_kind_of(pool().mend(replica.volume, SnapshotId::random())),
+              ErrorKind::not_found);
+    EXPECT_EQ(error_kind_of(pool().mend(VolumeId::random(), replica.second)), ErrorKind::not_found);
     expect_snapshots(pool(), replica.volume, replica.contents());
 }
 
@@ -153,7 +154,7 @@ TEST_P(StorageConformance, what_is_being_read_is_not_mended) {
         EXPECT_EQ(bytes[0], std::byte{1});
         return;
     }
-    EXPECT_EQ(error_of(mend), ErrorKind::unavailable);
+    EXPECT_EQ(error_kind_of(mend), ErrorKind::unavailable);
 }
 
 }  // namespace

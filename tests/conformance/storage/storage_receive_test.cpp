@@ -53,7 +53,7 @@ TEST_P(StoragePair, failback_brings_only_what_changed_since) {
     copy_snapshot(away, source_->pool(), disk.id(), common, made_there);
     disk.contents()[made_there] = expected;
     expect_snapshots(source_->pool(), disk.id(), disk.contents());
-    EXPECT_EQ(error_of(source_->pool().changes(disk.id(), diverged, made_there, {})),
+    EXPECT_EQ(error_kind_of(source_->pool().changes(disk.id(), diverged, made_there, {})),
               ErrorKind::conflict);
     const auto back =
         must(source_->pool().activate(disk.id(), made_there, ports::ActivationKind::rollback));
@@ -104,10 +104,11 @@ TEST_P(StorageConformance, publishing_may_be_repeated_also_after_a_crash) {
     fixture().crash();
     const auto again = begin(pool(), volume, {}, id);
     must(again->publish());
-    EXPECT_EQ(error_of(again->write(ByteOffset(0), filled(base::KiB(4), 1))), ErrorKind::conflict);
-    EXPECT_EQ(error_of(again->discard()), ErrorKind::conflict);
+    EXPECT_EQ(error_kind_of(again->write(ByteOffset(0), filled(base::KiB(4), 1))),
+              ErrorKind::conflict);
+    EXPECT_EQ(error_kind_of(again->discard()), ErrorKind::conflict);
     expect_snapshots(pool(), volume, {{id, content}});
-    EXPECT_EQ(error_of(pool().receive(volume, kLabel, {}, id, MiB(9))), ErrorKind::conflict);
+    EXPECT_EQ(error_kind_of(pool().receive(volume, kLabel, {}, id, MiB(9))), ErrorKind::conflict);
 }
 
 TEST_P(StorageConformance, what_is_not_published_is_nowhere_to_be_seen) {
@@ -117,14 +118,15 @@ TEST_P(StorageConformance, what_is_not_published_is_nowhere_to_be_seen) {
     must(incoming->write(ByteOffset(0), filled(MiB(1), 1)));
     must(incoming->flush());
     EXPECT_TRUE(must(pool().snapshots(volume)).empty());
-    EXPECT_EQ(error_of(pool().stat(volume, id)), ErrorKind::not_found);
-    EXPECT_EQ(error_of(pool().open_snapshot(volume, id)), ErrorKind::not_found);
-    EXPECT_EQ(error_of(pool().changes(volume, {}, id, {})), ErrorKind::not_found);
-    EXPECT_EQ(error_of(pool().activate(volume, id, ports::ActivationKind::promote)),
+    EXPECT_EQ(error_kind_of(pool().stat(volume, id)), ErrorKind::not_found);
+    EXPECT_EQ(error_kind_of(pool().open_snapshot(volume, id)), ErrorKind::not_found);
+    EXPECT_EQ(error_kind_of(pool().changes(volume, {}, id, {})), ErrorKind::not_found);
+    EXPECT_EQ(error_kind_of(pool().activate(volume, id, ports::ActivationKind::promote)),
               ErrorKind::not_found);
-    EXPECT_EQ(error_of(pool().receive(volume, kLabel, id, SnapshotId::random(), kDiskSize)),
+    EXPECT_EQ(error_kind_of(pool().receive(volume, kLabel, id, SnapshotId::random(), kDiskSize)),
               ErrorKind::conflict);
-    EXPECT_EQ(error_of(pool().receive(volume, kLabel, {}, id, kDiskSize)), ErrorKind::unavailable)
+    EXPECT_EQ(error_kind_of(pool().receive(volume, kLabel, {}, id, kDiskSize)),
+              ErrorKind::unavailable)
         << "one receives it already";
 }
 
@@ -138,8 +140,8 @@ TEST_P(StorageConformance, discarding_leaves_nothing) {
         must(incoming->flush());
         must(incoming->discard());
         must(incoming->discard());
-        EXPECT_TRUE(error_of(incoming->write(ByteOffset(0), fill)).has_value());
-        EXPECT_TRUE(error_of(incoming->publish()).has_value());
+        EXPECT_TRUE(error_kind_of(incoming->write(ByteOffset(0), fill)).has_value());
+        EXPECT_TRUE(error_kind_of(incoming->publish()).has_value());
     }
     EXPECT_TRUE(fixture().traces(volume).empty());
     EXPECT_FALSE(must(pool().knows(volume)));
@@ -156,18 +158,19 @@ TEST_P(StorageConformance, discarding_leaves_nothing) {
 TEST_P(StorageConformance, receiving_needs_its_base_and_the_same_terms_as_before) {
     const auto volume = VolumeId::random();
     const auto id = SnapshotId::random();
-    EXPECT_EQ(error_of(pool().receive(volume, kLabel, SnapshotId::random(), id, kDiskSize)),
+    EXPECT_EQ(error_kind_of(pool().receive(volume, kLabel, SnapshotId::random(), id, kDiskSize)),
               ErrorKind::conflict);
     EXPECT_FALSE(must(pool().knows(volume)));
     const auto base = SnapshotId::random();
     receive_content(pool(), volume, {}, base, filled(kDiskSize, 2));
-    EXPECT_EQ(error_of(pool().receive(volume, kLabel, SnapshotId::random(), id, kDiskSize)),
+    EXPECT_EQ(error_kind_of(pool().receive(volume, kLabel, SnapshotId::random(), id, kDiskSize)),
               ErrorKind::conflict);
     {
         const auto incoming = begin(pool(), volume, base, id);
     }
-    EXPECT_EQ(error_of(pool().receive(volume, kLabel, {}, id, kDiskSize)), ErrorKind::conflict);
-    EXPECT_EQ(error_of(pool().receive(volume, kLabel, base, id, MiB(9))), ErrorKind::conflict);
+    EXPECT_EQ(error_kind_of(pool().receive(volume, kLabel, {}, id, kDiskSize)),
+              ErrorKind::conflict);
+    EXPECT_EQ(error_kind_of(pool().receive(volume, kLabel, base, id, MiB(9))), ErrorKind::conflict);
 }
 
 TEST_P(StorageConformance, several_snapshots_may_be_received_at_once_also_as_siblings) {
@@ -189,7 +192,7 @@ TEST_P(StorageConformance, several_snapshots_may_be_received_at_once_also_as_sib
     std::fill_n(expected[left].begin() + 4096, 4096, std::byte{3});
     std::fill_n(expected[right].begin() + (1 << 20), 2 << 20, std::byte{0});
     expect_snapshots(pool(), volume, expected);
-    EXPECT_EQ(error_of(pool().changes(volume, left, right, {})), ErrorKind::conflict);
+    EXPECT_EQ(error_kind_of(pool().changes(volume, left, right, {})), ErrorKind::conflict);
     EXPECT_EQ(bytes_in(list_changes(pool(), volume, base, right), ExtentKind::zero), 2U << 20);
 }
 
@@ -258,7 +261,7 @@ TEST_P(StorageConformance, what_was_received_can_be_discarded_from_a_full_pool) 
         if (done) done = incoming->flush();
         fixture().settle();
     }
-    EXPECT_EQ(error_of(done), ErrorKind::no_space);
+    EXPECT_EQ(error_kind_of(done), ErrorKind::no_space);
     must(incoming->discard());
     EXPECT_TRUE(fixture().traces(volume).empty());
     fixture().settle();

@@ -133,7 +133,7 @@ TEST_P(StorageConformance, a_base_of_several_stays_for_them_until_one_is_left) {
     must(pool().remove_snapshot(volume, base));
     expect_snapshots(pool(), volume, expected);
     EXPECT_EQ(fixture().traces(volume).size(), size) << "kept for both";
-    EXPECT_EQ(error_of(pool().open_snapshot(volume, base)), ErrorKind::not_found);
+    EXPECT_EQ(error_kind_of(pool().open_snapshot(volume, base)), ErrorKind::not_found);
     must(pool().remove_snapshot(volume, left));
     expected.erase(left);
     expect_snapshots(pool(), volume, expected);
@@ -267,7 +267,7 @@ TEST_P(StorageConformance, a_live_removal_is_not_finished_before_it_took_place) 
     if (merge) {
         EXPECT_FALSE(merge->top_is_head);
         EXPECT_EQ(merge->base, disk.original().location);
-        EXPECT_EQ(error_of(pool().finish_removal(disk.id(), ids[0])), ErrorKind::conflict);
+        EXPECT_EQ(error_kind_of(pool().finish_removal(disk.id(), ids[0])), ErrorKind::conflict);
     }
     disk.contents().erase(ids[0]);
     fixture().crash();
@@ -298,9 +298,10 @@ TEST_P(StorageConformance, a_head_that_may_have_moved_is_never_merged_twice) {
             wanted = std::byte{3};
         }
         fixture().crash();  // and the VM is stopped
-        EXPECT_EQ(error_of(pool().remove_snapshot(disk.id(), only)), ErrorKind::conflict);
-        EXPECT_EQ(error_of(pool().prepare_snapshot(disk.id(), SnapshotId::random(), kDiskSize)),
-                  ErrorKind::conflict);
+        EXPECT_EQ(error_kind_of(pool().remove_snapshot(disk.id(), only)), ErrorKind::conflict);
+        EXPECT_EQ(
+            error_kind_of(pool().prepare_snapshot(disk.id(), SnapshotId::random(), kDiskSize)),
+            ErrorKind::conflict);
         must(pool().adopt(disk.id(), kLabel, moved ? disk.original() : head));
         must(pool().remove_snapshot(disk.id(), only));
         EXPECT_EQ(disk.head(), disk.original());

@@ -35,20 +35,21 @@ TEST_P(StorageConformance, a_disk_with_writes_that_no_snapshot_has_is_not_retire
     disk.run({write_op(8192, 4096, 2)});
     const auto head = disk.head();
     EXPECT_FALSE(must(pool().head_equals(disk.id(), first)));
-    EXPECT_EQ(error_of(pool().retire_head(disk.id(), first)), ErrorKind::conflict);
+    EXPECT_EQ(error_kind_of(pool().retire_head(disk.id(), first)), ErrorKind::conflict);
     EXPECT_EQ(must(pool().head(disk.id())), head);
     EXPECT_EQ(fixture().read_disk(head)[8192], std::byte{2});
     const auto second = disk.take();
-    EXPECT_EQ(error_of(pool().retire_head(disk.id(), first)), ErrorKind::conflict)
+    EXPECT_EQ(error_kind_of(pool().retire_head(disk.id(), first)), ErrorKind::conflict)
         << "it is on a newer snapshot";
     disk.run({trim_op(0, 128 * 1024)});
-    EXPECT_EQ(error_of(pool().retire_head(disk.id(), second)), ErrorKind::conflict)
+    EXPECT_EQ(error_kind_of(pool().retire_head(disk.id(), second)), ErrorKind::conflict)
         << "a trim is a write";
     const auto third = disk.take();
     disk.resize(kDiskSize + base::MiB(1));
-    EXPECT_EQ(error_of(pool().retire_head(disk.id(), third)), ErrorKind::conflict)
+    EXPECT_EQ(error_kind_of(pool().retire_head(disk.id(), third)), ErrorKind::conflict)
         << "it has grown";
-    EXPECT_EQ(error_of(pool().retire_head(disk.id(), SnapshotId::random())), ErrorKind::not_found);
+    EXPECT_EQ(error_kind_of(pool().retire_head(disk.id(), SnapshotId::random())),
+              ErrorKind::not_found);
     expect_snapshots(pool(), disk.id(), disk.contents());
 }
 

@@ -29,9 +29,9 @@ TEST_P(StorageConformance, a_disk_belongs_to_one_volume_only) {
     const auto disk = fixture().make_disk("disk", kDiskSize);
     const auto first = VolumeId::random();
     must(pool().adopt(first, kLabel, disk));
-    EXPECT_EQ(error_of(pool().adopt(VolumeId::random(), kLabel, disk)), ErrorKind::conflict);
+    EXPECT_EQ(error_kind_of(pool().adopt(VolumeId::random(), kLabel, disk)), ErrorKind::conflict);
     const auto other = fixture().make_disk("other", kDiskSize);
-    EXPECT_EQ(error_of(pool().adopt(first, kLabel, other)), ErrorKind::conflict);
+    EXPECT_EQ(error_kind_of(pool().adopt(first, kLabel, other)), ErrorKind::conflict);
     EXPECT_EQ(must(pool().head(first)), disk);
 }
 
@@ -40,10 +40,10 @@ TEST_P(StorageConformance, adopting_an_unknown_type_or_format_says_unsupported) 
     auto vmdk = disk;
     vmdk.format = "vmdk";
     const auto id = VolumeId::random();
-    EXPECT_EQ(error_of(pool().adopt(id, kLabel, vmdk)), ErrorKind::unsupported);
+    EXPECT_EQ(error_kind_of(pool().adopt(id, kLabel, vmdk)), ErrorKind::unsupported);
     auto block = disk;
     block.type = "block";
-    EXPECT_EQ(error_of(pool().adopt(id, kLabel, block)), ErrorKind::unsupported);
+    EXPECT_EQ(error_kind_of(pool().adopt(id, kLabel, block)), ErrorKind::unsupported);
     EXPECT_FALSE(must(pool().knows(id)));
     EXPECT_TRUE(fixture().traces(id).empty());
 }
@@ -82,7 +82,7 @@ TEST_P(StorageConformance, changes_and_the_base_make_the_snapshot_for_every_pair
                 << base << " to " << until;
         }
     }
-    EXPECT_EQ(error_of(pool().changes(disk.id(), ids[2], ids[0], {})), ErrorKind::conflict);
+    EXPECT_EQ(error_kind_of(pool().changes(disk.id(), ids[2], ids[0], {})), ErrorKind::conflict);
 }
 
 TEST_P(StorageConformance, a_small_write_shows_small_and_an_idle_disk_shows_nothing) {
@@ -147,7 +147,7 @@ TEST_P(StorageConformance, the_size_of_a_disk_is_told_adopted_or_not_and_when_it
     EXPECT_EQ(must(pool().disk_size(volume.head())), MiB(12));
     auto nowhere = disk;
     nowhere.location += ".not";
-    EXPECT_EQ(error_of(pool().disk_size(nowhere)), ErrorKind::not_found);
+    EXPECT_EQ(error_kind_of(pool().disk_size(nowhere)), ErrorKind::not_found);
 }
 
 TEST_P(StorageConformance, a_disk_may_grow_between_snapshots) {
@@ -175,7 +175,7 @@ TEST_P(StorageConformance, preparing_and_committing_may_be_repeated) {
     EXPECT_FALSE(must(pool().overlay_written(disk.id(), id)));
     must(pool().take_snapshot(disk.id(), id));
     EXPECT_TRUE(must(pool().snapshots(disk.id())).empty());
-    EXPECT_EQ(error_of(pool().prepare_snapshot(disk.id(), SnapshotId::random(), kDiskSize)),
+    EXPECT_EQ(error_kind_of(pool().prepare_snapshot(disk.id(), SnapshotId::random(), kDiskSize)),
               ErrorKind::conflict);
     fixture().guest(overlay, {write_op(0, 4096, 2)});  // the VM has switched, or went on
     fixture().crash();
@@ -187,7 +187,7 @@ TEST_P(StorageConformance, preparing_and_committing_may_be_repeated) {
     }
     expect_snapshots(pool(), disk.id(), {{id, frozen}});
     EXPECT_EQ(fixture().read_disk(overlay)[0], std::byte{2});
-    EXPECT_EQ(error_of(pool().cancel_snapshot(disk.id(), id)), ErrorKind::conflict);
+    EXPECT_EQ(error_kind_of(pool().cancel_snapshot(disk.id(), id)), ErrorKind::conflict);
 }
 
 TEST_P(StorageConformance, a_prepared_overlay_has_the_size_that_was_asked_for_last) {
@@ -206,7 +206,8 @@ TEST_P(StorageConformance, a_prepared_overlay_has_the_size_that_was_asked_for_la
     if (in_place())
         EXPECT_EQ(must(pool().prepare_snapshot(disk.id(), id, kDiskSize)), disk.original());
     else
-        EXPECT_EQ(error_of(pool().prepare_snapshot(disk.id(), id, kDiskSize)), ErrorKind::conflict);
+        EXPECT_EQ(error_kind_of(pool().prepare_snapshot(disk.id(), id, kDiskSize)),
+                  ErrorKind::conflict);
     must(pool().commit_snapshot(disk.id(), id));
     EXPECT_EQ(fixture().read_disk(disk.head())[0], std::byte{2});
     EXPECT_EQ(must(pool().stat(disk.id(), id)).size, grown);
@@ -224,7 +225,7 @@ TEST_P(StorageConformance, a_cancelled_snapshot_leaves_no_trace) {
         EXPECT_FALSE(must(pool().snapshot_taken(disk.id(), id)));
         EXPECT_EQ(fixture().traces(disk.id()), before);
         EXPECT_EQ(disk.head(), disk.original());
-        EXPECT_EQ(error_of(pool().commit_snapshot(disk.id(), id)), ErrorKind::conflict);
+        EXPECT_EQ(error_kind_of(pool().commit_snapshot(disk.id(), id)), ErrorKind::conflict);
     }
     disk.take();
     expect_snapshots(pool(), disk.id(), disk.contents());
@@ -235,11 +236,11 @@ TEST_P(StorageConformance, an_overlay_that_is_set_aside_is_no_part_of_the_volume
     const auto id = SnapshotId::random();
     const auto overlay = must(pool().prepare_snapshot(disk.id(), id, kDiskSize));
     if (in_place()) {
-        EXPECT_EQ(error_of(pool().set_aside(disk.id(), id)), ErrorKind::not_found);
+        EXPECT_EQ(error_kind_of(pool().set_aside(disk.id(), id)), ErrorKind::not_found);
     } else {
         fixture().guest(overlay, {write_op(0, 4096, 2)});
         EXPECT_NE(must(pool().set_aside(disk.id(), id)), overlay.location);
-        EXPECT_EQ(error_of(pool().set_aside(disk.id(), id)), ErrorKind::not_found);
+        EXPECT_EQ(error_kind_of(pool().set_aside(disk.id(), id)), ErrorKind::not_found);
     }
     EXPECT_FALSE(must(pool().overlay_written(disk.id(), id)));
     must(pool().cancel_snapshot(disk.id(), id));
@@ -258,12 +259,12 @@ TEST_P(StorageConformance, a_snapshot_is_of_the_moment_in_which_it_was_taken) {
     const auto frozen = fixture().read_disk(disk.head());
     must(pool().take_snapshot(disk.id(), id));
     EXPECT_TRUE(must(pool().snapshots(disk.id())).empty()) << "not before commit";
-    EXPECT_EQ(error_of(pool().open_snapshot(disk.id(), id)), ErrorKind::not_found);
+    EXPECT_EQ(error_kind_of(pool().open_snapshot(disk.id(), id)), ErrorKind::not_found);
     fixture().guest(future, {write_op(0, 4096, 3)});
     fixture().crash();
     EXPECT_EQ(must(pool().snapshot_taken(disk.id(), id)), in_place());
     if (in_place()) {
-        EXPECT_EQ(error_of(pool().take_snapshot(disk.id(), id)), ErrorKind::conflict);
+        EXPECT_EQ(error_kind_of(pool().take_snapshot(disk.id(), id)), ErrorKind::conflict);
     }
     must(pool().commit_snapshot(disk.id(), id));
     expect_snapshots(pool(), disk.id(), {{id, frozen}});
@@ -274,26 +275,26 @@ TEST_P(StorageConformance, a_snapshot_is_of_the_moment_in_which_it_was_taken) {
 TEST_P(StorageConformance, unknown_volumes_and_snapshots_are_not_found) {
     const auto none = VolumeId::random();
     const auto id = SnapshotId::random();
-    EXPECT_EQ(error_of(pool().head(none)), ErrorKind::not_found);
-    EXPECT_EQ(error_of(pool().snapshots(none)), ErrorKind::not_found);
-    EXPECT_EQ(error_of(pool().stat(none, id)), ErrorKind::not_found);
-    EXPECT_EQ(error_of(pool().prepare_snapshot(none, id, kDiskSize)), ErrorKind::not_found);
-    EXPECT_EQ(error_of(pool().commit_snapshot(none, id)), ErrorKind::not_found);
-    EXPECT_EQ(error_of(pool().overlay_written(none, id)), ErrorKind::not_found);
-    EXPECT_EQ(error_of(pool().cancel_snapshot(none, id)), ErrorKind::not_found);
-    EXPECT_EQ(error_of(pool().open_snapshot(none, id)), ErrorKind::not_found);
-    EXPECT_EQ(error_of(pool().changes(none, {}, id, {})), ErrorKind::not_found);
-    EXPECT_EQ(error_of(pool().plan_removal(none, id)), ErrorKind::not_found);
-    EXPECT_EQ(error_of(pool().finish_removal(none, id)), ErrorKind::not_found);
-    EXPECT_EQ(error_of(pool().remove_snapshot(none, id)), ErrorKind::not_found);
-    EXPECT_EQ(error_of(pool().activate(none, id, ports::ActivationKind::promote)),
+    EXPECT_EQ(error_kind_of(pool().head(none)), ErrorKind::not_found);
+    EXPECT_EQ(error_kind_of(pool().snapshots(none)), ErrorKind::not_found);
+    EXPECT_EQ(error_kind_of(pool().stat(none, id)), ErrorKind::not_found);
+    EXPECT_EQ(error_kind_of(pool().prepare_snapshot(none, id, kDiskSize)), ErrorKind::not_found);
+    EXPECT_EQ(error_kind_of(pool().commit_snapshot(none, id)), ErrorKind::not_found);
+    EXPECT_EQ(error_kind_of(pool().overlay_written(none, id)), ErrorKind::not_found);
+    EXPECT_EQ(error_kind_of(pool().cancel_snapshot(none, id)), ErrorKind::not_found);
+    EXPECT_EQ(error_kind_of(pool().open_snapshot(none, id)), ErrorKind::not_found);
+    EXPECT_EQ(error_kind_of(pool().changes(none, {}, id, {})), ErrorKind::not_found);
+    EXPECT_EQ(error_kind_of(pool().plan_removal(none, id)), ErrorKind::not_found);
+    EXPECT_EQ(error_kind_of(pool().finish_removal(none, id)), ErrorKind::not_found);
+    EXPECT_EQ(error_kind_of(pool().remove_snapshot(none, id)), ErrorKind::not_found);
+    EXPECT_EQ(error_kind_of(pool().activate(none, id, ports::ActivationKind::promote)),
               ErrorKind::not_found);
     must(pool().forget(none, true));
     GuestDisk disk(fixture(), "disk", kDiskSize);
-    EXPECT_EQ(error_of(pool().stat(disk.id(), id)), ErrorKind::not_found);
-    EXPECT_EQ(error_of(pool().open_snapshot(disk.id(), id)), ErrorKind::not_found);
-    EXPECT_EQ(error_of(pool().changes(disk.id(), {}, id, {})), ErrorKind::not_found);
-    EXPECT_EQ(error_of(pool().activate(disk.id(), id, ports::ActivationKind::drill)),
+    EXPECT_EQ(error_kind_of(pool().stat(disk.id(), id)), ErrorKind::not_found);
+    EXPECT_EQ(error_kind_of(pool().open_snapshot(disk.id(), id)), ErrorKind::not_found);
+    EXPECT_EQ(error_kind_of(pool().changes(disk.id(), {}, id, {})), ErrorKind::not_found);
+    EXPECT_EQ(error_kind_of(pool().activate(disk.id(), id, ports::ActivationKind::drill)),
               ErrorKind::not_found);
     EXPECT_TRUE(fixture().traces(none).empty());
 }
