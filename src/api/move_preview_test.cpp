@@ -116,7 +116,8 @@ protected:
         must(catalog_->release_task(*claimed, "node"));
     }
     void sent(const model::Cluster& to, std::uint64_t bytes, double seconds) {
-        ended(tasks::kSend, {{"peer", to.id.text()}}, {{"bytes", bytes}, {"seconds", seconds}});
+        ended(tasks::kSend, {{"vm", vm_.text()}, {"snapshot", vm_.text()}, {"peer", to.id.text()}},
+              {{"bytes", bytes}, {"seconds", seconds}});
     }
 
     VmId vm_ = add_vm("web1", 7);

@@ -129,9 +129,13 @@ Result<std::string> with_disk_sources(const std::string& definition,
 
 Result<std::string> without_layers(const std::string& definition) {
     auto document = UNDERSTUDY_VALUE(parse_domain(definition));
-    for (const auto& [target, disk] : travelling(document))
-        if (names_layers(disk)) remove_children(disk, "backingStore");
-    return print(document);
+    bool changed = false;
+    for (const auto& [target, disk] : travelling(document)) {
+        if (!names_layers(disk)) continue;
+        remove_children(disk, "backingStore");
+        changed = true;
+    }
+    return changed ? print(document) : definition;  // as libvirt wrote it
 }
 
 Result<std::string> snapshot_xml(const std::string& live,

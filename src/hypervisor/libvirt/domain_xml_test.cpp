@@ -272,6 +272,8 @@ TEST(DomainXml, a_disk_whose_layers_are_named_is_left_to_switch_and_names_none_a
         EXPECT_THAT(plain, HasSubstr("<backingStore />")) << "an operator's own word stays";
         EXPECT_TRUE(switches_left(plain, same)->empty());
     }
+    const auto shallow = domain(disk("vda", "/a", "qcow2", "<backingStore/>"));
+    EXPECT_EQ(*without_layers(shallow), shallow);
 }
 
 TEST(DomainXml, a_chain_as_deep_as_libvirt_can_write_it_is_read) {
