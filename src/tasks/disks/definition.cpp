@@ -5,6 +5,11 @@
 
 #include <fmt/format.h>
 
+// What libvirt needs to run a snapshot's disks here, in this order: writable heads on the disks,
+// the definition adapted to this host, the UEFI variables, and the VM defined last. The functions
+// named rehearse… stop after adapting: they make nothing. A crash leaves heads or UEFI variables
+// without the definition for them; run again, the step gets the same heads and defines the VM.
+
 namespace understudy::tasks {
 
 Result<std::vector<ports::DiskSwitch>> activate_disks(Site& site,

@@ -71,7 +71,7 @@ Result<> discard(Site& site, const model::Transfer& transfer) {
         if (!incoming) return error_of(incoming);
         UNDERSTUDY_TRY((*incoming)->discard());
     }
-    // What a resync was to build on was here before it, and stays for the next one.
+    // The content that a resync was to build on was here before the transfer: it stays.
     auto disks = vm_disks(snapshot.disks);
     std::erase_if(disks, [&](const model::VmDisk& disk) {
         return std::ranges::any_of(transfer.request.resync, [&](const model::VolumeBase& base) {

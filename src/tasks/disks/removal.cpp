@@ -5,6 +5,12 @@
 
 #include <fmt/format.h>
 
+// Takes a snapshot that the catalog no longer lists out of its volumes. Under a running VM one
+// layer is merged at a time, and its pool records it. For a stopped VM the memo first gets the
+// disk's present file, then the layer goes, then the definition follows to the new head. Volumes
+// that nothing needs are forgotten last. A crash leaves layers to merge, or a stopped VM's
+// definition that has still to follow; the next call does what is missing.
+
 namespace understudy::tasks {
 
 Result<std::optional<ports::DiskDescription>> attached_disk(Site& site,
@@ -48,8 +54,8 @@ Result<> remove_live(Work& work, const VmId& vm, const std::string& target, cons
     return pool.finish_removal(volume, id);
 }
 
-// A stopped VM's disk that may soon be on another file is remembered as it is now, because only
-// then its definition may be changed to follow.
+// The stopped VM's disk may soon be on another file. Saved now: the file that its definition names.
+// The definition is changed later only if it still names that file.
 Result<> remember_disk(Work& work, FollowedDisks& follow, const VolumeId& volume,
                        const ports::DiskDescription& defined) {
     follow[volume] = {defined.target, defined.source.location};

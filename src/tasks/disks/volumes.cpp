@@ -5,6 +5,11 @@
 #include <algorithm>
 #include <set>
 
+// Which volumes a VM, its snapshots and the transfers refer to, and whether libvirt has the VM
+// here. Almost all of it only reads. forget_unused makes the pools forget volumes that nothing
+// refers to; hold_for_task and let_go_for_task add and remove one hold. Each of these can be
+// repeated: after a crash the same call does the rest.
+
 namespace understudy::tasks {
 
 Result<std::vector<model::VmDisk>> known_disks(Site& site, const VmId& id) {

@@ -8,6 +8,11 @@
 #include <memory>
 #include <optional>
 
+// Waits until a guest that was just started is up. Each round reads its console, looks whether it
+// still runs, asks the check (agent, TCP port, console, or only time) and looks at the limit.
+// Nothing is stored here: a crash leaves nothing, and an attempt after it waits from the beginning.
+// The functions before the Watcher turn the operator's words into a check and back.
+
 namespace understudy::tasks {
 namespace {
 

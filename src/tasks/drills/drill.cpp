@@ -64,8 +64,8 @@ Result<> take_away_disks(Work& work) {
                 return fail(ErrorKind::corrupt, "no head of " + disk.target + " in the memo");
             source = head->second.source();
         } else {
-            // Of an attempt that was cut off before it knew: one that nobody has used is given
-            // once more.
+            // The attempt was cut off before the heads were in its memo. The pool gives an unused
+            // head once more, so it can be found here.
             auto made =
                 pool->activate(disk.volume, snapshot_id(work), ports::ActivationKind::drill);
             if (!made && made.error().kind() == ErrorKind::not_found) continue;
@@ -190,7 +190,8 @@ Result<> define(Work& work, Stage& stage) {
     return {};
 }
 
-// What is not the guest's doing: another attempt may find it otherwise, or nobody may want it.
+// Errors that say nothing about the guest: the drill has no result then. It is tried again or
+// fails.
 bool is_no_finding(const Error& error) {
     return error.kind() == ErrorKind::refused || error.kind() == ErrorKind::not_found ||
            error.kind() == ErrorKind::unavailable || error.kind() == ErrorKind::conflict ||
@@ -314,7 +315,7 @@ Result<> rehearse(Work& work) {
     auto done = perform(work);
     if (done) return {};
     memo_of(work).begins = begins - 1;  // this one was not cut off
-    // Nobody knows when there will be a daemon again to end the guest.
+    // The daemon is stopping and may stay away for long: the guest must not run on without it.
     if (work.stopping() && work.save_memo()) {
         auto gone = take_away_guest(work);
         if (!gone) work.log(gone.error().text());

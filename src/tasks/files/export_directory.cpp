@@ -11,6 +11,11 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
+// Reads an export's directory, makes the text of its manifest, and finds the export of a snapshot.
+// Reading checks the manifest's SHA-256 first and then every field; the disks' files stay closed.
+// find_export_of looks in the directory that was given; without one at the hint, and then in all
+// directories beside. Nothing is written here, so a crash leaves nothing.
+
 namespace understudy::tasks {
 namespace {
 
@@ -142,7 +147,7 @@ Result<bool> has(Site& site, const std::string& directory, const char* name) {
     return std::ranges::find(names, name) != names.end();
 }
 
-// Whatever is no such export is none of this one's business.
+// Nothing also when the directory cannot be read, or holds anything else: the search goes on then.
 Result<std::optional<Export>> try_export_of(Site& site, const SnapshotId& snapshot,
                                             const std::string& directory,
                                             const std::string& format) {

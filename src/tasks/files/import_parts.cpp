@@ -11,6 +11,11 @@
 
 #include <algorithm>
 
+// Which exports an import lays on each other (its chain), and how one disk is copied from them:
+// from the bottom up, the base's content first where it has to be copied. A file's SHA-256 is
+// checked before it is copied, the digest of its content after; both only where the export states
+// them. Nothing is published here: an attempt after a crash copies each disk from the beginning.
+
 namespace understudy::tasks {
 namespace {
 
@@ -91,7 +96,8 @@ Result<> copy_base(const BaseDisk& base, const SnapshotId& id, const mover::Copy
     return {};
 }
 
-// A later layer may be larger again: what this one ended must not come back then.
+// The next layer may be larger. What lies beyond the end of this one must read as zeroes then, not
+// as what a lower layer had there.
 Result<> end_at(const mover::CopyTarget& target, ByteSize size) {
     if (size >= target.size) return {};
     if (size.count() % kGrain != 0)

@@ -197,7 +197,8 @@ Result<Export> described(Work& work, const model::Snapshot& snapshot,
     return exported;
 }
 
-// The manifest, and the sums of all files, in the end of which it is one.
+// Writes the manifest and then SHA256SUMS, which also has the sum of the manifest. With that file
+// the directory is a complete export.
 Result<> write_words(Work& work, const Export& exported) {
     auto& site = work.site();
     auto& directories = *site.directories;

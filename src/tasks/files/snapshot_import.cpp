@@ -45,7 +45,7 @@ Result<Export> wanted_export(Work& work) {
               : read_export(work.site(), arguments_of(work).directory);
 }
 
-// What the snapshot is here: of a new VM another than in its file.
+// The id that the snapshot gets here. For a new VM it is another one than in the file.
 SnapshotId snapshot_id(Work& work, const Export& wanted) {
     return is_new_vm(work) ? arguments_of(work).snapshot.value_or(SnapshotId{})
                            : wanted.snapshot.id;
@@ -239,8 +239,8 @@ Result<> check(Work& work) {
     return add_transfer(work, request);
 }
 
-// The transfer of an import that has something to do and is not through. `gone`: what it is when it
-// is no more.
+// The transfer of this import; nothing when there is nothing to import or the snapshot is listed
+// already. `gone` is the kind of error when its record is not there any more.
 Result<std::optional<model::Transfer>> open_transfer(Work& work, ErrorKind gone) {
     if (memo_of(work).kind == "nothing") return std::nullopt;
     auto listed = UNDERSTUDY_VALUE(is_listed(work, memo_of(work).snapshot.value_or(SnapshotId{})));
@@ -332,7 +332,8 @@ Result<> list_snapshot(Work& work, const model::Transfer& transfer) {
         auto base = UNDERSTUDY_VALUE(base_hold(site, owner, snapshot));
         holds = std::move(base);
     }
-    // The transfer's end with it, but of a VM that is ours: its record is no replica's.
+    // The transfer ends in the same transaction, but not for a VM that is owned here:
+    // publish_snapshot refuses to end a transfer of such a VM.
     const bool is_ours = vm.ownership.phase == model::Phase::owned && !is_new_vm(work);
     std::optional<TransferId> ends;
     if (!is_ours) ends = transfer.id;
@@ -351,7 +352,8 @@ Result<> publish(Work& work) {
         }
         UNDERSTUDY_TRY(list_snapshot(work, *transfer));
     }
-    // Also when a crash came between the two.
+    // Again, because a crash may have come after the snapshot was listed and before its transfer
+    // was removed.
     if (const auto& id = memo_of(work).transfer)
         UNDERSTUDY_TRY(work.site().catalog.remove_transfer(*id));
     return {};

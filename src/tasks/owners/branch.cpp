@@ -12,6 +12,11 @@
 
 #include <algorithm>
 
+// Keeps what a VM wrote only here, though another cluster owns it now: as a snapshot, held as a
+// branch. The task keep_branch does no more than that. depart takes the VM away as well: the
+// snapshot first, if the disks hold more than the last one; then the VM is undefined; then its
+// heads go. After a crash it is called again, and the memo's `departs_from` names the snapshot.
+
 namespace understudy::tasks {
 namespace {
 

@@ -14,6 +14,11 @@
 #include <algorithm>
 #include <set>
 
+// What peers say of who owns a VM, what they are told, and the question to them before a start.
+// When a peer claims a VM, the new owner is recorded first; then the VM is paused if it runs here;
+// then the task is queued that keeps what it wrote. A crash in between leaves the record, and the
+// peer repeats its claim at the next exchange: whatever is still missing is done then.
+
 namespace understudy::tasks {
 namespace {
 
@@ -109,7 +114,8 @@ Result<std::optional<model::Vm>> note(Site& site, const ClusterId& peer,
     return vm;
 }
 
-// Who says itself that a VM is another's will not send the rest of what it began to send of it.
+// A peer that says that another cluster owns the VM will not send the rest of an unfinished
+// transfer of it: what came is given up.
 Result<> end_outdated(Site& site, const ClusterId& peer,
                       const std::vector<ports::OwnershipNote>& notes) {
     auto transfers = UNDERSTUDY_VALUE(site.catalog.transfers());

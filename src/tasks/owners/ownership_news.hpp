@@ -16,8 +16,9 @@ Result<std::vector<ports::OwnershipNote>> ownership_notes_for(Site& site, const 
 Result<std::set<ClusterId>> sharers_of(Site& site, const model::Vm& vm);
 Result<bool> shared_with(Site& site, const model::Vm& vm, const ClusterId& peer);
 
-// What a peer with which a VM is shared is told, so that two replicas of one dead owner know of
-// each other: those but itself. And what it told: of these, those that are peers of this cluster.
+// The clusters that share the VM, without `peer`: it is told of them, so that two replicas of one
+// dead owner know of each other. note_holders records what a peer told in the same way; clusters
+// that are no peers of this one are left out.
 Result<std::vector<ClusterId>> holders_beside(Site& site, const model::Vm& vm,
                                               const ClusterId& peer);
 Result<> note_holders(Site& site, const VmId& vm, const std::vector<ClusterId>& named);
@@ -27,7 +28,7 @@ Result<> note_holders(Site& site, const VmId& vm, const std::vector<ClusterId>& 
 // writes are kept, and it does not run twice.
 Result<> hear_ownership(Site& site, const ClusterId& peer,
                         const std::vector<ports::OwnershipNote>& notes);
-// The same for who is in the middle of an offer: what is being received stays.
+// The same without giving up any transfer: for a peer that is just offering one.
 Result<> hear_claims(Site& site, const ClusterId& peer,
                      const std::vector<ports::OwnershipNote>& notes);
 
@@ -35,14 +36,15 @@ Result<> hear_claims(Site& site, const ClusterId& peer,
 // starts a VM that has a replica.
 Result<> contact_peer(Site& site, const ClusterId& peer, const model::Capabilities& ours);
 
-// What a start of a VM must pass: no task is, or was when it was cut off, amid a change of its
-// layers; and the peers with a replica are asked first, so that a VM promoted elsewhere while this
-// cluster was away does not run twice. A peer that does not answer cannot object. Nothing stops a
-// VM that Understudy does not know.
+// What is checked before a VM is started. First check_may_start; then no task may be in the middle
+// of a change of the VM, also none that was cut off there.
 Result<> check_start(Site& site, const VmId& vm);
 
-// The second half of it, without a word to the hypervisor: what libvirt's hook asks in the middle
-// of a start, when libvirt answers nobody about that VM.
+// Asks the peers that share the VM first, so that a VM that was promoted elsewhere while this
+// cluster was away does not run twice; then this cluster's record decides. A peer that does not
+// answer stops nothing, and a VM that Understudy does not know may start. The hypervisor is not
+// asked: libvirt's hook calls this in the middle of a start, when libvirt answers nobody about that
+// VM.
 Result<> check_may_start(Site& site, const VmId& vm);
 
 }  // namespace understudy::tasks

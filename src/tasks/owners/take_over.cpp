@@ -15,6 +15,11 @@
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
+// A handover, at its target. take_over checks that the last snapshot is here and that the VM can
+// run here; then it notes the former owner as the peer to send to, queues the promote, and records
+// the new owner. A crash before the promote is queued leaves a replica, and the source asks again;
+// after that the promote makes the record itself. decline gives the VM back to the source.
+
 namespace understudy::tasks {
 namespace {
 
@@ -39,11 +44,12 @@ Result<> check_nobody_else_decides(Site& site, const VmId& vm) {
     if (!other) return {};
     if (other->doing == Doing::removes_replica)
         return fail(ErrorKind::refused, "the replica there is being removed");
-    // It has still to let go of what it was here before.
+    // That task has still to remove what the VM was here before.
     if (other->doing == Doing::moves)
         return fail(ErrorKind::unavailable,
                     fmt::format("'{}' is not finished there", other->task.title));
-    // Of another snapshot, perhaps: that one decides.
+    // That promote may be to another snapshot. It goes first, and this request is asked again after
+    // it.
     return fail(ErrorKind::unavailable, "the replica there is being promoted");
 }
 
@@ -142,8 +148,8 @@ Result<model::Ownership> take_over(Site& site, const ClusterId& from,
 
 Result<model::Ownership> decline(Site& site, const ClusterId& from, const VmId& id,
                                  const model::Ownership& offered) {
-    // Of a VM that is not here nothing needs to be remembered: to take it over its last snapshot
-    // would have to come first, from an owner of a later epoch.
+    // A VM that is not here needs no record of this: it cannot be taken over before its last
+    // snapshot has come, and that would come from an owner with a later epoch.
     auto answer = model::Ownership{offered.epoch + 1, from, model::Phase::replica};
     UNDERSTUDY_TRY(between_offers(site, [&]() -> Result<> {
         auto vm = UNDERSTUDY_VALUE(vm_shared_with(site, from, id));

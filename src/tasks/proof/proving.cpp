@@ -10,6 +10,11 @@
 #include <algorithm>
 #include <optional>
 
+// Answers a peer's questions about disks here. First: is the VM owned here, the peer's replica, or
+// unknown here? Then: may the peer ask for this snapshot or volume? Only then is the pool read.
+// What the peer must not know is answered as not_found. Questions for digests are answered one at a
+// time. Nothing is changed, so a crash leaves nothing.
+
 namespace understudy::tasks {
 namespace {
 

@@ -81,7 +81,7 @@ private:
 // What stops one disk does not stop the others.
 Result<> mend(Work& work) {
     auto asked = UNDERSTUDY_VALUE(case_of(work));
-    // One that begins from now on sees this task first.
+    // A drill that begins after this look finds this task and waits for it.
     UNDERSTUDY_TRY(check_no_drill(work.site(), asked.vm.id));
     const auto& ranges = arguments_of(work).ranges;
     std::uint64_t total = 0;

@@ -200,7 +200,8 @@ std::string named_ranges(const std::vector<model::DiskRange>& ranges, std::uint6
     return text;
 }
 
-// What is known of the source's bytes can be put in place of what is here.
+// All ranges but those that cannot be read at the source: for these there is nothing to repair
+// with.
 std::vector<model::DiskRange> repairable(const std::vector<model::DiskRange>& ranges,
                                          const std::string& source) {
     std::vector<model::DiskRange> list;

@@ -10,10 +10,16 @@
 
 #include <algorithm>
 
+// What the kinds replica_verify and replica_repair share, and the clock that queues comparisons.
+// verify_case checks that a comparison is possible: a replica here, its owner a peer that can
+// compare. queue_next saves the next task's id in the memo before it adds the task: after a crash
+// the id is the same, and no second task is added. queue_due_verification takes the replica whose
+// last comparison is the oldest, one at a time.
+
 namespace understudy::tasks {
 namespace {
 
-// A replica whose comparison did not come to an end is tried again after this or `every`.
+// The shortest time from one comparison task of a replica to the next; `every` if that is shorter.
 constexpr Duration kAgainAfter = std::chrono::hours(6);
 
 }  // namespace
@@ -72,7 +78,7 @@ Result<std::optional<Due>> last_turn(Site& site, const model::Vm& vm, Duration e
         UNDERSTUDY_VALUE(site.catalog.tasks_of_kind(vm.id, std::string(kReplicaVerify)));
     for (const auto& task : tasks) {
         if (!task.ended_already()) return std::nullopt;
-        // One that failed for want of a peer is not begun again at every turn of the clock.
+        // A task that failed because its peer was away is not repeated each time the clock looks.
         const auto again = std::min(every, kAgainAfter);
         if (task.created + again > site.clock.now()) return std::nullopt;
         break;

@@ -27,8 +27,8 @@ Result<VerifyCase> verify_case(Site& site, const VmId& vm, const SnapshotId& sna
 // is queued or running: one at a time.
 Result<> queue_due_verification(Site& site, Duration every);
 
-// Names a task that follows this one, durably, and adds it; one per task however often it is run.
-// `named` is the kind's, in its memo.
+// Adds the task that follows this one. Its id is saved in the memo first (`named` is the kind's
+// field for it): run again after a crash, this adds no second one.
 Result<TaskId> queue_next(Work& work, std::optional<TaskId>& named, model::Task next);
 
 // Ranges of a repair that one task is told of; what is beyond waits for the next round.

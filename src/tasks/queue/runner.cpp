@@ -11,6 +11,12 @@
 #include <algorithm>
 #include <utility>
 
+// Runs one task: claims it, reads its row, runs its steps from where it was, and decides by the
+// error's kind what follows: another attempt after a pause, a new plan, or its end and clean-up. A
+// row that cannot be read ends the task and is not changed. A crash leaves the task as `running`:
+// recover() queues this node's tasks again at the next start, and other nodes claim them when their
+// lease has lapsed. The step that was running is then run again from its beginning.
+
 namespace understudy::tasks {
 namespace {
 
@@ -35,7 +41,8 @@ bool held_by_node(const model::Task& task, const std::string& node) {
     return task.lease_node.substr(0, task.lease_node.rfind('/')) == node;
 }
 
-// One of a bounded number of places, taken before it is known whether it is needed.
+// One of a limited number of places. It is taken before a task is claimed: only after the claim is
+// it known whether the task needs it.
 class Place {
 public:
     Place(std::atomic<std::size_t>& used, std::size_t all) : used_(used) {
@@ -62,8 +69,8 @@ Result<> outcome_before(Work& work) {
     return fail(Error(base::error_kind_from(ended->kind), ended->text));
 }
 
-// Half of something is worse than a long wait: past the point of no return the work goes on by
-// itself also when room was made.
+// Whether another attempt may succeed. A step that must go on also waits for free space: stopping
+// there would leave half of something.
 bool is_passing(const Error& error, bool must_go_on) {
     return error.kind() == ErrorKind::unavailable || error.kind() == ErrorKind::conflict ||
            (must_go_on && error.kind() == ErrorKind::no_space);
@@ -245,7 +252,8 @@ void Runner::end(Work& work, model::Task& task) {
     record_end_event(task);
 }
 
-// What went as it was asked to has an event of its asking already.
+// Only failures and tasks that needed more than one attempt: any other has an event from when it
+// was asked for.
 void Runner::record_end_event(const model::Task& task) {
     if (task.state == model::TaskState::failed)
         record_event(site_, {}, "failed", task.vm, task.error);

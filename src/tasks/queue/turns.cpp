@@ -11,10 +11,10 @@
 #include <algorithm>
 #include <array>
 
-// What a task is doing comes from its kind, its step and its memo: `doings_of`. Which of that is in
-// whose way stands in kRules. Between a look and what is done after it another task may begin: who
-// asks has said before what it is about to do (its memo is durable), so that of two at least one
-// sees the other.
+// What a task is in the middle of is read from its kind, its step and its memo (`doings_of`). Who
+// has to wait for that stands in kRules. Nothing is locked: another task may begin right after a
+// look. So each task first saves in its memo what it is about to do, and then looks: of two tasks
+// at least one sees the other. A crash changes nothing here: the memos say the same afterwards.
 
 namespace understudy::tasks {
 namespace {
@@ -30,14 +30,14 @@ struct Rule {
 const Doings kHalfDone{Doing::has_passed, Doing::departs, Doing::arrives, Doing::redefines};
 const Doings kLayers{Doing::has_layers, Doing::follows_merge};
 
-// None waits for anybody any more of those that `kHalfDone` names: each goes on by itself.
+// A task that does one of kHalfDone waits for no other task any more: it goes on by itself.
 const std::vector<Rule>& rules() {
     static const std::vector<Rule> kRules{
         {Asker::snapshot, kHalfDone},
         {Asker::rollback, kHalfDone},
         {Asker::layers, kLayers},
-        // Who gives the VM away says so durably: from then on no snapshot begins. So also one that
-        // has to plan anew counts.
+        // A task that gives the VM away records that durably first: no snapshot begins after it. A
+        // snapshot that has to plan anew (has_plan) counts, too: its layers are still there.
         {Asker::handover, {Doing::has_layers, Doing::has_plan, Doing::follows_merge}},
         {Asker::resolve, {Doing::decides}},
         {Asker::decision, {Doing::has_layers, Doing::has_plan, Doing::follows_merge}},

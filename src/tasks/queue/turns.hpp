@@ -35,7 +35,7 @@ enum class Asker {
     layers,    // takes layers away: a release, a rollback, the tidying of a replica
     handover,  // gives the VM away
     resolve,   // is about to decide which line of the VM goes on
-    decision,  // the same, when it is the only one: the VM may leave
+    decision,  // the same resolve, about to record that: the VM may leave
     promote,
     removal,  // of the replica
     drill,

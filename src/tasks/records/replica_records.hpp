@@ -38,7 +38,7 @@ struct SendMemo {
         std::string kind = {};  // engine::to_string(SendKind)
         std::optional<SnapshotId> base = {};
         std::vector<model::VolumeBase> resync = {};
-        bool peer_lost_newest = false;  // it has no more what it is known to have
+        bool peer_lost_newest = false;  // which it had by our record
 
         template <class Self, class Field>
         static void fields(Self& self, Field& field) {

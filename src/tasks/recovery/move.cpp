@@ -41,7 +41,7 @@ MoveResult& result_of(Work& work) {
 }
 
 constexpr unsigned kMostRounds = 4;     // of presending
-constexpr Duration kShortRound{5'000};  // the rest of one that took no longer is small
+constexpr Duration kShortRound{5'000};  // after a round this short the rest is small
 constexpr Duration kLookEvery{100};
 constexpr Duration kRestartPatience{30'000};  // for a guest that still shuts down
 constexpr std::uint64_t kShutdownLimit = 120'000;
@@ -200,7 +200,7 @@ Result<> give_away(Work& work) {
     auto& site = work.site();
     auto vm = UNDERSTUDY_VALUE(site.catalog.vm(vm_id(work)));
     if (is_past_record(work) && vm.ownership.phase != Phase::owned) return {};
-    // From this record on nobody begins one any more.
+    // No snapshot begins after the record below; those that have begun must be over.
     UNDERSTUDY_TRY(check_turn(site, vm.id, Asker::handover, work.task().id));
     auto described = UNDERSTUDY_VALUE(site.hypervisor.describe(vm.id));
     const auto last = memo_of(work).last.value_or(SnapshotId{});
@@ -234,7 +234,8 @@ Error waiting(Work& work, Error error) {
                               peer_name(work), word));
 }
 
-// One question, and what is to be asked next time when this one had no answer.
+// Asks the target to take the VM over; once it has refused, or after a cancel, to give it back. A
+// refusal is saved in the memo, so that every later attempt asks for the VM back.
 Result<model::Ownership> request_decision(Work& work, const model::Ownership& offered) {
     auto link = UNDERSTUDY_VALUE(work.site().peers.to(peer_id(work)));
     const bool cancelled = work.interrupted() && !work.stopping();
@@ -252,7 +253,7 @@ Result<model::Ownership> request_decision(Work& work, const model::Ownership& of
     return link->take_back(vm_id(work), offered);
 }
 
-// The offer counts for nothing any more, and this cluster's line of the VM is one of two.
+// A third cluster owns the VM: the offer is void, and what was written here is one of two lines.
 Result<> was_superseded(Work& work, const model::Vm& vm, const model::Ownership& now) {
     const auto owner = cluster_name(work.site(), now.owner);
     UNDERSTUDY_TRY(see_branch_kept(work.site(), vm, now));
@@ -279,7 +280,8 @@ Result<> request_takeover(Work& work) {
     auto& site = work.site();
     auto vm = UNDERSTUDY_VALUE(site.catalog.vm(vm_id(work)));
     if (vm.ownership.phase == Phase::owned) {
-        // By this answer, or by its operator; else it went there, and came back meanwhile.
+        // The VM is owned here: given back by the target's answer, or kept here by an operator. If
+        // the answer said that the target took it, the VM went there and has come back since.
         const auto& answer = memo_of(work).answer;
         const bool came_back = answer && answer->phase != Phase::owned;
         return came_back ? Result<>{} : was_given_back(work);

@@ -14,8 +14,10 @@
 
 #include <fmt/format.h>
 
-// Promise 3 lives in the order of these steps: `own` makes the new epoch durable before anything
-// is defined or started; every later step can be repeated.
+// A replica becomes the VM. `check` looks at all that could stop it and decides the next epoch;
+// `own` makes that epoch durable before anything is defined or started (promise 3); `define` makes
+// heads and defines the VM; `start` starts it; `see_it_boot` watches it. A crash before the record
+// in `own` leaves the replica as it was; after it the later steps are repeated.
 
 namespace understudy::tasks {
 namespace {
@@ -60,8 +62,9 @@ Result<> check_owner_is_gone(Work& work, const model::Vm& vm) {
                 base::shell_word(vm.name), name)));
 }
 
-// Another replica of the same owner may have been promoted already: where it is known of, what it
-// says counts from now on; where it is not, or the record must not be touched, it is a refusal.
+// Another replica of the same owner may have been promoted already. Its holder is asked, and what
+// it answers is recorded. If it owns the VM at a higher epoch, the promote is refused, unless the
+// operator accepts that the owner answers.
 Result<> ask_other_holders(Work& work, const model::Vm& vm) {
     auto& site = work.site();
     auto peers = UNDERSTUDY_VALUE(site.catalog.peers());
@@ -92,8 +95,8 @@ Result<> check_decided(Work& work) {
     return fail(ErrorKind::corrupt, "the memo does not say what was decided");
 }
 
-// With the new epoch durable and nothing started: of two replicas that are promoted at the same
-// time at least one hears of the other here.
+// Told when the new epoch is durable and nothing is started yet: if two replicas are promoted at
+// the same time, at least one of them hears of the other here.
 Result<> tell_other_holders(Work& work, const model::Vm& vm) {
     auto& site = work.site();
     const auto former = memo_of(work).before->owner;

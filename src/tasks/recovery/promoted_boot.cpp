@@ -10,6 +10,11 @@
 
 #include <algorithm>
 
+// The last step of a promote, when the operator asked for it: is the VM that was started coming up?
+// It is watched up to a limit. If it does not come up, evidence is kept and the task fails with the
+// names of older snapshots; the VM runs on either way. A crash changes nothing about the VM: the
+// step is run again and watches from the beginning.
+
 namespace understudy::tasks {
 namespace {
 

@@ -15,9 +15,11 @@
 
 #include <fmt/format.h>
 
-// Two lines of one VM: this cluster's, which was superseded, and its owner's. The operator says
-// which one goes on; the other's writes stay as a snapshot, held as a branch. Or one line, given
-// away to a cluster that was lost before it answered.
+// Two lines of one VM: this cluster's, which was superseded, and its owner's; or one line, given
+// away to a cluster that was lost before it answered. The operator says which one goes on. `check`
+// looks; `keep_as_new_vm` copies the line here to a VM of its own; `decide` records the owner;
+// `settle` goes on with the VM here, or removes it and keeps its writes as a branch. Before
+// `decide` nothing of either line is given up; a crash after it repeats the later steps.
 
 namespace understudy::tasks {
 namespace {
@@ -79,7 +81,8 @@ Result<> check(Work& work) {
     // If two resolves are queued, the first to record `next` decides; the other waits, and finds it
     // decided.
     UNDERSTUDY_TRY(check_turn(work.site(), vm.id, Asker::resolve, work.task().id));
-    // From the memo below on nobody begins one any more.
+    // Once the memo below is saved, no snapshot of this VM begins any more; those that have begun
+    // must be over.
     UNDERSTUDY_TRY(check_turn(work.site(), vm.id, Asker::decision, work.task().id));
     auto next =
         UNDERSTUDY_VALUE(keeps_here(work) ? engine::kept_here(vm.ownership, work.site().cluster.id)
@@ -155,7 +158,7 @@ Result<> keep_as_new_vm(Work& work) {
     return {};
 }
 
-// When all is settled: the VM's own line has left its memory to the new one.
+// Started last: the VM whose line was given up no longer uses the memory that the new one needs.
 Result<> start_new_vm(Work& work) {
     const auto name = arguments_of(work).as_new_vm;
     if (name.empty()) return {};
@@ -166,8 +169,8 @@ Result<> start_new_vm(Work& work) {
     return {};
 }
 
-// Of a new VM that was half made nothing stays; one that is whole does, and is found again.
-// What is decided is completed by `task retry`.
+// Before the decision: a half-made new VM is removed; a complete one stays, and a retry finds it.
+// After the decision nothing is undone: `task retry` completes it.
 Result<> clean_up(Work& work) {
     if (!memo_of(work).next) return {};
     auto vm = UNDERSTUDY_VALUE(work.site().catalog.find_vm(arguments_of(work).vm));

@@ -18,6 +18,12 @@
 
 #include <algorithm>
 
+// The target's side of a send, as the peers' API calls it. `offer` checks the peer's rights, gives
+// up the VM's other transfers and records this one. `join` opens the disks for one attempt.
+// `commit` checks the totals, publishes each disk's layer, and then lists the snapshot in one
+// transaction of the catalog. A crash leaves the transfer's record with its durable point: the peer
+// offers again and goes on from there. What was published stays so.
+
 namespace understudy::tasks {
 
 Result<ports::PeerVm> Receiving::look_up(const ClusterId& from, const VmId& id) {

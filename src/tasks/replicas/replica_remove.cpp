@@ -25,7 +25,7 @@ Result<> unlist(Work& work) {
     const auto id = arguments_of(work).vm;
     auto vm = UNDERSTUDY_VALUE(catalog.find_vm(id));
     if (!vm) return {};
-    // What departs is not kept yet.
+    // A task in the middle of taking the VM away may not have kept its last writes yet.
     UNDERSTUDY_TRY(check_turn(work.site(), id, Asker::removal, work.task().id));
     if (vm->ownership.phase != model::Phase::replica)
         return fail(
@@ -40,7 +40,7 @@ Result<> unlist(Work& work) {
         if (transfer.request.vm == id)
             for (const auto& disk : transfer.request.snapshot.disks)
                 volumes[disk.volume] = disk.pool;
-    // What is being compared is not there any more, and must not keep its disks open.
+    // Tasks that read this replica would keep its disks open: they are asked to end.
     auto active = UNDERSTUDY_VALUE(catalog.active_tasks(id));
     for (const auto& task : active)
         if (task.reads_only)
@@ -51,7 +51,8 @@ Result<> unlist(Work& work) {
     return end_receiving(work.site(), id, [&] { return catalog.remove_vm(id); });
 }
 
-// Not of volumes that the catalog names again: a retry that comes late finds a new replica in them.
+// Volumes that the catalog names again are left out: when a retry comes late, a new replica may be
+// in them.
 Result<> remove_data(Work& work) {
     auto used = UNDERSTUDY_VALUE(volumes_in_use(work.site(), arguments_of(work).vm));
     for (const auto& [volume, pool_name] : memo_of(work).volumes) {

@@ -12,8 +12,10 @@
 #include <algorithm>
 #include <set>
 
-// A resync builds on content that no snapshot of the catalog lists any more. Once something that is
-// listed stands on it, what is not goes: its layers are merged, its space is given back.
+// A resync builds on content that no snapshot in the catalog lists any more. Once a listed snapshot
+// stands on it, its layers are merged and their space is given back. The one step lists what is
+// unlisted while no offer can come, and looks again before each removal whether a transfer needs
+// it. A crash leaves some of it unlisted: the step is run again.
 
 namespace understudy::tasks {
 namespace {

@@ -7,6 +7,11 @@
 
 #include <algorithm>
 
+// Finds what a send has to move when the two sides have no snapshot in common. Each disk is
+// compared with what the peer has of it; what differs becomes a list of extents, and near ones are
+// joined when the list grows too long. The list is only in memory: an attempt after a crash
+// compares again, from the durable point on. Nothing is changed on either side.
+
 namespace understudy::tasks {
 namespace {
 

@@ -12,6 +12,12 @@
 
 #include <algorithm>
 
+// Sends one snapshot to a peer. `plan` asks what the peer has, chooses full, incremental, resync or
+// nothing, and holds the snapshot and its base. `guard_autostart` takes autostart from libvirt.
+// `transfer` offers the snapshot, streams it and has it committed. `record` notes what the peer has
+// and lets go of the holds. After a crash `transfer` offers again, and the peer names the durable
+// point to go on from. A cancel has the peer remove what came; a failure leaves it for a retry.
+
 namespace understudy::tasks {
 namespace {
 
@@ -46,7 +52,8 @@ Result<> release_holds(Work& work) {
     return {};
 }
 
-// Whether the peer has no more what it is known to have, however new that was.
+// Whether the peer no longer has the newest snapshot that it had by our record, or there is no
+// record of it.
 Result<bool> lost_what_is_known(Site& site, const SendCase& sent,
                                 const std::vector<SnapshotId>& at_peer) {
     auto known = UNDERSTUDY_VALUE(site.catalog.replications(sent.vm));
@@ -114,7 +121,8 @@ struct Account {
     std::uint64_t before_wire_bytes = 0;
 
     model::Progress of_all(model::Progress attempt) const {
-        // Small gaps travel with what they part: more may be handled than is listed as data.
+        // Small gaps are sent together with their neighbours, so more may be sent than is listed as
+        // data.
         attempt.done_bytes = std::min(before_bytes + attempt.done_bytes, total_bytes);
         attempt.total_bytes = total_bytes;
         attempt.wire_bytes += before_wire_bytes;
@@ -164,7 +172,7 @@ Result<model::Totals> drive(Work& work, mover::Sender& sender, const Account& ac
     }
 }
 
-// Before any channel is open, which would wait in vain meanwhile.
+// Done before any channel is open: an open one would only wait meanwhile.
 Result<Resynced> compare(Work& work, ports::PeerLink& link, const model::TransferRequest& request,
                          const model::DurablePoint& durable) {
     if (request.resync.empty()) return Resynced{};
@@ -260,7 +268,8 @@ Result<> record(Work& work) {
     done.snapshot_taken = snapshot.taken;
     done.sent = site.clock.now();
     done.readiness = nlohmann::json(memo_of(work).readiness).dump();
-    // Otherwise an older snapshot that came late is no news.
+    // If the peer lost its newest one, this one replaces the record even if it is older; else an
+    // older one leaves the record as it is.
     UNDERSTUDY_TRY(plan->peer_lost_newest ? site.catalog.save_replication(done)
                                           : record_replication(site, done));
     UNDERSTUDY_TRY(site.catalog.note_sent(done.peer, done.snapshot));

@@ -12,6 +12,11 @@
 #include <memory>
 #include <mutex>
 
+// The parts of a send: planning, estimates, and opening its disks for the mover. plan_send_here
+// asks the peer what it has, takes in what the peer says of the owner, checks what cannot travel,
+// and chooses by lineage. Only that news of the owner (ownership_news.cpp) and record_replication
+// write anything. A crash leaves nothing of the send here; the step that asked is run again.
+
 namespace understudy::tasks {
 namespace {
 
@@ -79,7 +84,8 @@ Result<std::vector<model::VolumeBase>> contents_at(const AskedPeer& at,
     auto contents = at.link->contents(snapshot.vm, volumes);
     if (!contents)
         return fail(std::move(contents.error()).during("ask what the peer has of its disks"));
-    // The very snapshot, which is in its storage and no more on its list, is nothing to build on.
+    // The peer may have this very snapshot in its storage without listing it. It cannot be its own
+    // base. Volumes that were not asked for are left out, too.
     std::erase_if(*contents, [&](const model::VolumeBase& base) {
         return base.snapshot == snapshot.id ||
                std::ranges::find(volumes, base.volume) == volumes.end();

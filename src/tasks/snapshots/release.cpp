@@ -7,8 +7,10 @@
 
 #include <fmt/format.h>
 
-// Takes Understudy out of a VM again. Snapshots go first, oldest first, so that each layer's bytes
-// move once; when the last is gone the VM is on the very files that it had before.
+// Takes Understudy out of a VM again. `let_go_of_peers` removes the holds; `merge_all` removes the
+// snapshots, oldest first, so that each layer's bytes move once; `forget` removes the record of the
+// VM, which is then on the very files that it had before. After a crash the memo names the snapshot
+// whose merge was under way (`merging`): it is finished first, also when the release was cancelled.
 
 namespace understudy::tasks {
 namespace {
@@ -46,8 +48,8 @@ Result<> let_go_of_peers(Work& work) {
     return {};
 }
 
-// One that merged a layer away under a stopped VM, and could not say so to libvirt yet: another one
-// would leave the VM defined with a disk that is gone.
+// Another release may have merged a layer of the stopped VM without being able to tell libvirt yet.
+// A second one would leave the VM defined with a file that is gone.
 Result<> check_no_other_release(Work& work) {
     const auto other = UNDERSTUDY_VALUE(
         find_left(work.site(), arguments_of(work).vm, Doing::releases, work.task().id));

@@ -16,6 +16,13 @@
 #include <system_error>
 #include <thread>
 
+// The one moment of a snapshot. `moment` checks that the plan still fits and saves in the memo that
+// an attempt begins (`taken`). Then disks without overlays are snapshotted while the VM stands
+// still, and all others are switched in one call. A crash after `taken` may leave the guest paused
+// or frozen, or on overlays that libvirt does not know of. settle_moment finds out which disks the
+// VM is on, and let_guest_go_on lets it run: from `moment` at the next attempt, from has_passed
+// after a cancel.
+
 namespace understudy::tasks {
 namespace {
 
@@ -146,8 +153,9 @@ Result<model::Consistency> take_all(Work& work, const ports::VmDescription& desc
     return taken;
 }
 
-// Of an attempt whose outcome is unknown: what a VM wrote to its overlay before it went off may be
-// in no disk, and the VM is not on it, nor can be put on it any more.
+// After an attempt that was cut off, the overlay may hold writes that are in no disk: the VM had
+// been switched to it and went off, and cannot be put on it any more. Such an overlay is kept under
+// another name; the result is true then.
 Result<bool> set_aside_if_written(Work& work, ports::StoragePool& pool, const model::VmDisk& disk) {
     if (!memo_of(work).taken || memo_of(work).overlays_stale) return false;
     auto written = pool.overlay_written(disk.volume, snapshot_id(work));
@@ -273,9 +281,10 @@ void let_guest_go_on(Work& work) {
 
 namespace {
 
-// An attempt that was cut off may have switched the VM without libvirt's knowing of it. Afterwards
-// it is on the disks that libvirt names, and the overlays are gone, which would hide what it writes
-// there; or the VM is off, and what it wrote is found through the overlays that were made for it.
+// An attempt that was cut off may have switched the VM without libvirt knowing it. If the VM runs
+// or is paused, it is put on the disks that libvirt names, and overlays that it is not on are
+// removed: they would hide what it writes there. If the VM is off, overlays that are not known to
+// be stale stay, because its last writes may be in them.
 Result<> settle_moment(Work& work) {
     if (!memo_of(work).taken || planned_switches(work).empty()) return {};
     auto& hypervisor = work.site().hypervisor;

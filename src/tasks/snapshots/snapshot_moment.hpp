@@ -10,7 +10,7 @@ namespace understudy::tasks {
 // The heart of snapshot_create: the heads that its disks get, and the one moment. What was planned
 // and how far it came stands in the task's memo:
 //   disks        the volumes, one per disk of the VM
-//   switches     per disk what prepare_heads made; `overlay` false: the disk stays on its head
+//   heads        per disk what prepare_heads made; `overlay` false: the disk stays on its head
 //   domain_xml   the definition, written down when the moment is about to begin
 //   taken        when an attempt at the moment began, whose outcome may be unknown
 //   consistency  the moment has passed
@@ -41,8 +41,9 @@ void let_guest_go_on(Work& work);
 // conflict: the VM's disks have changed since the plan; nothing was switched.
 Result<> moment(Work& work);
 
-// Whether the VM is on its overlays, asked when the task is not to go on. The moment of a VM that
-// was switched off since an attempt passes now: nobody knows any more what its overlays hold.
+// Whether the moment has passed: the VM is on its overlays. Asked when the task is to end. If the
+// VM was switched off after an attempt, nobody knows what its overlays hold: the moment is
+// completed now.
 Result<bool> has_passed(Work& work);
 
 }  // namespace understudy::tasks
