@@ -88,8 +88,8 @@ void Work::progress(const model::Progress& progress) {
     auto& attempt = *attempt_;
     attempt.task.progress = progress;
     const auto now = attempt.site.clock.monotonic();
-    if (now - attempt.last_progress < kProgressEvery) return;
-    attempt.last_progress = now;
+    if (now - last_progress_ < kProgressEvery) return;
+    last_progress_ = now;
     auto saved =
         attempt.site.catalog.save_progress(attempt.task.id, attempt.task.lease_node, progress);
     if (!saved) spdlog::warn("task progress: {}", saved.error().text());

@@ -142,7 +142,6 @@ private:
         std::function<bool()> stopping;
         TaskMemo row;
         const HeldRecord* memo = nullptr;  // the whole task's own
-        Duration last_progress{-1000};
         Duration last_cancel_look{-1000};
         bool cancelled = false;
         bool ignores_cancel = false;
@@ -159,6 +158,7 @@ private:
 
     std::shared_ptr<Attempt> attempt_;
     std::string part_;  // its name among the parts of the task; empty: the task itself
+    Duration last_progress_{-1000};
     RecordTypes types_;
     std::unique_ptr<HeldRecord> arguments_;
     std::unique_ptr<HeldRecord> memo_;

@@ -32,23 +32,25 @@ struct SendArguments {
     }
 };
 
+// How a send travels, set by its step `plan`.
+struct SendPlanRecord {
+    std::string kind = {};  // engine::to_string(SendKind)
+    std::optional<SnapshotId> base = {};
+    std::vector<model::VolumeBase> resync = {};
+    bool peer_lost_newest = false;  // which it had by our record
+
+    template <class Self, class Field>
+    static void fields(Self& self, Field& field) {
+        field.required("kind", self.kind);
+        field("base", self.base);
+        field("resync", self.resync);
+        field("peer_lost_newest", self.peer_lost_newest);
+    }
+};
+
 struct SendMemo {
     static constexpr int kVersion = 1;
-    struct Plan {
-        std::string kind = {};  // engine::to_string(SendKind)
-        std::optional<SnapshotId> base = {};
-        std::vector<model::VolumeBase> resync = {};
-        bool peer_lost_newest = false;  // which it had by our record
-
-        template <class Self, class Field>
-        static void fields(Self& self, Field& field) {
-            field.required("kind", self.kind);
-            field("base", self.base);
-            field("resync", self.resync);
-            field("peer_lost_newest", self.peer_lost_newest);
-        }
-    };
-    std::optional<Plan> plan = {};            // set by `plan`
+    std::optional<SendPlanRecord> plan = {};  // set by `plan`
     std::optional<TransferId> transfer = {};  // set by `transfer`
     std::vector<model::ReadinessIssue> readiness = {};
     std::optional<std::uint64_t> compared_bytes = {};
