@@ -104,12 +104,12 @@ Result<> parse_target(std::string_view target, HttpRequest& into) {
     into.segments.clear();
     into.query.clear();
     if (into.path != "/") {
-        UNDERSTUDY_TRY(for_each_part(std::string_view(into.path).substr(1), '/',
-                                     [&](std::string_view part) -> Result<> {
-                                         auto segment = UNDERSTUDY_VALUE(decoded(part));
-                                         into.segments.push_back(std::move(segment));
-                                         return {};
-                                     }));
+        const auto add_segment = [&](std::string_view part) -> Result<> {
+            auto segment = UNDERSTUDY_VALUE(decoded(part));
+            into.segments.push_back(std::move(segment));
+            return {};
+        };
+        UNDERSTUDY_TRY(for_each_part(std::string_view(into.path).substr(1), '/', add_segment));
     }
     if (question == target.npos) return {};
     return for_each_part(target.substr(question + 1), '&',

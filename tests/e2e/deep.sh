@@ -29,8 +29,10 @@ pair
 us prod vm start web1
 goes_on
 for number in $(seq "$snapshots"); do
-    us prod vm snapshot create web1 "s$number" >/dev/null
-    us prod vm snapshot send web1 "s$number" --to dr >/dev/null
+    us prod vm snapshot create web1 "s$number" >/dev/null 2>"$work/said" ||
+        fail "$(cat "$work/said")"
+    us prod vm snapshot send web1 "s$number" --to dr >/dev/null 2>"$work/said" ||
+        fail "$(cat "$work/said")"
 done
 [ "$(count_of prod)" -eq "$snapshots" ] || fail "prod lists $(count_of prod) snapshots"
 [ "$(layers_of prod)" -eq $((snapshots + 1)) ] || fail "prod has $(layers_of prod) layers"
@@ -43,13 +45,15 @@ us prod vm move web1 dr --dry-run >/dev/null
 echo "three of them were removed under the guest"
 
 us dr replica drill web1 --wait console=READY --timeout 60s
+written=$(records_of web1)
 us prod vm snapshot create web1 last >/dev/null
 us prod vm snapshot send web1 last --to dr >/dev/null
-written=$(records_of web1)
 burn_down prod
+: >"$work/web1.console"
 us dr -y replica promote web1
 goes_on
-[ "$(records_of web1)" -ge "$written" ] || fail "the guest lost records"
+found=$(grep -ao 'VERIFY vdb ok 0\.\.[0-9]*' "$work/web1.console" | grep -o '[0-9]*$' || echo -1)
+[ "$found" -ge "$written" ] || fail "record $written was sent, the promoted VM ends at $found"
 [ "$(layers_of dr)" -eq $((snapshots + 2)) ] || fail "dr has $(layers_of dr) layers"
 us dr vm snapshot create web1 promoted >/dev/null
 us dr -y vm snapshot remove web1 s1 s3 "s$snapshots"

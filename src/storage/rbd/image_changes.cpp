@@ -234,11 +234,11 @@ private:
         if (objects_.empty()) return false;
         const auto count = std::min(kBatchObjects, objects_.size());
         std::vector<Grains> told(count, Grains(0, 0));
-        UNDERSTUDY_TRY(for_each(count, [&](std::size_t i) -> Result<> {
-            auto grains = UNDERSTUDY_VALUE(inspection_->inspect(objects_[i]));
-            told[i] = std::move(grains);
+        const auto inspect = [&](std::size_t i) -> Result<> {
+            told[i] = UNDERSTUDY_VALUE(inspection_->inspect(objects_[i]));
             return {};
-        }));
+        };
+        UNDERSTUDY_TRY(for_each(count, inspect));
         for (const auto& grains : told) grains.append_to(extents_, from_);
         objects_.erase(objects_.begin(), objects_.begin() + static_cast<std::ptrdiff_t>(count));
         return true;
@@ -322,7 +322,7 @@ Result<bool> any_object(const FrozenImage& head, const FrozenImage* older) {
         return !objects.empty();
     }
     std::atomic<bool> found{false};
-    UNDERSTUDY_TRY(for_each(head.object_count(), [&](std::size_t object) -> Result<> {
+    const auto look_at = [&](std::size_t object) -> Result<> {
         if (found) return {};
         auto history = UNDERSTUDY_VALUE(head.history(object));
         const auto now = history.at(head.snapshot());
@@ -330,7 +330,8 @@ Result<bool> any_object(const FrozenImage& head, const FrozenImage* older) {
         if (now.exists != before.exists || (now.exists && now.version != before.version))
             found = true;
         return {};
-    }));
+    };
+    UNDERSTUDY_TRY(for_each(head.object_count(), look_at));
     return found.load();
 }
 

@@ -151,7 +151,7 @@ Result<model::Ownership> decline(Site& site, const ClusterId& from, const VmId& 
     // A VM that is not here needs no record of this: it cannot be taken over before its last
     // snapshot has come, and that would come from an owner with a later epoch.
     auto answer = model::Ownership{offered.epoch + 1, from, model::Phase::replica};
-    UNDERSTUDY_TRY(between_offers(site, [&]() -> Result<> {
+    const auto record = [&]() -> Result<> {
         auto vm = UNDERSTUDY_VALUE(vm_shared_with(site, from, id));
         if (!vm) return {};
         answer = engine::declined(vm->ownership, offered, from);
@@ -160,7 +160,8 @@ Result<model::Ownership> decline(Site& site, const ClusterId& from, const VmId& 
         return run_between_points(site.settings.at_point, id, "decline.record", [&] {
             return change_role(site, *vm, answer, "peer " + cluster_name(site, from));
         });
-    }));
+    };
+    UNDERSTUDY_TRY(between_offers(site, record));
     return answer;
 }
 

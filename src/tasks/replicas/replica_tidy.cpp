@@ -61,12 +61,12 @@ Result<> remove(Work& work) {
     const auto vm = work.arguments<ReplicaTidyArguments>().vm;
     UNDERSTUDY_TRY(check_turn(site, vm, Asker::layers));  // it may have been promoted since
     std::vector<Unlisted> unlisted;
-    // No snapshot is between its pool and the catalog meanwhile.
-    UNDERSTUDY_TRY(between_offers(site, [&]() -> Result<> {
-        auto found = UNDERSTUDY_VALUE(unlisted_snapshots(site, vm));
-        unlisted = std::move(found);
+    const auto look = [&]() -> Result<> {
+        unlisted = UNDERSTUDY_VALUE(unlisted_snapshots(site, vm));
         return {};
-    }));
+    };
+    // No snapshot is between its pool and the catalog meanwhile.
+    UNDERSTUDY_TRY(between_offers(site, look));
     for (const auto& [disk, snapshot] : unlisted) {
         UNDERSTUDY_TRY(work.checkpoint());
         // A resync may have been offered since that builds on it.
