@@ -49,8 +49,7 @@ Result<ports::Adapted> rehearse(Site& site, const ClusterId& owner, const std::s
     ports::AdaptRequest request;
     request.domain_xml = domain_xml;
     request.networks = std::move(networks);
-    auto outlined = UNDERSTUDY_VALUE(outlined_disks(site, disks));
-    request.disks = std::move(outlined);
+    request.disks = UNDERSTUDY_VALUE(outlined_disks(site, disks));
     return site.hypervisor.adapt(request);
 }
 

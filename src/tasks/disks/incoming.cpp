@@ -37,8 +37,7 @@ Result<std::unique_ptr<ports::Incoming>> open_incoming_disk(Site& site,
     if (published) return std::make_unique<Published>();
     std::optional<model::Snapshot> base;
     if (request.base) {
-        auto found = UNDERSTUDY_VALUE(site.catalog.snapshot(*request.base));
-        base = std::move(found);
+        base = UNDERSTUDY_VALUE(site.catalog.snapshot(*request.base));
     }
     auto below = engine::base_of_disk(base, disk.volume);
     for (const auto& content : request.resync)

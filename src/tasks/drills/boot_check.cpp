@@ -134,8 +134,7 @@ public:
 
     Result<BootOutcome> run() {
         if (watch_.check.kind == BootCheck::Kind::console) {
-            auto compiled = UNDERSTUDY_VALUE(Pattern::compile(watch_.check.pattern));
-            pattern_ = std::move(compiled);
+            pattern_ = UNDERSTUDY_VALUE(Pattern::compile(watch_.check.pattern));
         }
         while (true) {
             UNDERSTUDY_TRY(work_.checkpoint());

@@ -170,8 +170,7 @@ Result<> define(Work& work, Stage& stage) {
     request.networks = std::move(networks);
     UNDERSTUDY_TRY(make_disks(work, stage, request));
     if (site.evidence) {
-        auto path = UNDERSTUDY_VALUE(site.evidence->begin_console(work.task().id));
-        request.console_log = std::move(path);
+        request.console_log = UNDERSTUDY_VALUE(site.evidence->begin_console(work.task().id));
     }
     auto adapted = site.hypervisor.adapt(request);
     if (!adapted) return fail(std::move(adapted.error()).during("adapt the definition"));

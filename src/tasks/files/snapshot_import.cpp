@@ -257,8 +257,7 @@ Result<std::unique_ptr<ports::Incoming>> open_incoming(Work& work,
     auto pool = UNDERSTUDY_VALUE(site.pool(disk.pool));
     std::optional<model::Snapshot> base;
     if (request.base) {
-        auto found = UNDERSTUDY_VALUE(site.catalog.snapshot(*request.base));
-        base = std::move(found);
+        base = UNDERSTUDY_VALUE(site.catalog.snapshot(*request.base));
     }
     return pool->receive(disk.volume, {request.vm_name, disk.target},
                          engine::base_of_disk(base, disk.volume), request.snapshot.id, disk.size);
@@ -329,8 +328,7 @@ Result<> list_snapshot(Work& work, const model::Transfer& transfer) {
     std::vector<model::Hold> holds;
     // As after a send: what the owner sends next builds on it. One that is no peer sends nothing.
     if (owner != site.cluster.id && site.catalog.peer(owner)) {
-        auto base = UNDERSTUDY_VALUE(base_hold(site, owner, snapshot));
-        holds = std::move(base);
+        holds = UNDERSTUDY_VALUE(base_hold(site, owner, snapshot));
     }
     // The transfer ends in the same transaction, but not for a VM that is owned here:
     // publish_snapshot refuses to end a transfer of such a VM.

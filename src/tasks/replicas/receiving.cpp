@@ -208,8 +208,8 @@ Result<model::Transfer> Receiving::new_transfer(const ClusterId& from,
     made.id = site_.random.id<TransferId>();
     made.source = from;
     made.request = request;
-    auto placed = UNDERSTUDY_VALUE(place_disks(from, request.vm, request.snapshot.disks));
-    made.request.snapshot.disks = std::move(placed);
+    made.request.snapshot.disks =
+        UNDERSTUDY_VALUE(place_disks(from, request.vm, request.snapshot.disks));
     made.created = made.updated = site_.clock.now();
     UNDERSTUDY_TRY(site_.catalog.add_transfer(made));
     return made;

@@ -241,8 +241,7 @@ Result<> publish(Work& work) {
             holds.push_back({id, model::HoldKind::branch, std::to_string(vm.ownership.epoch)});
         UNDERSTUDY_TRY(site.catalog.publish_snapshot(vm, made, definition, holds, std::nullopt));
     }
-    auto made = UNDERSTUDY_VALUE(site.catalog.snapshot(id));
-    result_of(work).snapshot = std::move(made);
+    result_of(work).snapshot = UNDERSTUDY_VALUE(site.catalog.snapshot(id));
     return {};
 }
 
