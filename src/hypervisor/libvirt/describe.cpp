@@ -1,12 +1,12 @@
 #include "hypervisor/libvirt/describe.hpp"
 
 #include "hypervisor/libvirt/connection.hpp"
-#include "hypervisor/libvirt/domain_xml.hpp"
+#include "hypervisor/libvirt/definition/domain_xml.hpp"
+#include "hypervisor/libvirt/definition/obstacles.hpp"
 #include "hypervisor/libvirt/file_size.hpp"
 #include "hypervisor/libvirt/libvirt_error.hpp"
 #include "hypervisor/libvirt/lifecycle.hpp"
 #include "hypervisor/libvirt/nvram_file.hpp"
-#include "hypervisor/libvirt/obstacles.hpp"
 
 #include <fmt/format.h>
 #include <libvirt/libvirt.h>

@@ -1,8 +1,8 @@
 #include "hypervisor/libvirt/embed_host.hpp"
 
 #include "hypervisor/libvirt/connection.hpp"
-#include "hypervisor/libvirt/domain_xml.hpp"
-#include "hypervisor/libvirt/xml.hpp"
+#include "hypervisor/libvirt/definition/domain_xml.hpp"
+#include "hypervisor/libvirt/definition/xml.hpp"
 
 #include <fcntl.h>
 #include <fmt/format.h>

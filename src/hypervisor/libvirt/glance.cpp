@@ -2,10 +2,10 @@
 
 #include "base/fd.hpp"
 #include "hypervisor/libvirt/connection.hpp"
-#include "hypervisor/libvirt/domain_xml.hpp"
+#include "hypervisor/libvirt/definition/domain_xml.hpp"
+#include "hypervisor/libvirt/definition/xml.hpp"
 #include "hypervisor/libvirt/libvirt_error.hpp"
 #include "hypervisor/libvirt/picture.hpp"
-#include "hypervisor/libvirt/xml.hpp"
 
 #include <arpa/inet.h>
 #include <fcntl.h>

@@ -1,7 +1,7 @@
 #include "hypervisor/libvirt/isolation.hpp"
 
+#include "hypervisor/libvirt/definition/xml.hpp"
 #include "hypervisor/libvirt/libvirt_error.hpp"
-#include "hypervisor/libvirt/xml.hpp"
 
 #include <fmt/format.h>
 #include <libvirt/virterror.h>

@@ -1,5 +1,5 @@
 #include "hypervisor/libvirt/connection.hpp"
-#include "hypervisor/libvirt/domain_xml.hpp"
+#include "hypervisor/libvirt/definition/domain_xml.hpp"
 #include "hypervisor/libvirt/embed_host.hpp"
 
 #include <fmt/format.h>

@@ -1,5 +1,5 @@
 #include "hypervisor/libvirt/ceph_lab.hpp"
-#include "hypervisor/libvirt/domain_xml.hpp"
+#include "hypervisor/libvirt/definition/domain_xml.hpp"
 #include "hypervisor/libvirt/pauses.hpp"
 
 #include <fmt/format.h>

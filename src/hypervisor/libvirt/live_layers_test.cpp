@@ -1,4 +1,4 @@
-#include "hypervisor/libvirt/domain_xml.hpp"
+#include "hypervisor/libvirt/definition/domain_xml.hpp"
 #include "hypervisor/libvirt/embed_host.hpp"
 
 #include <gmock/gmock.h>

@@ -1,7 +1,7 @@
 #include "hypervisor/libvirt/merge.hpp"
 
 #include "hypervisor/libvirt/connection.hpp"
-#include "hypervisor/libvirt/domain_xml.hpp"
+#include "hypervisor/libvirt/definition/domain_xml.hpp"
 #include "hypervisor/libvirt/libvirt_error.hpp"
 
 #include <fmt/format.h>

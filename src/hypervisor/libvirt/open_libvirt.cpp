@@ -1,7 +1,8 @@
 #include "hypervisor/libvirt/open_libvirt.hpp"
 
-#include "hypervisor/libvirt/adapt.hpp"
 #include "hypervisor/libvirt/connection.hpp"
+#include "hypervisor/libvirt/definition/adapt.hpp"
+#include "hypervisor/libvirt/definition/stated_disks.hpp"
 #include "hypervisor/libvirt/describe.hpp"
 #include "hypervisor/libvirt/glance.hpp"
 #include "hypervisor/libvirt/isolation.hpp"
@@ -10,7 +11,6 @@
 #include "hypervisor/libvirt/merge.hpp"
 #include "hypervisor/libvirt/nvram_file.hpp"
 #include "hypervisor/libvirt/snapshot.hpp"
-#include "hypervisor/libvirt/stated_disks.hpp"
 #include "hypervisor/libvirt/stray_layers.hpp"
 
 #include <fmt/format.h>

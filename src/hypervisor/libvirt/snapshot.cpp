@@ -1,7 +1,7 @@
 #include "hypervisor/libvirt/snapshot.hpp"
 
 #include "hypervisor/libvirt/connection.hpp"
-#include "hypervisor/libvirt/domain_xml.hpp"
+#include "hypervisor/libvirt/definition/domain_xml.hpp"
 #include "hypervisor/libvirt/freeze.hpp"
 #include "hypervisor/libvirt/libvirt_error.hpp"
 

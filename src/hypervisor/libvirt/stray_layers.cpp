@@ -1,9 +1,9 @@
 #include "hypervisor/libvirt/stray_layers.hpp"
 
 #include "hypervisor/libvirt/connection.hpp"
+#include "hypervisor/libvirt/definition/xml.hpp"
 #include "hypervisor/libvirt/libvirt_error.hpp"
 #include "hypervisor/libvirt/lifecycle.hpp"
-#include "hypervisor/libvirt/xml.hpp"
 
 #include <fmt/format.h>
 #include <libvirt/libvirt-qemu.h>

@@ -1,7 +1,7 @@
 #include "storage/qcow2/disk_format.hpp"
 
-#include "storage/qcow2/image_writer.hpp"
-#include "storage/qcow2/layer_chain.hpp"
+#include "storage/qcow2/image/layer_chain.hpp"
+#include "storage/qcow2/image/writer.hpp"
 
 #include <fmt/format.h>
 #include <sys/stat.h>

@@ -1,6 +1,6 @@
 #include "storage/qcow2/disk_format.hpp"
 
-#include "storage/qcow2/image_test_tools.hpp"
+#include "storage/qcow2/image/test_tools.hpp"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

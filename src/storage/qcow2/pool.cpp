@@ -1,7 +1,7 @@
 #include "storage/qcow2/pool.hpp"
 
 #include "base/durable_file.hpp"
-#include "storage/qcow2/image_header.hpp"
+#include "storage/qcow2/image/header.hpp"
 #include "storage/qcow2/volume.hpp"
 #include "storage/qcow2/volume_files.hpp"
 

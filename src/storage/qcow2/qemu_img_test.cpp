@@ -1,6 +1,6 @@
 #include "storage/qcow2/qemu_img.hpp"
 
-#include "storage/qcow2/image_test_tools.hpp"
+#include "storage/qcow2/image/test_tools.hpp"
 
 #include <gtest/gtest.h>
 

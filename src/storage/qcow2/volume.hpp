@@ -3,7 +3,7 @@
 #include "base/ids.hpp"
 #include "base/units.hpp"
 #include "ports/storage.hpp"
-#include "storage/qcow2/image_writer.hpp"
+#include "storage/qcow2/image/writer.hpp"
 #include "storage/qcow2/volume_record.hpp"
 
 #include <list>

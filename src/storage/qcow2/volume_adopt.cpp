@@ -1,6 +1,6 @@
 #include "base/durable_file.hpp"
-#include "storage/qcow2/image_header.hpp"
-#include "storage/qcow2/layer_chain.hpp"
+#include "storage/qcow2/image/header.hpp"
+#include "storage/qcow2/image/layer_chain.hpp"
 #include "storage/qcow2/qemu_img.hpp"
 #include "storage/qcow2/volume.hpp"
 #include "storage/qcow2/volume_files.hpp"

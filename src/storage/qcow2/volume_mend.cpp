@@ -1,5 +1,5 @@
 #include "base/durable_file.hpp"
-#include "storage/qcow2/image_writer.hpp"
+#include "storage/qcow2/image/writer.hpp"
 #include "storage/qcow2/qemu_img.hpp"
 #include "storage/qcow2/volume.hpp"
 #include "storage/qcow2/volume_files.hpp"

@@ -1,4 +1,4 @@
-#include "storage/qcow2/layer_chain.hpp"
+#include "storage/qcow2/image/layer_chain.hpp"
 #include "storage/qcow2/volume.hpp"
 
 #include <fmt/format.h>

@@ -1,6 +1,6 @@
 #include "qcow2_fixture.hpp"
 
-#include "storage/qcow2/layer_chain.hpp"
+#include "storage/qcow2/image/layer_chain.hpp"
 #include "storage/qcow2/pool.hpp"
 
 #include <fcntl.h>

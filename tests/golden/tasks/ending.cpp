@@ -1,7 +1,7 @@
 #include "ending.hpp"
 
 #include "model/json.hpp"
-#include "storage/qcow2/layer_chain.hpp"
+#include "storage/qcow2/image/layer_chain.hpp"
 #include "tasks/queue/site.hpp"
 
 #include <fmt/format.h>

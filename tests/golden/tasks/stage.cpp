@@ -4,7 +4,7 @@
 #include "protocol/features.hpp"
 #include "storage/directories/posix_directories.hpp"
 #include "storage/qcow2/disk_format.hpp"
-#include "storage/qcow2/image_header.hpp"
+#include "storage/qcow2/image/header.hpp"
 #include "storage/qcow2/pool.hpp"
 #include "storage/qcow2/qemu_img.hpp"
 #include "tasks/kinds.hpp"
