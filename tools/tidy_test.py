@@ -131,6 +131,16 @@ class Rules(unittest.TestCase):
                         "src/model/a.cpp": ""})
         self.finds("folder-size", {**full, "src/base/b.cpp": ""})
 
+    def test_a_long_source_opens_with_a_few_lines(self):
+        code = "namespace a {\n" + "int x;\n" * 90 + "}\n"
+        self.finds("opening", {"src/base/a.cpp": code})
+        self.finds("opening", {"src/base/a.cpp": "// One line.\n" + code})
+        self.finds("opening", {"src/base/a.cpp": code.replace("x;", "x;  // y")})
+        self.finds([], {"src/base/a.cpp": "// What it does,\n// and in which order.\n" + code})
+        self.finds([], {"src/base/a_test.cpp": code, "src/base/a.hpp": code,
+                        "tests/a.cpp": code})
+        self.finds([], {"src/base/a.cpp": "namespace a {\nint x;\n}\n"})
+
     def test_words_that_do_not_belong(self):
         self.finds("std-format", {"src/base/a.cpp": "auto x = std::format(1);"})
         self.finds([], {"src/base/a.cpp": 'auto x = "std::format"; std::formatter<int> y;'})

@@ -12,6 +12,7 @@
 
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <set>
 #include <stdexcept>
 
 namespace understudy::api {
@@ -34,11 +35,53 @@ private:
     std::uint64_t count_ = 0;
 };
 
-// Peers that never answer.
-class SilentLinks : public ports::PeerLinks {
+// A peer that answers nothing; a test overrides what it does answer.
+class SilentLink : public ports::PeerLink {
 public:
+    Result<ports::PeerVm> look_up(const VmId&) override { return silent(); }
+    Result<ports::PeerVm> look_up_state(const VmId&) override { return silent(); }
+    Result<model::Capabilities> exchange_capabilities(const model::Capabilities&) override {
+        return silent();
+    }
+    Result<std::vector<ports::OwnershipNote>> exchange_ownership(
+        const std::vector<ports::OwnershipNote>&) override {
+        return silent();
+    }
+    Result<model::TransferOffer> offer(const model::TransferRequest&) override { return silent(); }
+    Result<std::unique_ptr<ports::ChunkChannel>> open_channel(const TransferId&,
+                                                              std::uint64_t) override {
+        return silent();
+    }
+    Result<std::vector<model::ReadinessIssue>> commit(const TransferId&, std::uint64_t,
+                                                      const model::Totals&) override {
+        return silent();
+    }
+    Result<> abandon(const TransferId&) override { return silent(); }
+    Result<model::Ownership> hand_over(const ports::Handover&) override { return silent(); }
+    Result<model::Ownership> take_back(const VmId&, const model::Ownership&) override {
+        return silent();
+    }
+    Result<model::DigestAnswer> digests(const model::DigestQuestion&) override { return silent(); }
+    Result<model::RangeAnswer> read_range(const model::RangeQuestion&) override { return silent(); }
+    Result<std::vector<model::VolumeBase>> contents(const VmId&,
+                                                    const std::vector<VolumeId>&) override {
+        return silent();
+    }
+
+private:
+    static std::unexpected<Error> silent() {
+        return fail(ErrorKind::unavailable, "this peer answers no more than that");
+    }
+};
+
+// Peers that do not answer, unless the test gives a link: then that one, whoever is asked for.
+class SettableLinks : public ports::PeerLinks {
+public:
+    std::shared_ptr<ports::PeerLink> link;
+
     Result<std::shared_ptr<ports::PeerLink>> to(const ClusterId&) override {
-        return fail(ErrorKind::unavailable, "no peer answers in this test");
+        if (!link) return fail(ErrorKind::unavailable, "no peer answers in this test");
+        return link;
     }
 };
 
@@ -60,13 +103,15 @@ protected:
     memory::WorldHooks hooks() {
         memory::WorldHooks hooks;
         hooks.fault = [this](const std::string& call) -> Result<> {
+            hypervisor_calls_.insert(call);
             if (call != "start" || start_error_.empty()) return {};
             return fail(ErrorKind::unsupported, start_error_);
         };
         return hooks;
     }
 
-    MemorySite() {
+    explicit MemorySite(const std::string& catalog_path = ":memory:")
+        : catalog_(must(catalog::open_catalog({"sqlite", catalog_path}))) {
         must(catalog_->save_cluster(here_));
         site_.pools.emplace("vms", pool_);
     }
@@ -126,11 +171,12 @@ protected:
     model::Cluster here_ = cluster("here", 1);
     model::Cluster dr_ = cluster("dr", 2);
     model::Cluster third_ = cluster("third", 3);
-    std::unique_ptr<ports::Catalog> catalog_ = must(catalog::open_catalog({"sqlite", ":memory:"}));
+    std::unique_ptr<ports::Catalog> catalog_;
+    std::set<std::string> hypervisor_calls_;
     std::string start_error_;  // what the hypervisor says to every start; empty: nothing
     memory::MemoryHypervisor hypervisor_{hooks()};
     std::shared_ptr<memory::MemoryPool> pool_ = std::make_shared<memory::MemoryPool>("vms");
-    SilentLinks links_;
+    SettableLinks links_;
     StandingClock clock_;
     CountingRandom random_;
     tasks::Site site_{here_, {}, *catalog_, hypervisor_, links_, clock_, random_, {}};

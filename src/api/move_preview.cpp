@@ -70,12 +70,12 @@ Result<json> unsent(tasks::Site& site, const model::Vm& vm, const model::Snapsho
 
 Result<> add_sends(tasks::Site& site, const MoveWishes& wishes, const model::Snapshot& newest,
                    std::size_t disks_now, json& plan) {
-    auto planned = UNDERSTUDY_VALUE(tasks::plan_send_here(site, {.vm = wishes.vm.id,
-                                                                 .snapshot = newest.id,
-                                                                 .peer = wishes.peer.id,
-                                                                 .full = false,
-                                                                 .base = {},
-                                                                 .accept = wishes.accept}));
+    auto planned = UNDERSTUDY_VALUE(tasks::preview_send(site, {.vm = wishes.vm.id,
+                                                               .snapshot = newest.id,
+                                                               .peer = wishes.peer.id,
+                                                               .full = false,
+                                                               .base = {},
+                                                               .accept = wishes.accept}));
     auto estimates = UNDERSTUDY_VALUE(tasks::estimate_send(site, planned, wishes.peer.id));
     ByteSize bytes;
     for (const auto& disk : estimates) bytes += disk.data;

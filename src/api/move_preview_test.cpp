@@ -11,44 +11,12 @@ namespace {
 using nlohmann::json;
 
 // A peer that says which snapshots it has, and nothing else.
-class Holder : public ports::PeerLink {
+class Holder : public SilentLink {
 public:
     ports::PeerVm holds;
 
     Result<ports::PeerVm> look_up(const VmId&) override { return holds; }
     Result<ports::PeerVm> look_up_state(const VmId&) override { return holds; }
-    Result<model::Capabilities> exchange_capabilities(const model::Capabilities&) override {
-        return silent();
-    }
-    Result<std::vector<ports::OwnershipNote>> exchange_ownership(
-        const std::vector<ports::OwnershipNote>&) override {
-        return silent();
-    }
-    Result<model::TransferOffer> offer(const model::TransferRequest&) override { return silent(); }
-    Result<std::unique_ptr<ports::ChunkChannel>> open_channel(const TransferId&,
-                                                              std::uint64_t) override {
-        return silent();
-    }
-    Result<std::vector<model::ReadinessIssue>> commit(const TransferId&, std::uint64_t,
-                                                      const model::Totals&) override {
-        return silent();
-    }
-    Result<> abandon(const TransferId&) override { return silent(); }
-    Result<model::Ownership> hand_over(const ports::Handover&) override { return silent(); }
-    Result<model::Ownership> take_back(const VmId&, const model::Ownership&) override {
-        return silent();
-    }
-    Result<model::DigestAnswer> digests(const model::DigestQuestion&) override { return silent(); }
-    Result<model::RangeAnswer> read_range(const model::RangeQuestion&) override { return silent(); }
-    Result<std::vector<model::VolumeBase>> contents(const VmId&,
-                                                    const std::vector<VolumeId>&) override {
-        return silent();
-    }
-
-private:
-    static std::unexpected<Error> silent() {
-        return fail(ErrorKind::unavailable, "this peer answers no more than that");
-    }
 };
 
 class OneLink : public ports::PeerLinks {

@@ -149,7 +149,7 @@ json plan_json(const tasks::PlannedSend& planned,
 }
 
 Result<Reply> preview(const Asked& asked, const tasks::SendCase& wanted) {
-    auto planned = UNDERSTUDY_VALUE(tasks::plan_send_here(asked.site(), wanted));
+    auto planned = UNDERSTUDY_VALUE(tasks::preview_send(asked.site(), wanted));
     auto estimates = UNDERSTUDY_VALUE(tasks::estimate_send(asked.site(), planned, wanted.peer));
     return Reply{200, {{"plan", plan_json(planned, estimates)}}};
 }

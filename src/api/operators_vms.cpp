@@ -74,10 +74,12 @@ Result<Reply> release(const Asked& asked, const VmId& id) {
     return queue(asked, tasks::kRelease, id, "release " + vm->name, tasks::ReleaseArguments{id});
 }
 
-// For libvirt's hook: by UUID alone, because libvirt would not answer meanwhile.
-Result<Reply> may_start(const Asked& asked) {
+// By UUID alone, because libvirt does not answer while its hook asks. With `starting` what the
+// peers claim is recorded; without, nothing changes.
+Result<Reply> may_start(const Asked& asked, bool starting) {
     auto id = UNDERSTUDY_VALUE(VmId::parse(asked.path[1]));
-    UNDERSTUDY_TRY(tasks::check_may_start(asked.site(), id));
+    const auto check = starting ? tasks::refresh_owner_then_check : tasks::check_may_start;
+    UNDERSTUDY_TRY(check(asked.site(), id));
     UNDERSTUDY_TRY(tasks::check_no_moment_is_open(asked.site(), id));
     return Reply{200, {{"vm", id.text()}, {"may_start", true}}};
 }
@@ -96,9 +98,10 @@ Answer answer_vms(const Asked& asked) {
         return with_vm(asked, [](const Asked& a, const VmId& id) {
             return reply_with("vm", vm_details(a.site(), id));
         });
-    if (asked.is("GET", 3) && asked.path[2] == "may-start") return may_start(asked);
+    if (asked.is("GET", 3) && asked.path[2] == "may-start") return may_start(asked, false);
     if (!asked.is("POST", 3)) return std::nullopt;
     const auto& verb = asked.path[2];
+    if (verb == "may-start") return may_start(asked, true);
     if (verb == "start" || verb == "shutdown" || verb == "stop")
         return with_vm(asked, change_state);
     if (verb == "release") return with_vm(asked, release);

@@ -37,8 +37,8 @@ TEST_F(PeerRights, no_epoch_makes_another_peers_replica_ones_own) {
         ASSERT_FALSE(offered);
         EXPECT_EQ(offered.error().kind(), ErrorKind::refused);
     }
-    must(tasks::hear_ownership(site_, third_.id,
-                               {{replica.vm, {9, third_.id, model::Phase::owned}}}));
+    must(tasks::apply_peer_ownership(site_, third_.id,
+                                     {{replica.vm, {9, third_.id, model::Phase::owned}}}));
     EXPECT_EQ(must(catalog_->vm(replica.vm)).ownership.owner, dr_.id);
 }
 

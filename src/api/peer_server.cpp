@@ -167,7 +167,7 @@ Result<std::string> PeerServer::answer(const net::HttpRequest& request,
 
 Result<std::string> PeerServer::ownership(const model::Peer& peer, const std::string& body) {
     auto theirs = UNDERSTUDY_VALUE(protocol::decode_ownership(body));
-    UNDERSTUDY_TRY(tasks::hear_ownership(site_, peer.id, theirs));
+    UNDERSTUDY_TRY(tasks::apply_peer_ownership(site_, peer.id, theirs));
     return encoded(tasks::ownership_notes_for(site_, peer.id), protocol::encode_ownership);
 }
 

@@ -58,7 +58,7 @@ public:
 // A replica of dr's, and tasks that are run.
 class ReplicaSite : public MemorySite {
 protected:
-    ReplicaSite() {
+    explicit ReplicaSite(const std::string& catalog_path = ":memory:") : MemorySite(catalog_path) {
         pair_with(dr_);
         replica_ = request_from(dr_, 7);
         replica_.definition.domain_xml += "disk vda qcow2 1048576 /there/vda\n";

@@ -51,7 +51,7 @@ public:
     Result<std::vector<model::Replication>> replications(std::optional<VmId>) override;
 
     // proof.cpp
-    Result<> note_holders(const VmId&, const std::vector<ClusterId>&) override;
+    Result<> record_holders(const VmId&, const std::vector<ClusterId>&) override;
     Result<std::vector<ClusterId>> holders(const VmId&) override;
     Result<> note_sent(const ClusterId& peer, const SnapshotId&) override;
     Result<bool> was_sent(const ClusterId& peer, const SnapshotId&) override;

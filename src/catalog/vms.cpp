@@ -102,7 +102,7 @@ Result<> SqlCatalog::set_ownership(const VmId& id, const model::Ownership& expec
     });
 }
 
-Result<> SqlCatalog::note_holders(const VmId& id, const std::vector<ClusterId>& holders) {
+Result<> SqlCatalog::record_holders(const VmId& id, const std::vector<ClusterId>& holders) {
     return db_->write([&]() -> Result<> {
         if (!db_->one(kVm, {id}, read_vm)) return {};
         for (const auto& holder : holders)

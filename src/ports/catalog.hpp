@@ -61,7 +61,7 @@ public:
     virtual Result<> remove_vm(const VmId&) = 0;  // with all that refers to it
     // Other clusters that have snapshots of the VM, by the word of one that shares it; gone with
     // the VM or the peer. Idempotent; of a VM that is not here nothing is noted.
-    virtual Result<> note_holders(const VmId&, const std::vector<ClusterId>&) = 0;
+    virtual Result<> record_holders(const VmId&, const std::vector<ClusterId>&) = 0;
     virtual Result<std::vector<ClusterId>> holders(const VmId&) = 0;
 
     virtual Result<std::vector<model::Snapshot>> snapshots(const VmId&) = 0;  // sort_by_lineage

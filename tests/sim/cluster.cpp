@@ -22,7 +22,7 @@ tasks::SiteSettings settings() {
     settings.threads = false;
     settings.handover_patience = Duration(500);
     settings.drill.limit = Duration(3000);
-    settings.drill.settle = Duration(600);
+    settings.drill.min_uptime = Duration(600);
     // Small, so that a resume begins in the middle of a disk.
     settings.checkpoint_every = Duration(200);
     settings.checkpoint_bytes = base::KiB(64);
@@ -123,8 +123,8 @@ memory::WorldHooks Cluster::hooks() {
     hooks.merge = [this](const ports::LiveMerge& merge) { return pool_.perform_merge(merge); };
     hooks.forgets = [this] { return world_.chance().one_in(world_.weather.forgets); };
     hooks.forgets_for_good = [this] { return world_.weather.forgets_for_good; };
-    hooks.take_back = [this](const std::string& base, const std::string& top) {
-        return pool_.take_back(base, top);
+    hooks.commit_back = [this](const std::string& base, const std::string& top) {
+        return pool_.commit_back(base, top);
     };
     hooks.size = [this](const ports::DiskSource& source) {
         return pool_.disk_size(source.location);
@@ -263,7 +263,7 @@ Result<> Cluster::start_vm(const VmId& vm) {
 
 Result<> Cluster::start_by_hand(const VmId& vm) {
     return operate([&](Daemon& here) -> Result<> {
-        UNDERSTUDY_TRY(tasks::check_may_start(here.site, vm));
+        UNDERSTUDY_TRY(tasks::refresh_owner_then_check(here.site, vm));
         UNDERSTUDY_TRY(tasks::check_no_moment_is_open(here.site, vm));
         return here.site.hypervisor.start(vm);
     });

@@ -111,8 +111,8 @@ public:
     Result<std::vector<model::Replication>> replications(std::optional<VmId> a) override {
         return fated(fate_, "catalog.replications", [&] { return real_.replications(a); });
     }
-    Result<> note_holders(const VmId& a, const std::vector<ClusterId>& b) override {
-        return fated(fate_, "catalog.note_holders", [&] { return real_.note_holders(a, b); });
+    Result<> record_holders(const VmId& a, const std::vector<ClusterId>& b) override {
+        return fated(fate_, "catalog.record_holders", [&] { return real_.record_holders(a, b); });
     }
     Result<std::vector<ClusterId>> holders(const VmId& a) override {
         return fated(fate_, "catalog.holders", [&] { return real_.holders(a); });

@@ -49,11 +49,11 @@ public:
             [&](Daemon& there) -> Result<std::vector<ports::OwnershipNote>> {
                 auto heard = read(ours);
                 if (!heard) return heard;
-                UNDERSTUDY_TRY(tasks::hear_ownership(there.site, from_.id(), *heard));
+                UNDERSTUDY_TRY(tasks::apply_peer_ownership(there.site, from_.id(), *heard));
                 return read(tasks::ownership_notes_for(there.site, from_.id()));
             },
             [from = from_.id(), ours](Daemon& there) {
-                (void)tasks::hear_ownership(there.site, from, ours);
+                (void)tasks::apply_peer_ownership(there.site, from, ours);
             });
     }
     Result<ports::PeerVm> look_up(const VmId& vm) override {

@@ -65,7 +65,7 @@ MUTATIONS = {
     # Two replicas of one owner never hear of each other.
     "holders_stay_strangers": (
         "src/tasks/owners/ownership_news.cpp",
-        "    return site.catalog.note_holders(vm, known);",
+        "    return site.catalog.record_holders(vm, known);",
         "    return {};",
     ),
     # The VM is started before it is owned.

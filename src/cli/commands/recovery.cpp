@@ -139,7 +139,8 @@ Result<Exit> replica_resolve(Context& context, const Arguments& arguments) {
 
 Result<Exit> vm_may_start(Context& context, const Arguments& arguments) {
     return context.call_and_print(
-        request("GET", path_of({"v1", "vms", arguments.text("UUID"), "may-start"})),
+        request(arguments.has("starting") ? "POST" : "GET",
+                path_of({"v1", "vms", arguments.text("UUID"), "may-start"})),
         [](const Context& c, const json& answer) {
             c.print_line(fmt::format("{} may start here.", escape(text_at(answer, "vm"))));
         });
@@ -151,11 +152,12 @@ std::vector<CommandSpec> recovery_commands() {
     return {
         {"vm may-start",
          "Say whether a VM may start here, and change nothing",
-         "What libvirt's hook asks before every start: this cluster's record, the peers that have "
-         "a replica, and whether a snapshot of it was cut off. Exit code 3 when it must not.",
+         "Asks this cluster's record and the peers that have a replica, and looks whether a "
+         "snapshot of it was cut off. Exit code 3 when it must not. libvirt's hook asks the same "
+         "before every start, with --starting.",
          "understudy vm may-start 6d7f0c1e-0f0b-4d3a-9a53-4f1f6f0d2a11",
          {{"UUID", "the VM's UUID"}},
-         {},
+         {{"--starting", "", "a start follows: record it when a peer says that it owns the VM"}},
          vm_may_start},
         {"vm move",
          "Move a VM to a peer, with nothing lost (asks first)",

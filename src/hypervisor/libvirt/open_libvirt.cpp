@@ -8,6 +8,7 @@
 #include "hypervisor/libvirt/isolation.hpp"
 #include "hypervisor/libvirt/libvirt_error.hpp"
 #include "hypervisor/libvirt/lifecycle.hpp"
+#include "hypervisor/libvirt/look_at_host.hpp"
 #include "hypervisor/libvirt/merge.hpp"
 #include "hypervisor/libvirt/nvram_file.hpp"
 #include "hypervisor/libvirt/snapshot.hpp"
@@ -60,10 +61,12 @@ public:
             return take_snapshot(pauses_, domain, switches, freeze_limit, still);
         });
     }
-    Result<> settle_snapshot(const VmId& vm, const std::vector<ports::DiskSwitch>& switches,
-                             const std::function<Result<>()>& on_overlays_stale) override {
+    Result<> repair_interrupted_snapshot(
+        const VmId& vm, const std::vector<ports::DiskSwitch>& switches,
+        const std::function<Result<>()>& on_overlays_stale) override {
         return with(vm, [&](virDomainPtr domain) {
-            return libvirt::settle_snapshot(pauses_, domain, switches, on_overlays_stale);
+            return libvirt::repair_interrupted_snapshot(pauses_, domain, switches,
+                                                        on_overlays_stale);
         });
     }
     Result<> thaw(const VmId& vm) override { return with(vm, libvirt::thaw); }

@@ -271,7 +271,7 @@ Result<> check_name_is_free(Site& site, const std::string& name, const VmId& id)
 }
 
 Result<> start_made_vm(Work& work, const VmId& id, const std::string& name) {
-    auto started = check_may_start(work.site(), id);
+    auto started = refresh_owner_then_check(work.site(), id);
     if (started) started = work.site().hypervisor.start(id);
     if (!started)
         return fail(std::move(started.error())

@@ -22,6 +22,11 @@
 namespace understudy::tasks {
 namespace {
 
+// A peer is believed only where it claims a VM for itself.
+bool claims_it(const model::Ownership& claim, const ClusterId& peer) {
+    return claim.owner == peer && claim.phase == model::Phase::owned;
+}
+
 Result<> pause_superseded(Site& site, const model::Vm& vm, const std::string& owner) {
     auto presence = UNDERSTUDY_VALUE(presence_of(site, vm.id));
     if (presence != Presence::running) return {};
@@ -71,7 +76,7 @@ Result<std::vector<ClusterId>> holders_beside(Site& site, const model::Vm& vm,
     return std::vector<ClusterId>(sharers.begin(), sharers.end());
 }
 
-Result<> note_holders(Site& site, const VmId& vm, const std::vector<ClusterId>& named) {
+Result<> record_holders(Site& site, const VmId& vm, const std::vector<ClusterId>& named) {
     std::vector<ClusterId> known;
     auto peers = UNDERSTUDY_VALUE(site.catalog.peers());
     for (const auto& peer : peers)
@@ -79,7 +84,7 @@ Result<> note_holders(Site& site, const VmId& vm, const std::vector<ClusterId>& 
     auto noted = UNDERSTUDY_VALUE(site.catalog.holders(vm));
     std::erase_if(known, [&](const auto& peer) { return std::ranges::count(noted, peer) > 0; });
     if (known.empty()) return {};
-    return site.catalog.note_holders(vm, known);
+    return site.catalog.record_holders(vm, known);
 }
 
 Result<std::vector<ports::OwnershipNote>> ownership_notes_for(Site& site, const ClusterId& peer) {
@@ -96,17 +101,16 @@ Result<std::vector<ports::OwnershipNote>> ownership_notes_for(Site& site, const 
 namespace {
 
 // The record after what a peer said of one VM; nothing: it is none of its business, or no claim.
-Result<std::optional<model::Vm>> note(Site& site, const ClusterId& peer,
-                                      const ports::OwnershipNote& said) {
-    auto vm = UNDERSTUDY_VALUE(site.catalog.find_vm(said.vm));
+Result<std::optional<model::Vm>> apply_ownership_claim(Site& site, const ClusterId& peer,
+                                                       const ports::OwnershipNote& note) {
+    auto vm = UNDERSTUDY_VALUE(site.catalog.find_vm(note.vm));
     if (!vm) return std::nullopt;
     auto shared = UNDERSTUDY_VALUE(shared_with(site, *vm, peer));
     if (!shared) return std::nullopt;
-    UNDERSTUDY_TRY(note_holders(site, said.vm, said.holders));
-    if (said.ownership.owner != peer || said.ownership.phase != model::Phase::owned)
-        return std::nullopt;
-    if (const auto next = engine::after_hearing(vm->ownership, said.ownership, site.cluster.id)) {
-        UNDERSTUDY_TRY(run_between_points(site.settings.at_point, said.vm, "hear.record", [&] {
+    UNDERSTUDY_TRY(record_holders(site, note.vm, note.holders));
+    if (!claims_it(note.ownership, peer)) return std::nullopt;
+    if (const auto next = engine::after_hearing(vm->ownership, note.ownership, site.cluster.id)) {
+        UNDERSTUDY_TRY(run_between_points(site.settings.at_point, note.vm, "hear.record", [&] {
             return change_role(site, *vm, *next, "peer " + cluster_name(site, peer));
         }));
         vm->ownership = *next;
@@ -121,9 +125,9 @@ Result<> end_outdated(Site& site, const ClusterId& peer,
     auto transfers = UNDERSTUDY_VALUE(site.catalog.transfers());
     for (const auto& transfer : transfers) {
         if (transfer.source != peer) continue;
-        const bool outdated = std::ranges::any_of(notes, [&](const auto& said) {
-            return said.vm == transfer.request.vm && said.ownership.owner != peer &&
-                   said.ownership.epoch >= transfer.request.ownership.epoch;
+        const bool outdated = std::ranges::any_of(notes, [&](const auto& note) {
+            return note.vm == transfer.request.vm && note.ownership.owner != peer &&
+                   note.ownership.epoch >= transfer.request.ownership.epoch;
         });
         if (outdated) UNDERSTUDY_TRY(end_receiving(site, transfer.request.vm));
     }
@@ -132,22 +136,22 @@ Result<> end_outdated(Site& site, const ClusterId& peer,
 
 }  // namespace
 
-Result<> hear_ownership(Site& site, const ClusterId& peer,
-                        const std::vector<ports::OwnershipNote>& notes) {
+Result<> apply_peer_ownership(Site& site, const ClusterId& peer,
+                              const std::vector<ports::OwnershipNote>& notes) {
     UNDERSTUDY_TRY(end_outdated(site, peer, notes));
-    return hear_claims(site, peer, notes);
+    return apply_peer_claims(site, peer, notes);
 }
 
-Result<> hear_claims(Site& site, const ClusterId& peer,
-                     const std::vector<ports::OwnershipNote>& notes) {
-    for (const auto& said : notes) {
-        auto vm = UNDERSTUDY_VALUE(note(site, peer, said));
+Result<> apply_peer_claims(Site& site, const ClusterId& peer,
+                           const std::vector<ports::OwnershipNote>& notes) {
+    for (const auto& note : notes) {
+        auto vm = UNDERSTUDY_VALUE(apply_ownership_claim(site, peer, note));
         if (!vm || vm->ownership.phase != model::Phase::superseded) continue;
         const auto& hook = site.settings.at_point;
-        UNDERSTUDY_TRY(run_between_points(hook, said.vm, "hear.pause", [&] {
+        UNDERSTUDY_TRY(run_between_points(hook, note.vm, "hear.pause", [&] {
             return pause_superseded(site, *vm, cluster_name(site, peer));
         }));
-        UNDERSTUDY_TRY(run_between_points(hook, said.vm, "hear.keep_branch", [&] {
+        UNDERSTUDY_TRY(run_between_points(hook, note.vm, "hear.keep_branch", [&] {
             return see_branch_kept(site, *vm, vm->ownership);
         }));
     }
@@ -158,8 +162,8 @@ Result<> contact_peer(Site& site, const ClusterId& peer, const model::Capabiliti
     auto link = UNDERSTUDY_VALUE(site.peers.to(peer));
     auto theirs = UNDERSTUDY_VALUE(link->exchange_capabilities(ours));
     auto notes = UNDERSTUDY_VALUE(ownership_notes_for(site, peer));
-    auto heard = UNDERSTUDY_VALUE(link->exchange_ownership(notes));
-    UNDERSTUDY_TRY(hear_ownership(site, peer, heard));
+    auto reply = UNDERSTUDY_VALUE(link->exchange_ownership(notes));
+    UNDERSTUDY_TRY(apply_peer_ownership(site, peer, reply));
     return site.catalog.touch_peer(peer, site.clock.now(), theirs);
 }
 
@@ -178,24 +182,64 @@ Result<> check_idle(Site& site, const VmId& id) {
 
 }  // namespace
 
-Result<> check_may_start(Site& site, const VmId& id) {
-    auto known = UNDERSTUDY_VALUE(site.catalog.find_vm(id));
-    if (!known) return {};
-    auto sharers = UNDERSTUDY_VALUE(sharers_of(site, *known));
+Result<model::Ownership> ownership_after(Site& site, const model::Vm& vm, const ClusterId& peer,
+                                         const model::Ownership& claim) {
+    auto shared = UNDERSTUDY_VALUE(shared_with(site, vm, peer));
+    if (!shared || !claims_it(claim, peer)) return vm.ownership;
+    return engine::after_hearing(vm.ownership, claim, site.cluster.id).value_or(vm.ownership);
+}
+
+namespace {
+
+// Calls `take_in` with the answer of each peer that shares the VM. One that does not answer, or
+// does not know the VM, is left out.
+Result<> ask_sharers(
+    Site& site, const model::Vm& vm,
+    const std::function<Result<>(const ClusterId&, const model::Ownership&)>& take_in) {
+    auto sharers = UNDERSTUDY_VALUE(sharers_of(site, vm));
     for (const auto& peer : sharers) {
         auto link = site.peers.to(peer);
         if (!link) continue;
-        auto there = (*link)->look_up(id);
+        auto there = (*link)->look_up(vm.id);
         if (!there || !there->known) continue;
-        auto noted = UNDERSTUDY_VALUE(note(site, peer, {id, there->ownership}));
+        UNDERSTUDY_TRY(take_in(peer, there->ownership));
     }
+    return {};
+}
+
+Result<> may_start(Site& site, const model::Vm& vm) {
+    return engine::may_start(vm.ownership, site.cluster.id, vm.name,
+                             cluster_name(site, vm.ownership.owner));
+}
+
+}  // namespace
+
+Result<> check_may_start(Site& site, const VmId& id) {
+    auto vm = UNDERSTUDY_VALUE(site.catalog.find_vm(id));
+    if (!vm) return {};
+    const auto compare = [&](const ClusterId& peer, const model::Ownership& claim) -> Result<> {
+        auto after = UNDERSTUDY_VALUE(ownership_after(site, *vm, peer, claim));
+        vm->ownership = after;
+        return {};
+    };
+    UNDERSTUDY_TRY(ask_sharers(site, *vm, compare));
+    return may_start(site, *vm);
+}
+
+Result<> refresh_owner_then_check(Site& site, const VmId& id) {
+    auto known = UNDERSTUDY_VALUE(site.catalog.find_vm(id));
+    if (!known) return {};
+    const auto record = [&](const ClusterId& peer, const model::Ownership& claim) -> Result<> {
+        auto noted = UNDERSTUDY_VALUE(apply_ownership_claim(site, peer, {id, claim}));
+        return {};
+    };
+    UNDERSTUDY_TRY(ask_sharers(site, *known, record));
     auto now = UNDERSTUDY_VALUE(site.catalog.vm(id));
-    return engine::may_start(now.ownership, site.cluster.id, now.name,
-                             cluster_name(site, now.ownership.owner));
+    return may_start(site, now);
 }
 
 Result<> check_start(Site& site, const VmId& id) {
-    UNDERSTUDY_TRY(check_may_start(site, id));
+    UNDERSTUDY_TRY(refresh_owner_then_check(site, id));
     return check_idle(site, id);
 }
 

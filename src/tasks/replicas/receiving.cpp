@@ -10,7 +10,7 @@
 #include "tasks/owners/ownership_news.hpp"
 #include "tasks/owners/take_over.hpp"
 #include "tasks/queue/turns.hpp"
-#include "tasks/replicas/taken_in.hpp"
+#include "tasks/replicas/incoming_rules.hpp"
 #include "tasks/replicas/tidying.hpp"
 
 #include <fmt/format.h>
@@ -43,7 +43,7 @@ Result<ports::PeerVm> Receiving::look_up(const ClusterId& from, const VmId& id) 
 Result<ports::PeerVm> Receiving::look_up_state(const ClusterId& from, const VmId& id) {
     auto answer = look_up(from, id);
     if (!answer || !answer->known || answer->ownership.owner != site_.cluster.id) return answer;
-    UNDERSTUDY_TRY(tell_state(site_, id, *answer));
+    UNDERSTUDY_TRY(fill_vm_state(site_, id, *answer));
     return answer;
 }
 
@@ -78,7 +78,8 @@ Result<model::TransferOffer> Receiving::offer(const ClusterId& from,
                                               const model::TransferRequest& request) {
     const auto closed = site_.offers->close();
     // Who offers claims to own it, and may have become the owner since the last exchange.
-    UNDERSTUDY_TRY(hear_claims(site_, from, {{request.vm, request.ownership, request.holders}}));
+    UNDERSTUDY_TRY(
+        apply_peer_claims(site_, from, {{request.vm, request.ownership, request.holders}}));
     auto vm = UNDERSTUDY_VALUE(site_.catalog.find_vm(request.vm));
     std::optional<model::Ownership> here;
     if (vm) here = vm->ownership;

@@ -1,8 +1,8 @@
 #include "engine/ownership.hpp"
 #include "tasks/disks/volumes.hpp"
 #include "tasks/owners/ownership_news.hpp"
+#include "tasks/replicas/incoming_rules.hpp"
 #include "tasks/replicas/receiving.hpp"
-#include "tasks/replicas/taken_in.hpp"
 
 // How a whole transfer becomes a snapshot of this cluster's catalog.
 
@@ -18,7 +18,7 @@ Result<> Receiving::publish(const model::Transfer& transfer) {
     auto holds = UNDERSTUDY_VALUE(base_hold(site_, transfer.source, snapshot));
     UNDERSTUDY_TRY(
         site_.catalog.publish_snapshot(vm, snapshot, request.definition, holds, transfer.id));
-    return note_holders(site_, vm.id, request.holders);  // else with the next exchange
+    return record_holders(site_, vm.id, request.holders);  // else with the next exchange
 }
 
 }  // namespace understudy::tasks

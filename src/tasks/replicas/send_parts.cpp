@@ -14,8 +14,9 @@
 
 // The parts of a send: planning, estimates, and opening its disks for the mover. plan_send_here
 // asks the peer what it has, takes in what the peer says of the owner, checks what cannot travel,
-// and chooses by lineage. Only that news of the owner (ownership_news.cpp) and record_replication
-// write anything. A crash leaves nothing of the send here; the step that asked is run again.
+// and chooses by lineage; preview_send does the same and changes nothing. Only that news of the
+// owner (ownership_news.cpp) and record_replication write anything. A crash leaves nothing of the
+// send here; the step that asked is run again.
 
 namespace understudy::tasks {
 namespace {
@@ -32,15 +33,33 @@ Result<AskedPeer> find_peer(Site& site, const ClusterId& id) {
     return AskedPeer{std::move(peer), std::move(link)};
 }
 
-Result<ports::PeerVm> ask_peer(Site& site, const AskedPeer& at, const SendCase& asked) {
+// What the peer has of the VM. Each side learns what the other says of the owner.
+Result<ports::PeerVm> ask_and_refresh_owner(Site& site, const AskedPeer& at,
+                                            const SendCase& asked) {
     auto there = at.link->look_up(asked.vm);
     if (!there || !there->known) return there;
-    UNDERSTUDY_TRY(hear_ownership(site, asked.peer, {{asked.vm, there->ownership}}));
+    UNDERSTUDY_TRY(apply_peer_ownership(site, asked.peer, {{asked.vm, there->ownership}}));
     if (there->ownership.owner == site.cluster.id) return there;
     // It tells what it has only to the owner that it knows of, which may have changed since.
     auto vm = UNDERSTUDY_VALUE(site.catalog.vm(asked.vm));
-    auto heard = UNDERSTUDY_VALUE(at.link->exchange_ownership({{vm.id, vm.ownership}}));
+    auto reply = UNDERSTUDY_VALUE(at.link->exchange_ownership({{vm.id, vm.ownership}}));
     return at.link->look_up(asked.vm);
+}
+
+// The same question, but nothing changes on either side; `vm` becomes the record that this cluster
+// would have after the answer.
+Result<ports::PeerVm> ask_only(Site& site, const AskedPeer& at, model::Vm& vm) {
+    auto there = at.link->look_up(vm.id);
+    if (!there || !there->known) return there;
+    const auto after = UNDERSTUDY_VALUE(ownership_after(site, vm, at.peer.id, there->ownership));
+    vm.ownership = after;
+    if (there->ownership.owner != site.cluster.id && after.owner == site.cluster.id)
+        return fail(Error(ErrorKind::unavailable,
+                          fmt::format("'{}' has not heard yet that '{}' owns '{}', and does not "
+                                      "tell what it has of it",
+                                      at.peer.name, site.cluster.name, vm.name))
+                        .advising("The clusters tell each other every 30 s; ask again then."));
+    return there;
 }
 
 Result<std::vector<model::ReadinessIssue>> obstacles_of(Site& site, const VmId& vm) {
@@ -99,12 +118,8 @@ struct LimitLook {
     std::uint64_t limit = 0;
 };
 
-}  // namespace
-
-Result<PlannedSend> plan_send_here(Site& site, const SendCase& asked) {
-    auto peer = UNDERSTUDY_VALUE(find_peer(site, asked.peer));
-    auto there = UNDERSTUDY_VALUE(ask_peer(site, peer, asked));
-    auto vm = UNDERSTUDY_VALUE(site.catalog.vm(asked.vm));
+Result<PlannedSend> choose_send(Site& site, const AskedPeer& peer, const ports::PeerVm& there,
+                                const model::Vm& vm, const SendCase& asked) {
     UNDERSTUDY_TRY(engine::may_start(vm.ownership, site.cluster.id, vm.name,
                                      cluster_name(site, vm.ownership.owner)));
     PlannedSend planned;
@@ -127,6 +142,22 @@ Result<PlannedSend> plan_send_here(Site& site, const SendCase& asked) {
     for (auto& candidate : snapshots)
         if (candidate.id == planned.plan.base) planned.base = std::move(candidate);
     return planned;
+}
+
+}  // namespace
+
+Result<PlannedSend> plan_send_here(Site& site, const SendCase& asked) {
+    auto peer = UNDERSTUDY_VALUE(find_peer(site, asked.peer));
+    auto there = UNDERSTUDY_VALUE(ask_and_refresh_owner(site, peer, asked));
+    auto vm = UNDERSTUDY_VALUE(site.catalog.vm(asked.vm));
+    return choose_send(site, peer, there, vm, asked);
+}
+
+Result<PlannedSend> preview_send(Site& site, const SendCase& asked) {
+    auto peer = UNDERSTUDY_VALUE(find_peer(site, asked.peer));
+    auto vm = UNDERSTUDY_VALUE(site.catalog.vm(asked.vm));
+    auto there = UNDERSTUDY_VALUE(ask_only(site, peer, vm));
+    return choose_send(site, peer, there, vm, asked);
 }
 
 Result<SendParts> open_send(Site& site, const model::TransferRequest& request,

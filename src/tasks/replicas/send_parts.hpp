@@ -26,8 +26,13 @@ struct PlannedSend {
     std::vector<SnapshotId> at_peer;
 };
 
-// Checks ownership, asks the peer what it holds, checks obstacles and chooses how to send.
+// Asks the peer what it holds, checks ownership and obstacles, and chooses how to send. On the way
+// each side learns what the other says of the VM's owner.
 Result<PlannedSend> plan_send_here(Site& site, const SendCase& asked);
+
+// The same for a dry run: nothing changes, neither here nor at the peer. unavailable: the peer has
+// not heard yet that the VM is this cluster's, and does not tell what it has.
+Result<PlannedSend> preview_send(Site& site, const SendCase& asked);
 
 // What a resync sends of each disk of its request: found by comparing it with what the peer has.
 struct Resynced {

@@ -79,14 +79,14 @@ TEST_P(CatalogProof, holders_are_noted_once_and_go_with_the_vm_or_the_peer) {
     const auto peer = some_peer("dr");
     must(catalog().save_peer(peer));
     const auto other = ClusterId::random();
-    must(catalog().note_holders(first.vm.id, {peer.id, other}));
-    must(catalog().note_holders(first.vm.id, {other}));
+    must(catalog().record_holders(first.vm.id, {peer.id, other}));
+    must(catalog().record_holders(first.vm.id, {other}));
     EXPECT_THAT(must(catalog().holders(first.vm.id)), UnorderedElementsAre(peer.id, other));
     must(catalog().remove_peer(peer.id));
     EXPECT_THAT(must(catalog().holders(first.vm.id)), ElementsAre(other));
     must(catalog().remove_vm(first.vm.id));
     EXPECT_THAT(must(catalog().holders(first.vm.id)), IsEmpty());
-    must(catalog().note_holders(first.vm.id, {other}));
+    must(catalog().record_holders(first.vm.id, {other}));
     EXPECT_THAT(must(catalog().holders(first.vm.id)), IsEmpty());
 }
 

@@ -97,7 +97,7 @@ public:
         return ask([&](Daemon& there) -> Result<std::vector<ports::OwnershipNote>> {
             auto heard = carried(ours, protocol::encode_ownership, protocol::decode_ownership);
             if (!heard) return heard;
-            UNDERSTUDY_TRY(tasks::hear_ownership(there.site, me(), *heard));
+            UNDERSTUDY_TRY(tasks::apply_peer_ownership(there.site, me(), *heard));
             return carried(tasks::ownership_notes_for(there.site, me()), protocol::encode_ownership,
                            protocol::decode_ownership);
         });

@@ -1,4 +1,4 @@
-#include "tasks/replicas/taken_in.hpp"
+#include "tasks/replicas/incoming_rules.hpp"
 
 #include "engine/lineage.hpp"
 #include "tasks/disks/volumes.hpp"
@@ -24,14 +24,14 @@ Result<model::Snapshot> as_listed_here(Site& site, model::Snapshot snapshot,
 }
 
 Result<std::vector<model::Hold>> base_hold(Site& site, const ClusterId& source,
-                                           const model::Snapshot& taken_in) {
-    const model::Hold base{taken_in.id, model::HoldKind::base, source.text()};
-    auto holds = UNDERSTUDY_VALUE(site.catalog.holds(taken_in.vm));
-    auto snapshots = UNDERSTUDY_VALUE(site.catalog.snapshots(taken_in.vm));
-    snapshots.push_back(taken_in);
+                                           const model::Snapshot& incoming) {
+    const model::Hold base{incoming.id, model::HoldKind::base, source.text()};
+    auto holds = UNDERSTUDY_VALUE(site.catalog.holds(incoming.vm));
+    auto snapshots = UNDERSTUDY_VALUE(site.catalog.snapshots(incoming.vm));
+    snapshots.push_back(incoming);
     for (const auto& hold : holds)
         if (hold.kind == model::HoldKind::base && hold.detail == base.detail &&
-            engine::is_newer(snapshots, hold.snapshot, taken_in.id))
+            engine::is_newer(snapshots, hold.snapshot, incoming.id))
             return std::vector<model::Hold>{};
     return std::vector{base};
 }

@@ -17,7 +17,7 @@ Result<model::Snapshot> as_listed_here(Site& site, model::Snapshot snapshot,
 // The source's base moves to what came from it, unless that is an older snapshot that came late:
 // then the source keeps the newer one as base, and so does this side.
 Result<std::vector<model::Hold>> base_hold(Site& site, const ClusterId& source,
-                                           const model::Snapshot& taken_in);
+                                           const model::Snapshot& incoming);
 
 // No volume of another VM here, or of what is being received for one, may be written to, whatever
 // ids are claimed. refused otherwise.
