@@ -162,10 +162,12 @@ TEST_F(Questions, every_dry_run_leaves_the_catalog_and_the_peer_as_they_were) {
 
 TEST_F(Questions, what_a_peer_claims_is_answered_but_not_recorded) {
     peer_->holds.ownership = {2, dr_.id, Phase::owned};
-    must(catalog_->save_replication({.vm = web1_,
-                                     .peer = dr_.id,
-                                     .snapshot = peer_->holds.snapshots.front(),
-                                     .completed = clock_.now()}));
+    model::Replication sent;
+    sent.vm = web1_;
+    sent.peer = dr_.id;
+    sent.snapshot = peer_->holds.snapshots.front();
+    sent.readiness = "[]";
+    must(catalog_->save_replication(sent));
     const json dry{{"peer", "dr"}, {"dry_run", true}};
     for (const auto* target : {"/v1/vms/web1/snapshots/first/send", "/v1/vms/web1/move"}) {
         const auto answer = ask_watched("POST", target, dry);
