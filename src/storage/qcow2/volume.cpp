@@ -11,12 +11,11 @@
 #include <utility>
 
 // The record of a volume, and snapshots of its head. Each call reads volume.json anew; load() also
-// finishes an offline merge of the head that a crash left sealed, ends a removal that was cut off,
-// and deletes files that no record names. A crash leaves nothing else: a new file is durable before
-// the record names it, and an old one goes after the record has forgotten it (a sealed head:
-// before). prepare_snapshot records a new overlay, the hypervisor switches the VM to it,
-// commit_snapshot exchanges the roles. If the disk is full, save() gives up the reserve and tries
-// again.
+// finishes a sealed merge and a removal that a crash cut off, and deletes files that no record
+// names. A crash leaves nothing else: a new file is durable before the record names it, and an old
+// one goes after the record has forgotten it (a sealed head: before). prepare_snapshot records a
+// new overlay, the hypervisor switches the VM to it, commit_snapshot exchanges the roles. If the
+// disk is full, save() gives up the reserve and tries again.
 
 namespace understudy::qcow2 {
 namespace {
