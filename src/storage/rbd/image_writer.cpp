@@ -4,7 +4,7 @@
 #include <utility>
 
 // Writes an image's head with many operations in flight: at most 64, and 16 MiB. Each write()
-// copies its data, waits for room and until nothing is under way in its range, and hands it to
+// copies its data, waits for room and until nothing is under way in its range, and gives it to
 // librbd, whose threads call done(). flush() waits for all of them and then makes them durable. The
 // first failure is kept, and every later call reports it. After a crash everything before the last
 // flush() is there; the volume's next receive() goes on from that. The destructor waits for what is
