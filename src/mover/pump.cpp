@@ -14,7 +14,7 @@
 #include <vector>
 
 // Drives a Sender with one thread per channel; no other file here starts threads. The caller's
-// thread opens the first channel's thread, reports, and starts another one when a channel finds
+// thread starts the first channel's thread, reports, and starts another one when a channel finds
 // much left to send. Each thread waits for its turn at the rate limit, takes a step of its Lane,
 // and ends when all is acknowledged. The first error ends all of them; no progress for `patience`
 // is one. All have ended when pump() returns. Nothing is kept: the target's durable point says

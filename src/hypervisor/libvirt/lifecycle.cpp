@@ -15,10 +15,10 @@
 
 // A domain's life: start, shutdown, stop, pause, resume, other disks, definition. The calls that
 // change its state first look at it and are done if it is as wanted, so they can be repeated after
-// a crash. If libvirt reports an error, the state is looked at once more: somebody else may have
-// done it. shutdown() waits at most its limit, pause() at most kPauseLimit. Saved memory (`virsh
-// managedsave`) belongs to the present disks, so it forbids other disks and another definition.
-// Nothing is kept.
+// a crash. If a start, shutdown or stop fails, the state is looked at once more: somebody else may
+// have done it. shutdown() waits at most its limit, pause() at most kPauseLimit. Saved memory
+// (`virsh managedsave`) belongs to the present disks, so it forbids other disks and another
+// definition. Nothing is kept.
 
 namespace understudy::libvirt {
 namespace {

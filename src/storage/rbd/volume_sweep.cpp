@@ -9,8 +9,8 @@
 // of them changes anything: what was being made, mends given up, dirty heads, unwanted snapshots,
 // doomed images. Each step removes one thing and then saves the record, so a crash leaves a record
 // that still names it, and the next sweep goes on. What is pinned, in use or cloned waits for a
-// later sweep. forget() marks the whole volume as `removing` first, and is called again after a
-// crash.
+// later sweep. forget() sets the record aside if images are kept, else it marks the volume as
+// `removing` and removes all; called again after a crash, it goes on.
 
 namespace understudy::rbd {
 
