@@ -27,7 +27,7 @@ public:
     Result<> pause(virDomainPtr domain, Duration limit, Late late);
     // unavailable: QEMU has not answered an earlier pause(). `late` then decides what becomes of
     // that one.
-    Result<> settle(virDomainPtr domain, Late late);
+    Result<> set_late_action(virDomainPtr domain, Late late);
 
 private:
     class Attempt;

@@ -18,8 +18,8 @@
 // for at most the limit. If some disks are no overlays, the VM is paused and `still` snapshots
 // those. Then libvirt switches all named disks to their overlays in one call, the VM goes on, and
 // the guest is thawed. The thaw runs whatever failed. A crash in this moment may leave the guest
-// frozen or the VM paused, or on overlays that libvirt does not know of; thaw() and settle_snapshot
-// (stray_layers.cpp) mend that.
+// frozen or the VM paused, or on overlays that libvirt does not know of; thaw() and
+// repair_interrupted_snapshot (stray_layers.cpp) mend that.
 
 namespace understudy::libvirt {
 namespace {

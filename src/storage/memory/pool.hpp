@@ -44,7 +44,7 @@ public:
 
     // Does what a hypervisor does about a switch that it has no record of: puts all that was
     // written to `top` into `base`, too. `top` keeps it. conflict: `top` is not right above `base`.
-    Result<> take_back(const std::string& base, const std::string& top);
+    Result<> commit_back(const std::string& base, const std::string& top);
 
     // Power loss: unflushed bytes are gone, every Incoming from before answers `unavailable`.
     void crash();

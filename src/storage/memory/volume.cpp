@@ -6,7 +6,7 @@
 // The tree of layers of one volume and its changes. A merge has two halves: merge_content copies
 // top's blocks into base, finish_merge puts base in top's place; under a running VM the hypervisor
 // does the first half. sweep() prunes and merges until nothing more can be. freeze() and
-// take_back() are for heads that stay in place. Pure: no lock and no limit of room; the caller
+// commit_back() are for heads that stay in place. Pure: no lock and no limit of room; the caller
 // holds the pool's mutex.
 
 namespace understudy::memory {
@@ -146,7 +146,7 @@ void Volume::freeze(const SnapshotId& id, const std::string& location) {
     layers.insert(std::ranges::find(layers, Role::head, &Layer::role), std::move(frozen));
 }
 
-void Volume::take_back(const Layer& onto) {
+void Volume::commit_back(const Layer& onto) {
     auto* head = find(Role::head);
     head->parent = onto.location;
     head->size = onto.size;

@@ -7,10 +7,10 @@
 #include <utility>
 
 // The parts that all of a volume's calls use: its record and its images' names. load() reads the
-// record and finishes a mend that is decided; settled() also sweeps, before a change. make_image
-// names an image in the record as `making`, makes it, and gives it its role. A crash in between
-// leaves an image that the next change of the volume removes. One call at a time works on the
-// volume (mutex_); if another node changes it meanwhile, save() fails with `unavailable`.
+// record and finishes a mend that is decided; open_for_change() also sweeps, before a change.
+// make_image names an image in the record as `making`, makes it, and gives it its role. A crash in
+// between leaves an image that the next change of the volume removes. One call at a time works on
+// the volume (mutex_); if another node changes it meanwhile, save() fails with `unavailable`.
 
 namespace understudy::rbd {
 namespace {
@@ -47,7 +47,7 @@ Result<StoredRecord> Volume::loaded() {
                 fmt::format("no volume {} in {}", id_.text(), images_.cluster().where()));
 }
 
-Result<StoredRecord> Volume::settled() {
+Result<StoredRecord> Volume::open_for_change() {
     auto stored = loaded();
     if (!stored) return error_of(stored);
     UNDERSTUDY_TRY(sweep(*stored));
