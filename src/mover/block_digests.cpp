@@ -7,6 +7,11 @@
 #include <algorithm>
 #include <utility>
 
+// SHA-256 of a frozen disk's blocks, by which two disks are compared. A block that no listed extent
+// touches is zero and is not read. What cannot be read is reported as `unreadable`, with the reason
+// of the first one in failure(), and the next block follows. If the listing fails, every block is
+// read. One thread; memory of one block. Nothing is kept.
+
 namespace understudy::mover {
 
 model::Sha256 sha256_of(std::span<const std::byte> content) {
@@ -58,7 +63,7 @@ Result<model::BlockDigest> BlockDigests::digest(ByteOffset at, ByteSize block, B
     return model::BlockDigest{Kind::data, sha256_of(buffer_)};
 }
 
-// A listing that cannot be read stands for one that may hold anything.
+// If the listing cannot be read, every block may hold data.
 bool BlockDigests::holds_data(ByteOffset at, ByteOffset end) {
     if (blind_) return true;
     Result<> listed;

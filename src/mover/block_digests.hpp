@@ -21,8 +21,8 @@ struct DigestLimits {
     ByteSize content;  // read from the disk
 };
 
-// Digests of a frozen disk's blocks. Only what is allocated is read, so that time follows that and
-// not the disk's size. One thread; memory of one block.
+// Digests of a frozen disk's blocks. Only what is allocated is read, so the time depends on that
+// and not on the disk's size. One thread; memory of one block.
 class BlockDigests {
 public:
     // Allocated extents at or after a place, as StoragePool::changes without a base.
@@ -33,8 +33,8 @@ public:
     BlockDigests(std::unique_ptr<ports::Reader> reader, Allocated allocated, Pace pace = {});
 
     ByteSize size() const { return reader_->size(); }
-    // Of the ranges' blocks in their order, as many as the limits allow. What cannot be read is
-    // `unreadable`; failure() tells why the first one was.
+    // The digests of the ranges' blocks in their order, as many as the limits allow. A block that
+    // cannot be read is `unreadable`; failure() tells why the first one was.
     Result<std::vector<model::BlockDigest>> of(const std::vector<model::ByteRange>& ranges,
                                                ByteSize block, const DigestLimits& limits);
     const std::string& failure() const { return failure_; }
@@ -51,7 +51,7 @@ private:
     std::unique_ptr<ports::ExtentStream> extents_;
     std::optional<ports::Extent> extent_;  // the one that is not passed yet
     ByteOffset passed_;
-    bool blind_ = false;  // the listing failed: everything is looked at
+    bool blind_ = false;  // the listing failed, so every block is read
     std::string failure_;
 };
 

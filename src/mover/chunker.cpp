@@ -7,6 +7,11 @@
 
 #include <algorithm>
 
+// Cuts one disk's extents into what travels. fill() takes the next extent and puts it on the grid
+// of model::kGrain, next() joins neighbours of one kind to a run, cut() takes pieces off: data at
+// multiples of kMaxChunk on the disk, zeroes up to kMaxZeroRange. Pure but for the extent stream
+// that it reads. Memory: a few extents and one run, whatever the disk.
+
 namespace understudy::mover {
 namespace {
 

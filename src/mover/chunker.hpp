@@ -9,18 +9,18 @@
 
 namespace understudy::mover {
 
-// A gap this small costs less to read and send than to seek over and frame.
+// To read and send a gap this small costs less than to seek over it and to frame one more chunk.
 inline constexpr ByteSize kMergedGap = base::KiB(32);
 
 struct ChunkerOptions {
-    bool merge_gaps = false;   // small gaps between data become data: only where all may be sent
-    bool drop_zeroes = false;  // zero ranges are left out: only where the target begins as zeroes
+    bool merge_gaps = false;   // small gaps between data become data; only if all may be sent
+    bool drop_zeroes = false;  // zero ranges are left out; only if the target begins as zeroes
 };
 
 // Cuts one disk's extents into the ranges that travel: data at multiples of kMaxChunk on the disk,
-// zero ranges whole up to the wire's limit. All on the model's grain: data grows to it, a grain
-// that is only partly zero becomes data. Ascending, without overlap, within the disk. One thread;
-// memory independent of the disk.
+// zero ranges up to the wire's limit. All lie on the model's grain: data is widened to it, and a
+// grain that is only partly zero becomes data. Ascending, without overlap, within the disk. One
+// thread; memory independent of the disk.
 class Chunker {
 public:
     Chunker(std::unique_ptr<ports::ExtentStream> extents, ByteSize disk_size, ByteOffset from,

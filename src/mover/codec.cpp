@@ -7,6 +7,11 @@
 #include <cstdlib>
 #include <string>
 
+// One thread's buffers and codec contexts. compress() and decompress() use the same memory for
+// every chunk; it is allocated when it is first needed. A payload from a peer is checked before and
+// after it is decompressed: at most one chunk, and exactly as long as its header says. No I/O;
+// nothing is kept.
+
 namespace understudy::mover {
 namespace {
 
@@ -41,7 +46,7 @@ struct Workspace::Parts {
     std::unique_ptr<ZSTD_CCtx, FreeZstd> zstd_out;
     std::unique_ptr<ZSTD_DCtx, FreeZstd> zstd_in;
 
-    // Both: the compressed size, 0 when it does not fit into `room`.
+    // Both return the compressed size, or 0 if it does not fit into `room`.
     std::size_t lz4(std::span<const std::byte> from, std::size_t room) {
         if (!lz4_state)
             lz4_state.reset(

@@ -21,8 +21,9 @@ public:
     // Room for one chunk's content, aligned to a page; the same bytes at every call.
     std::span<std::byte> content();
 
-    // The compressed form, in this workspace until the next call; nothing when it would not be at
-    // least 5 % smaller, so that it travels as it is. lz4 with acceleration 8, zstd at level 1.
+    // The compressed form, in this workspace until the next call. Nothing if it would not be at
+    // least 5 % smaller: then the content travels as it is. lz4 with acceleration 8, zstd at level
+    // 1.
     std::optional<std::span<const std::byte>> compress(model::Codec codec,
                                                        std::span<const std::byte> content);
 

@@ -2,6 +2,12 @@
 
 #include <algorithm>
 
+// Which codec the next chunk gets. The measured rate and the configured limit each ask for one, and
+// the heavier of the two is used, as far as the peer knows it. A change takes two measurements that
+// agree, and going back takes a rate a fifth beyond the threshold. After four chunks in a row that
+// did not shrink only every 8th is tried, then every 16th, up to every 64th. Pure: no clock, no
+// I/O, no threads.
+
 namespace understudy::mover {
 namespace {
 
@@ -15,8 +21,8 @@ constexpr unsigned kPatience = 4;  // incompressible chunks in a row before back
 constexpr unsigned kFirstStride = 8;
 constexpr unsigned kLastStride = 64;
 
-// Leaving a codec takes a rate that is a fifth beyond the threshold, so that a rate near one does
-// not make it flap.
+// A codec is left only at a rate a fifth beyond the threshold, so that a rate near the threshold
+// does not make it change to and fro.
 constexpr std::uint64_t beyond(std::uint64_t threshold, bool leaving) {
     return leaving ? threshold + threshold / 5 : threshold;
 }
@@ -52,7 +58,8 @@ Codec CodecChooser::preferred() const {
     return nearest_usable(std::max(by_link_, by_limit_));
 }
 
-// The other side may know less: then the lighter one, which is never slower.
+// If the other side does not know the wanted codec, the heaviest one below it is taken, which is
+// never slower.
 Codec CodecChooser::nearest_usable(Codec wanted) const {
     auto best = Codec::none;
     for (const auto codec : usable_)

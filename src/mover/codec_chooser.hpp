@@ -14,26 +14,27 @@ namespace understudy::mover {
 // above that nothing does. Pure: no clock, no threads.
 class CodecChooser {
 public:
-    // none is always usable. `first`: what an earlier send to the same place learnt.
+    // none is always usable. `first`: what an earlier send to the same place has learnt.
     explicit CodecChooser(std::vector<model::Codec> usable,
                           model::Codec first = model::Codec::none);
 
-    // The configured limit in bytes per second, 0 = none. A limit below the link is the link.
+    // The configured limit in bytes per second, 0 = none. If it is below the link's rate, it counts
+    // as the link's rate.
     void set_rate_limit(std::uint64_t bytes_per_second);
 
-    // What the channels measured, summed. A rate counts when the link bounded it; one that we or
+    // What the channels measured, summed. A rate counts if the link bounded it. A rate that we or
     // the receiver bounded only says that the link is at least that fast. Takes effect when two
     // measurements in a row agree.
     void observe(const ports::LinkStats& sum);
 
-    // For the next chunk. After incompressible chunks in a row only every 8th, 16th … 64th is
-    // tried.
+    // For the next chunk. After several incompressible chunks in a row, only every 8th, 16th … 64th
+    // is tried.
     model::Codec choose();
-    // How trying a codec went: whether the chunk shrank enough to travel compressed.
+    // The outcome of trying a codec: whether the chunk shrank enough to travel compressed.
     void record(bool shrank);
 
-    model::Codec preferred() const;  // by the link alone
-    // What the link itself asked for, once it has bounded the rate; nothing before that.
+    model::Codec preferred() const;  // by link and limit, whatever the chunks are
+    // What the link itself asked for, once it has bounded the rate. Nothing before that.
     std::optional<model::Codec> learnt() const { return learnt_; }
 
 private:

@@ -89,13 +89,14 @@ TEST(CodecChooser, follows_the_measured_link) {
         return Measured{static_cast<std::uint64_t>(gigabits * kGigabit), false, false};
     };
     EXPECT_EQ(after({}), Codec::none);
-    EXPECT_EQ(after({link(1)}), Codec::none);  // one measurement is no measurement
+    EXPECT_EQ(after({link(1)}), Codec::none);  // one measurement is not enough
     EXPECT_EQ(after({link(1), link(1)}), Codec::zstd);
     EXPECT_EQ(after({link(1.9), link(1.9)}), Codec::zstd);
     EXPECT_EQ(after({link(3), link(3)}), Codec::lz4);
     EXPECT_EQ(after({link(10), link(10)}), Codec::none);
     EXPECT_EQ(after({link(1), link(3), link(1), link(3)}), Codec::none);
-    EXPECT_EQ(after({link(1), link(1), link(2.2), link(2.2)}), Codec::zstd);  // no flapping
+    EXPECT_EQ(after({link(1), link(1), link(2.2), link(2.2)}),
+              Codec::zstd);  // does not change to and fro
     EXPECT_EQ(after({link(1), link(1), link(2.6), link(2.6)}), Codec::lz4);
     EXPECT_EQ(after({link(1), link(1), link(20), link(20)}), Codec::none);
 }

@@ -11,8 +11,9 @@
 namespace understudy::mover {
 
 // Digest of what is known of a disk, however it was cut: XXH3-128 over runs of data and of zeroes,
-// each as long as it gets, with where they begin and end. Two listings of the same grains with the
-// same content agree, whatever format they came from. One thread.
+// with where each begins and ends. Neighbours of one kind count as one run. Two listings of the
+// same grains with the same content have the same digest, whatever format they came from. One
+// thread.
 class ContentDigest {
 public:
     ContentDigest();

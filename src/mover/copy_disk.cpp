@@ -9,6 +9,12 @@
 #include <deque>
 #include <vector>
 
+// Copies one disk within this host, for exports and imports. The chunker cuts the extents, eight
+// chunks are asked for ahead, each is read, and its grains are written as data or as zeroes, or
+// left out if they lie behind the target's end. The digest is of all data that was read and, if the
+// source is not whole, of all zeroes. One thread; memory of two chunks. Nothing is flushed or kept
+// here: after a crash the task begins the copy again.
+
 namespace understudy::mover {
 namespace {
 
@@ -84,7 +90,7 @@ private:
         const auto limit = target_.size.count();
         const auto begin = run.offset.count();
         if (begin >= limit) return {};
-        // The grain at the source's end goes on there.
+        // At the source's end a grain is filled up to its own end.
         const auto end = std::min(round_up(run.end().count()), limit);
         return target_.disk.zero(run.offset, ByteSize(end - begin));
     }

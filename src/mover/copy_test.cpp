@@ -137,7 +137,7 @@ TEST(ContentDigest, differs_with_content_place_and_kind) {
     EXPECT_EQ(all.size(), 5U);
 }
 
-// What comes to the other end of a copy.
+// What arrives at the other end of a copy.
 class Taken final : public ports::Incoming {
 public:
     explicit Taken(std::size_t size) : content(filled(size, 0xEE)) {}

@@ -2,7 +2,7 @@
 
 #include "protocol/little_endian.hpp"
 
-// The library's own choice of instruction set at run time; four times as fast as the baseline.
+// The library chooses the instruction set at run time; four times as fast as the baseline.
 #if defined(__x86_64__)
 #include <xxh_x86dispatch.h>
 #else

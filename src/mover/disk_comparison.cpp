@@ -3,14 +3,20 @@
 #include <algorithm>
 #include <utility>
 
+// Finds where a frozen disk here differs from one elsewhere. look_ahead() compares digests of 4 MiB
+// blocks, up to 8192 in a call. refine_some() takes 16 blocks that differ, compares them in blocks
+// of 64 KiB and then of 4 KiB, and found() joins neighbours. What one side cannot read is not
+// looked at in smaller blocks. The peer's answers are checked for their number. Memory does not
+// depend on the disk; one thread. Nothing is kept: the caller notes how far it came.
+
 namespace understudy::mover {
 namespace {
 
 constexpr ByteSize kLarge = model::kLargestBlock;
 constexpr ByteSize kMiddle = base::KiB(64);
 constexpr ByteSize kSmall = model::kSmallestBlock;
-constexpr ByteSize kLongest = base::MiB(64);  // neighbours are told as one up to about that
-// Large blocks that are refined at a time: what they can turn into is held in memory.
+constexpr ByteSize kLongest = base::MiB(64);  // neighbours become one up to about that
+// Large blocks that are refined at a time. What they can turn into is held in memory.
 constexpr std::size_t kRefined = 16;
 
 ByteOffset aligned_down(ByteOffset at, ByteSize block) {
@@ -54,7 +60,8 @@ DiskComparison::DiskComparison(BlockDigests& here, Ask ask, ByteSize size, ByteO
       at_(aligned_down(from, kLarge)) {}
 
 Result<std::optional<Difference>> DiskComparison::next() {
-    // One more than the first must be there, or the end: neighbours are told as one.
+    // The first one is whole once a second one, or the end of the disk, is found: neighbours become
+    // one.
     const auto whole = [&] {
         return found_.size() > 1 || (!found_.empty() && found_.front().range.length >= kLongest);
     };
@@ -96,7 +103,8 @@ Result<> DiskComparison::refine_some() {
         if (begin < middle_end) add_range(ranges, {begin, middle_end - begin});
     }
     auto middle = UNDERSTUDY_VALUE(all_differing(std::move(ranges), kMiddle));
-    // What one side cannot read is not looked at in ever smaller pieces: each may take its time.
+    // What one side cannot read is not looked at in smaller pieces: each of them may take its time
+    // to fail.
     std::vector<model::ByteRange> smaller;
     for (const auto& block : middle)
         if (block.kind == Kind::differs || block.kind == Kind::differs_zero_here) {

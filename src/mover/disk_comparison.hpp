@@ -22,12 +22,13 @@ struct Difference {
 };
 
 // Finds where a frozen disk here differs from one elsewhere by digests of blocks: large ones first,
-// and smaller ones only where those differ, down to 4 KiB. Each side reads what it has allocated
-// once, and what differs up to three times. Memory and what a call asks for are bounded whatever
-// the disk. One thread.
+// smaller ones only inside of those that differ, down to 4 KiB. Each side reads what it has
+// allocated once, and what differs up to three times. Memory, and what a call asks for, are bounded
+// whatever the disk. One thread.
 class DiskComparison {
 public:
-    // Asks the other side: as many of the ranges' blocks as it answers at once.
+    // Asks the other side about the ranges' blocks, in order. It answers for as many of them as it
+    // does at once.
     using Ask = std::function<Result<model::DigestAnswer>(
         ByteSize block, const std::vector<model::ByteRange>& ranges)>;
 

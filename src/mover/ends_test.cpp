@@ -124,7 +124,7 @@ TEST_F(ReceiverTest, a_checkpoint_is_due_by_bytes_by_time_or_on_request) {
         const auto header = protocol::decode_header(protocol::encode_flush_request(chunks));
         return receiver->take_frame(*header, {}, workspace, Duration(1007)).value();
     };
-    EXPECT_TRUE(ask(2).has_value());   // durable already: said again
+    EXPECT_TRUE(ask(2).has_value());   // durable already, so acknowledged again
     EXPECT_FALSE(ask(4).has_value());  // not all here yet
     ASSERT_TRUE(take(3, 4 * 4096, 4096).has_value());
     EXPECT_FALSE(receiver->checkpoint_due(Duration(1008)));

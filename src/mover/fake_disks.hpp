@@ -50,7 +50,7 @@ private:
     std::size_t at_ = 0;
 };
 
-// Content that is written but not flushed may be lost, piece by piece, when the power fails.
+// When the power fails, content that is written but not flushed may be lost, piece by piece.
 class PowerLossDisk {
 public:
     explicit PowerLossDisk(Bytes base) : durable_(std::move(base)), now_(durable_) {}
@@ -64,7 +64,7 @@ public:
         for (const auto& [at, size] : std::exchange(unflushed_, {}))
             std::memcpy(durable_.data() + at, now_.data() + at, size);
     }
-    // Of each write that was not flushed, a random part survives.
+    // A random part of each write that was not flushed survives.
     void lose_power(std::mt19937_64& random) {
         for (const auto& [at, size] : std::exchange(unflushed_, {})) {
             const auto kept = random() % (size + 1);

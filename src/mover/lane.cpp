@@ -3,7 +3,8 @@
 namespace understudy::mover {
 namespace {
 
-// Looking for an acknowledgement is a system call: not for every 4 KiB, but soon enough to stop.
+// To look for an acknowledgement is a system call. It is made not for every 4 KiB, but often enough
+// to stop soon.
 constexpr unsigned kPollChunks = 16;
 constexpr std::uint64_t kPollBytes = 1 << 20;
 

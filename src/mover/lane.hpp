@@ -5,9 +5,9 @@
 
 namespace understudy::mover {
 
-// One channel's share of a send, one small step at a time: the same steps whether threads drive
-// them (pump) or one thread drives all of them (the simulation). Borrows both; one thread at a
-// time.
+// One channel's share of a send, one small step at a time. The steps are the same whether threads
+// drive the lanes (pump) or one thread drives all of them (the simulation). Borrows both arguments.
+// One thread at a time.
 class Lane {
 public:
     enum class Did {

@@ -2,9 +2,15 @@
 
 #include <algorithm>
 
+// Several layers of one disk, read as one. Finder goes through all layers at once, from the start
+// of the disk to its end, and cuts it into runs that one layer decides, or none. extents() lists
+// the runs that are known. read() keeps a Finder of its own, goes on from the last run and starts
+// again for an earlier place; what no layer knows it takes from the base. One thread. Nothing is
+// written or kept.
+
 namespace understudy::mover {
 
-// Cuts the whole disk into runs that one layer, or none, decides. One pass.
+// Cuts the whole disk into runs. One layer decides each run, or none does. One pass.
 class LayerStack::Finder {
 public:
     enum class Content { unknown, zero, data };
@@ -57,7 +63,7 @@ public:
         return run;
     }
 
-    std::optional<Run> current;  // for whoever reads run after run
+    std::optional<Run> current;  // the run that LayerStack::read() is in
 
 private:
     struct Source {

@@ -8,9 +8,9 @@
 
 namespace understudy::mover {
 
-// Layers of one disk, bottom first, as one: the topmost that knows a place decides. A layer that is
-// smaller than those above it ends the disk there: what lies behind reads as zeroes from then on,
-// whatever is below. What no layer knows is the base's, or zero without one. One thread.
+// Layers of one disk, bottom first, read as one: the topmost layer that knows a place decides. If a
+// layer is smaller than those above it, the disk ended there once: what lies behind reads as
+// zeroes, whatever is below. What no layer knows is the base's, or zero without a base. One thread.
 class LayerStack {
 public:
     LayerStack(std::vector<std::unique_ptr<ports::DiskLayer>> layers,
@@ -22,7 +22,7 @@ public:
     ByteSize size() const { return layers_.back()->size(); }
     // Ascending, to the byte; places that no layer knows are left out. Borrows the stack.
     Result<std::unique_ptr<ports::ExtentStream>> extents();
-    // Any place of the disk; fast where the calls ascend.
+    // Any place of the disk; fast if the calls ascend.
     Result<> read(ByteOffset offset, std::span<std::byte> into);
 
 private:

@@ -2,6 +2,11 @@
 
 #include <algorithm>
 
+// A channel in this process, for tests and the simulation. send() and request_flush() encode a
+// frame and ask what happens to it; deliver() gives the oldest frame to the Receiver, whose answer
+// waits for poll_ack(). A cut drops all frames in flight and all answers, as a lost connection
+// does. Nothing is timed and nothing is kept. One thread at a time.
+
 namespace understudy::mover {
 
 using protocol::kHeaderSize;
@@ -32,7 +37,7 @@ Result<> MemoryChannel::post(Bytes frame) {
     std::uint64_t bit = 0;
     const auto fate = options_.fate ? options_.fate(bit) : FrameFate::arrives;
     if (fate == FrameFate::cuts_channel) {
-        // What arrived before still counts at the target, but no answer comes back.
+        // What has arrived before counts at the target, but no answer comes back.
         cut_ = true;
         in_flight_.clear();
         replies_.clear();

@@ -24,9 +24,11 @@ enum class FrameFate {
 class MemoryChannel final : public ports::ChunkChannel {
 public:
     struct Options {
-        // Asked for each frame; which of its bits flips is `bit` modulo its size. Empty: arrives.
+        // Asked for each frame. If it is damaged, the bit that flips is `bit` modulo the frame's
+        // number of bits. Empty: every frame arrives.
         std::function<FrameFate(std::uint64_t& bit)> fate;
-        std::size_t in_flight = 0;  // frames that wait for deliver(); beyond it the oldest arrives
+        std::size_t in_flight =
+            0;  // that wait for deliver(); beyond that number the oldest arrives
         std::function<Duration()> now;  // for the receiver's checkpoints; empty: time stands still
     };
 

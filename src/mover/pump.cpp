@@ -13,6 +13,13 @@
 #include <utility>
 #include <vector>
 
+// Drives a Sender with one thread per channel; no other file here starts threads. The caller's
+// thread starts the first channel's thread, reports, and starts another one when a channel finds
+// much left to send. Each thread waits for its turn at the rate limit, takes a step of its Lane,
+// and ends when all is acknowledged. The first error ends all of them; no progress for `patience`
+// is one. All have ended when pump() returns. Nothing is kept: the target's durable point says
+// where to go on.
+
 namespace understudy::mover {
 namespace {
 
@@ -65,7 +72,7 @@ private:
             if (thread.joinable()) thread.join();
     }
 
-    // The caller's thread: opens further channels, reports, waits for the end.
+    // Runs in the caller's thread: starts further channels, reports, waits for the end.
     void supervise() {
         auto last_done = sender_.progress().done_bytes;
         auto last_report = clock_.monotonic();
@@ -97,7 +104,7 @@ private:
         auto result = drive(index);
         const std::lock_guard lock(mutex_);
         links_[index].open = false;
-        // One channel's error cuts the others; the cut must not hide it.
+        // One channel's error cuts the others off. What they report then must not hide it.
         if (!result && (!error_ || error_->kind() == ErrorKind::unavailable))
             error_ = std::move(result.error());
         --working_;
@@ -155,7 +162,7 @@ private:
                 .advising("It goes on from there once the target answers."));
     }
 
-    // Until the rate limit lets the next chunk go.
+    // Waits until the rate limit lets the next chunk go.
     Result<> wait_for_turn() {
         while (!stopping()) {
             const auto limit = sender_.rate_limit();
@@ -185,7 +192,8 @@ private:
         changed_.notify_all();
     }
 
-    // The channels share one link: their rates add up, and one that the link bounds speaks for all.
+    // The channels share one link, so their rates add up. If the link bounds one of them, it bounds
+    // the sum.
     void sample(std::size_t index, const ports::LinkStats& stats) {
         ports::LinkStats sum;
         {
@@ -206,7 +214,7 @@ private:
     ports::Clock& clock_;
     const PumpOptions& options_;
 
-    std::mutex mutex_;  // guards everything below; never held while calling out, but to the sender
+    std::mutex mutex_;  // guards everything below; while it is held, only the sender is called
     std::condition_variable changed_;
     std::vector<std::thread> threads_;
     std::size_t working_ = 0;

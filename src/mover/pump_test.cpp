@@ -24,7 +24,7 @@ public:
     void sleep(Duration time) override { std::this_thread::sleep_for(time); }
 };
 
-// A memory channel behind the lock that a socket's two ends would be.
+// A memory channel that counts how many of its kind are open. Its link bounds the rate.
 class CountedChannel final : public ports::ChunkChannel {
 public:
     CountedChannel(Receiver& receiver, MemoryChannel::Options options, std::atomic<int>& open)
@@ -83,7 +83,7 @@ TEST_F(PumpTest, random_disks_arrive_whole_over_threads) {
     for (std::uint64_t seed = 0; seed < 60; ++seed) {
         std::mt19937_64 random(seed);
         auto transfer = fake::random_transfer(random, 12 << 20);
-        transfer.rate_limit *= 1000;  // chooses codecs, holds nothing up
+        transfer.rate_limit *= 1000;  // chooses codecs and delays nothing
         receiver = transfer.receiver();
         const auto sender = transfer.sender();
         const auto totals = pump(*sender, opener(), clock, {.channels = 3, .report = {}});

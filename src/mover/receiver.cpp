@@ -7,6 +7,13 @@
 #include <algorithm>
 #include <utility>
 
+// The target's half of one attempt. accept() checks a chunk's place, decompresses it, compares its
+// digest, and only then writes it and counts it. A checkpoint flushes the disks, records the
+// durable point (`persist`), and only then gives the acknowledgement. It is due after 256 MiB,
+// after 2 s, or when the source asks. finish() compares the totals of both sides. A crash leaves
+// the last recorded point, and the next attempt begins there with a new Receiver. Several channels'
+// threads may call; they verify side by side and write one at a time.
+
 namespace understudy::mover {
 namespace {
 
@@ -14,7 +21,7 @@ using model::Ack;
 using model::Chunk;
 using model::ExtentKind;
 
-// A source asks again only after thousands of chunks; more wishes at once than this are no use.
+// A source asks again only after thousands of chunks. More open wishes than this are of no use.
 constexpr std::size_t kMaxWanted = 64;
 
 std::vector<ByteSize> sizes_of(const std::vector<TargetDisk>& disks) {
@@ -137,7 +144,7 @@ bool Receiver::checkpoint_due(Duration now) {
     return due(now);
 }
 
-// With the checkpoint's lock held.
+// With checkpoint_mutex_ held.
 Result<Ack> Receiver::flush_and_persist(Duration now) {
     Ack ack;
     {

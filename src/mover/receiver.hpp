@@ -30,7 +30,7 @@ struct ReceiverOptions {
 };
 
 // The target's half of one attempt: frames → verified chunks → disks, and the durable points in
-// between. Thread-safe: each channel's thread brings its own Workspace; decompressing and verifying
+// between. Thread-safe: each channel's thread brings its own Workspace. Decompressing and verifying
 // happen side by side, writing one at a time. Nothing is written before its digest was verified.
 // Memory: the workspaces, and at most kAhead records of chunks that overtook others.
 class Receiver {
@@ -39,9 +39,9 @@ public:
 
     Receiver(std::vector<TargetDisk> disks, model::DurablePoint start, ReceiverOptions options);
 
-    // What a channel's loop calls for each frame from the source: does what the frame asks, and
-    // gives an acknowledgement to send back on this channel when there is one. `now` is monotonic.
-    // An error ends the channel; send it as an error frame. Not for goodbye frames.
+    // What a channel's loop calls for each frame from the source. Does what the frame asks, and
+    // returns an acknowledgement, if there is one, to send back on this channel. `now` is
+    // monotonic. An error ends the channel; send it as an error frame. Not for goodbye frames.
     Result<std::optional<model::Ack>> take_frame(const protocol::FrameHeader& header,
                                                  std::span<const std::byte> payload,
                                                  Workspace& workspace, Duration now);
@@ -53,12 +53,12 @@ public:
     // Flushes what was written, persists the point and returns it.
     Result<model::Ack> checkpoint(Duration now);
 
-    // Every chunk that the source made is here and is the same. corrupt, or conflict when some are
-    // missing; then nothing may be published.
+    // Checks that every chunk that the source made is here and is the same. conflict: some are
+    // missing. corrupt: it is not the same. Then nothing may be published.
     Result<> finish(const model::Totals& source);
 
-    // Ends this attempt: everything later fails with conflict, nothing is written any more. Gives
-    // the disks back, for publishing or for the next attempt.
+    // Ends this attempt: every later call fails with conflict, and nothing is written any more.
+    // Gives the disks back, for publishing or for the next attempt.
     std::vector<TargetDisk> release();
 
     model::Totals totals() const;         // of the chunks without a gap
@@ -92,7 +92,7 @@ private:
     std::optional<Error> broken_;
     model::Totals totals_;                    // chunks 0 … totals_.chunks-1 are written
     model::DurablePoint reached_;             // their end
-    std::map<std::uint64_t, Arrived> ahead_;  // written, with a gap before them
+    std::map<std::uint64_t, Arrived> ahead_;  // written, but a chunk before them is missing
     model::Ack last_ack_;
     std::set<std::uint64_t> wanted_;  // counts that the source wants acknowledged
     ByteSize since_checkpoint_;

@@ -6,6 +6,13 @@
 
 #include <algorithm>
 
+// The source's half of one attempt. plan_ahead() lists and cuts the extents of disk after disk and
+// announces their reading; next() takes the next chunk, reads it, looks for zeroes, makes the
+// digest and compresses. account() adds each chunk to the totals in the order of sequence, and
+// on_ack() compares those with what the target counted. The window bounds what is not acknowledged.
+// Channels' threads share one Sender and read side by side. Nothing is kept: the next attempt
+// begins at the target's durable point.
+
 namespace understudy::mover {
 namespace {
 
@@ -13,7 +20,7 @@ using model::Chunk;
 using model::Codec;
 using model::ExtentKind;
 
-// A cold source needs 8 or more reads in flight; this much is announced ahead of the reading.
+// A cold source needs 8 or more reads in flight. This much is announced before it is read.
 constexpr std::size_t kAheadChunks = 64;
 constexpr ByteSize kAheadBytes = base::MiB(16);
 // Opening one more connection costs about as much as sending this.

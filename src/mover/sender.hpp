@@ -33,29 +33,30 @@ struct SenderOptions {
 };
 
 // The source's half of one attempt: extents → chunks → zero check → digest → compression, and the
-// account of what was sent against what the target acknowledges. Thread-safe: several channels pull
-// from one Sender; reading and compressing happen outside its lock. Memory: 64 planned chunks and
-// kWindow un-acknowledged records, whatever the disks.
+// account of what was sent against what the target acknowledges. Thread-safe: several channels take
+// chunks from one Sender; reading and compressing happen outside its lock. Memory: 64 planned
+// chunks and kWindow un-acknowledged records, whatever the disks.
 class Sender {
 public:
     // Un-acknowledged chunks beyond which no more are sent.
     static constexpr std::size_t kWindow = 16'384;
-    // What may be un-acknowledged before the target is asked to flush. It also does so by itself;
-    // this is for what is small and many, and for a target that does not.
+    // This much may be un-acknowledged before the target is asked to flush. The target also flushes
+    // by itself; asking is for many small chunks, and for a target that does not flush by itself.
     static constexpr std::size_t kFlushChunks = 4096;
     static constexpr ByteSize kFlushBytes = base::MiB(512);
 
     Sender(std::vector<SourceDisk> disks, model::DurablePoint start, SenderOptions options);
 
-    // The next chunk, its payload in the workspace until its next use; nothing when all are made.
-    // After an error the attempt is over.
+    // The next chunk; its payload stays in the workspace until that is used again. Nothing: all are
+    // made. After an error the attempt is over.
     Result<std::optional<model::Chunk>> next(Workspace& workspace);
 
     bool window_full() const;  // wait for an acknowledgement before the next chunk
     bool wants_flush() const;  // request_flush on any channel, then flush_requested()
     void flush_requested();
 
-    // corrupt when the target counted something else than what was sent. Late ones are ignored.
+    // corrupt: the target counted something else than what was sent. A late acknowledgement is
+    // ignored.
     Result<> on_ack(const model::Ack& ack);
 
     bool ended() const;      // every chunk was made

@@ -6,7 +6,7 @@
 namespace understudy::mover {
 namespace {
 
-// What an idle link may save up: enough that waking late does not cost throughput.
+// What an idle link may save up: enough that a thread that wakes late costs no throughput.
 constexpr double kBurstSeconds = 0.1;
 
 }  // namespace

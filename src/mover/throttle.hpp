@@ -6,9 +6,8 @@
 
 namespace understudy::mover {
 
-// A token bucket for bytes on the wire. A send may overdraw it and the next one waits, so that
-// chunks larger than the bucket pass, too. Pure: the caller gives the monotonic time. Not
-// thread-safe.
+// A token bucket for bytes on the wire. A send may overdraw it, and the next one waits; so a chunk
+// larger than the bucket passes, too. Pure: the caller gives the monotonic time. Not thread-safe.
 class Throttle {
 public:
     // Bytes per second, 0 = no limit. Takes effect at once, for what is owed already, too.

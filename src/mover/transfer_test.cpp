@@ -9,8 +9,8 @@ using testing::HasSubstr;
 
 using FateOf = std::function<FrameFate(std::uint64_t& bit)>;
 
-// Drives lanes over memory channels in an order that the seed decides, frames arriving late and
-// overtaking those of other channels, until the attempt ends one way or the other.
+// Drives lanes over memory channels in an order that the seed decides. Frames arrive late and
+// overtake those of other channels. Ends when the attempt has succeeded or failed.
 class Attempt {
 public:
     Attempt(fake::Transfer& transfer, std::mt19937_64& random, std::uint64_t channels,

@@ -10,8 +10,8 @@
 // For tests: a real Ceph on loopback, and the lab's guest (tests/lab) that writes numbered records.
 namespace understudy::libvirt::testing {
 
-// One per process, begun when first used, ended when the process ends. Without cephx: the embedded
-// driver has no secrets.
+// One per process: started when it is first used, ended when the process ends. Without cephx,
+// because the embedded driver has no secrets.
 class CephLab {
 public:
     static CephLab& instance();
@@ -46,7 +46,7 @@ public:
     Guest& guest() { return *guest_; }
     bool says(const std::string& text) const;  // on its console, so far
     int last_record(const std::string& disk) const;
-    // Whether the host finds whole records, of one moment; the disks in the guest's order.
+    // Whether the host finds whole records of one moment; the disks in the guest's order.
     static bool of_one_moment(const std::vector<std::string>& disk_and_raw_image);
 
 private:

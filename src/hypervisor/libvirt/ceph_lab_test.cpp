@@ -14,7 +14,7 @@
 namespace understudy::libvirt::testing {
 namespace {
 
-// One that nobody uses now; Ceph's own daemons take theirs from 6800 on.
+// A port that nobody uses now. Ceph's own daemons take theirs from 6800 on.
 int free_port() {
     const int probe = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     sockaddr_in address{};
@@ -50,7 +50,7 @@ CephLab& CephLab::instance() {
 }
 
 CephLab::CephLab() : port_(free_port()) {
-    // In RAM where there is room for it: a snapshot waits for what the monitor writes.
+    // In RAM if there is room for it, because a snapshot waits for what the monitor writes.
     std::error_code none;
     const auto room = std::filesystem::space("/dev/shm", none);
     const bool fits = !none && room.available > (std::uintmax_t{4} << 30);

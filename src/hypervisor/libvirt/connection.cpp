@@ -15,6 +15,12 @@
 #include <string_view>
 #include <thread>
 
+// The connection to libvirt, and libvirt's event loop. The first get() of the process starts the
+// loop in a thread that runs until the process ends. get() gives a live connection: a dead one is
+// closed and opened again. For an embedded driver it first writes the driver's settings, if there
+// are none, and removes what starts that were cut off have left (embed_status). Thread-safe.
+// Nothing else is kept.
+
 namespace understudy::libvirt {
 namespace {
 
@@ -22,8 +28,8 @@ constexpr std::string_view kEmbed = "qemu:///embed?root=";
 constexpr int kKeepAliveSeconds = 5;
 constexpr unsigned kKeepAliveCount = 3;
 
-// What QEMU driver settings an embedded driver needs on a host without virtlogd, cgroup delegation
-// and confinement. Written once; an existing file is the operator's and stays.
+// The settings that an embedded QEMU driver needs on a host without virtlogd, cgroup delegation and
+// confinement. They are written once; a file that exists is the operator's and stays.
 constexpr std::string_view kEmbedSettings =
     "user = \"root\"\ngroup = \"root\"\nstdio_handler = \"file\"\n"
     "security_driver = \"none\"\ndynamic_ownership = 0\n"
@@ -31,10 +37,10 @@ constexpr std::string_view kEmbedSettings =
 
 void ignore_error(void*, virErrorPtr) {}
 
-// libvirt's event loop: timers, keep-alives and, embedded, the guests' monitors. It is one per
-// process and runs until the process ends; libvirt has no way to unregister it.
+// libvirt's event loop: timers, keep-alives and, if embedded, the guests' monitors. There is one
+// per process, and it runs until the process ends, because libvirt cannot unregister it.
 bool start_event_loop() {
-    // Errors come back from the calls; the embedded driver's log would repeat them on stderr.
+    // Calls return their errors. The embedded driver's log would repeat them on stderr.
     setenv("LIBVIRT_LOG_OUTPUTS", "4:file:/dev/null", 0);
     if (virInitialize() != 0) return false;
     virSetErrorFunc(nullptr, ignore_error);
@@ -104,7 +110,7 @@ Result<ConnectionHandle> Connection::get() {
                             ? "See `systemctl status libvirtd` (or virtqemud)."
                             : "Another process may be using this directory: a root has one."));
         }
-        // An embedded or test driver has no keep-alive; that is no error.
+        // An embedded or test driver has no keep-alive; that is not an error.
         virConnectSetKeepAlive(connection_.get(), kKeepAliveSeconds, kKeepAliveCount);
         virResetLastError();
     }

@@ -9,10 +9,10 @@
 
 namespace understudy::libvirt {
 
-// One connection to libvirt, opened again when the daemon behind it was restarted. Thread-safe.
-// With qemu:///embed?root=DIR this process is the QEMU driver: a process can have one DIR only,
-// and a DIR one process. The guests' QEMU processes outlive the process; the next one that opens
-// the same DIR finds them again.
+// One connection to libvirt, opened again after the daemon behind it was restarted. Thread-safe.
+// With qemu:///embed?root=DIR this process is the QEMU driver: a process can have only one DIR, and
+// only one process can have a DIR. The guests' QEMU processes outlive this process; the next one
+// that opens the same DIR finds them again.
 class Connection {
 public:
     explicit Connection(std::string uri) : uri_(std::move(uri)) {}

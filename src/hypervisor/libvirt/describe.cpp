@@ -15,10 +15,15 @@
 #include <algorithm>
 #include <cstdlib>
 
+// Looks at domains: lists them, and describes one with its disks, their sizes, its definition and
+// what of it cannot travel. The definition and the present XML are read one after the other, and a
+// disk about which they disagree is `unsupported`. Sizes come from libvirt, but from the files
+// while a VM with images in Ceph runs. Nothing is changed or kept.
+
 namespace understudy::libvirt {
 namespace {
 
-// The definition that the VM starts with next time and, when it runs, what it is now.
+// The definition that the VM starts with next time, and what it is now.
 struct Xmls {
     std::string definition;
     std::string current;
@@ -50,8 +55,9 @@ Result<ByteSize> size_by_libvirt(virDomainPtr domain, const ports::DiskDescripti
     return fail(domain_error(domain, fmt::format("look at {} of", disk.source.location)));
 }
 
-// libvirt has no size of an image while the VM is stopped. While it runs, asking for any disk's
-// makes QEMU read all its images: with a Ceph that is silent, no call for this VM would come back.
+// While a VM is stopped, libvirt does not know the size of an image in Ceph. While it runs, a
+// question about any disk's size makes QEMU read all its images: if Ceph is silent, no call for
+// this VM would come back.
 Result<> add_sizes(virDomainPtr domain, bool running, std::vector<ports::DiskDescription>& disks) {
     const auto is_image = [](const auto& disk) { return disk.source.type == "network"; };
     const bool from_files = running && std::ranges::any_of(disks, is_image);
@@ -63,7 +69,7 @@ Result<> add_sizes(virDomainPtr domain, bool running, std::vector<ports::DiskDes
             disk.size = *size;
             continue;
         }
-        // libvirt gone is no property of the disk.
+        // That libvirt is gone says nothing about the disk.
         if (virConnectIsAlive(virDomainGetConnect(domain)) != 1) return error_of(size);
         if (disk.unsupported.empty()) disk.unsupported = size.error().what();
     }

@@ -9,8 +9,8 @@
 #include <string>
 #include <vector>
 
-// For tests: a host of this process' own (qemu:///embed), with real QEMU under TCG. A guest is a
-// board that sits in its firmware; what "it writes" is written by QEMU on its behalf.
+// For tests: a host of this process's own (qemu:///embed), with real QEMU under TCG. A guest is a
+// board that stays in its firmware. What "it writes" is written by QEMU on its behalf.
 namespace understudy::libvirt::testing {
 
 // One embedded driver per process, made when first used, removed when the process ends.

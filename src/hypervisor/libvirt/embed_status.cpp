@@ -10,7 +10,7 @@
 namespace understudy::libvirt {
 namespace {
 
-constexpr std::size_t kHead = 4096;  // its element comes after a comment of some lines
+constexpr std::size_t kHead = 4096;  // the element comes after a comment of some lines
 
 bool has_no_process(const std::filesystem::path& file) {
     std::ifstream in(file);

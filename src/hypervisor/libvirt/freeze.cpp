@@ -11,7 +11,7 @@ constexpr std::chrono::milliseconds kBetweenAttempts{100};
 }  // namespace
 
 Freeze::Freeze(const Call& freeze, Call thaw, Duration limit) : thaw_(std::move(thaw)) {
-    // Started first: the limit counts from the moment the guest is asked.
+    // The watchdog starts first, so the limit counts from the moment in which the guest is asked.
     watchdog_ = std::thread([this, limit] { watch(limit); });
     const bool frozen = freeze().has_value();
     std::unique_lock lock(mutex_);
@@ -19,8 +19,8 @@ Freeze::Freeze(const Call& freeze, Call thaw, Duration limit) : thaw_(std::move(
         held_ = true;
         return;
     }
-    // The limit passed while the guest was still freezing, and the watchdog's thaw may have come
-    // too early; or freezing failed half way. Either way it must not stay frozen.
+    // Either the limit passed while the guest was still freezing, and the watchdog's thaw may have
+    // come too early; or freezing failed half way. In both cases it must not stay frozen.
     changed_.wait(lock, [this] { return state_ != State::thawing; });
     state_ = State::frozen;
     thaw_locked(lock);

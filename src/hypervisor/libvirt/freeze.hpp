@@ -10,10 +10,11 @@
 
 namespace understudy::libvirt {
 
-// A guest's file systems frozen for at most `limit`. Thaws when asked, when the limit passes (from
-// a thread of its own) or when it goes out of scope, whichever comes first. A failing thaw is tried
-// again, and one that failed when the limit passed (a paused guest hears nothing) once more when
-// asked. A freeze that failed is thawed as well: the guest may have done it and the answer be lost.
+// A guest's file systems, frozen for at most `limit`. They are thawed when asked, when the limit
+// passes (by a thread of its own) or when this goes out of scope, whichever comes first. A thaw
+// that fails is tried again. If it failed when the limit passed (a paused guest hears nothing), it
+// is tried once more when asked. A freeze that failed is thawed as well: the guest may have frozen
+// and only the answer was lost.
 class Freeze {
 public:
     using Call = std::function<Result<>()>;
@@ -24,7 +25,7 @@ public:
     Freeze(const Freeze&) = delete;
     Freeze& operator=(const Freeze&) = delete;
 
-    // It has been frozen since the constructor, and nobody has begun to thaw it.
+    // Whether it has been frozen since the constructor and nobody has begun to thaw it.
     bool held();
     // Whether it was held until now.
     bool thaw();

@@ -21,6 +21,11 @@
 #include <cerrno>
 #include <set>
 
+// Looks at a running guest: its screen, its agent, a TCP port. Each is bounded: a picture by
+// kMaxPicture, the agent by 5 s, a connection by 1 s for each of at most 8 addresses and each
+// bridge. A connection is bound to a bridge of the guest, so that another machine with the same
+// address cannot answer. Nothing is changed or kept.
+
 namespace understudy::libvirt {
 namespace {
 
@@ -55,7 +60,7 @@ std::set<std::string> known_addresses(virDomainPtr domain) {
     return found;
 }
 
-// The bridges that its cards are plugged into, as the host calls them.
+// The host's names of the bridges that its cards are plugged into.
 std::set<std::string> bridges_of(const std::string& live) {
     std::set<std::string> found;
     auto document = parse_domain(live);
@@ -89,8 +94,8 @@ bool parse_address(const std::string& text, std::uint16_t port, const std::strin
     return true;
 }
 
-// Bound to the bridge: a copy has its original's address, which this host may reach by a way of
-// its own, and it must not be the original that answers.
+// The socket is bound to the bridge. A copy has its original's address, and this host may reach
+// that by another way; the original must not be the one that answers.
 Result<bool> connects(const Address& to, const std::string& bridge) {
     const Fd socket(::socket(to.storage.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
     if (!socket) return fail(errno_error(errno, "open a socket"));

@@ -14,7 +14,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// A port that is no guest's may lead anywhere: a card, a bond, a tunnel, another switch.
+// A port that is not a guest's may lead anywhere: a card, a bond, a tunnel, another switch.
 Result<std::string> way_out_of_bridge(const std::string& name) {
     if (name.empty() || name.find('/') != std::string::npos || name.starts_with('.'))
         return fail(ErrorKind::not_found, fmt::format("there is no network '{}' here", name));
@@ -35,7 +35,7 @@ Result<std::string> way_out_of_bridge(const std::string& name) {
 Result<std::string> way_out(virConnectPtr connection, const std::string& name) {
     const NetworkHandle network(virNetworkLookupByName(connection, name.c_str()));
     if (!network) {
-        virResetLastError();  // no such network, or a libvirt without networks: a bridge, then
+        virResetLastError();  // no such network, or a libvirt without networks: it may be a bridge
         return way_out_of_bridge(name);
     }
     const Text xml(virNetworkGetXMLDesc(network.get(), 0));

@@ -6,6 +6,10 @@
 #include <string>
 #include <utility>
 
+// What libvirt's errors mean here: a kind for each code, and the text with what was tried. The last
+// error of a thread is taken once and then cleared. If the connection turns out to be dead, the
+// kind is `unavailable`, whatever the code. Nothing is kept.
+
 namespace understudy::libvirt {
 namespace {
 
@@ -73,7 +77,7 @@ ErrorKind kind_of(int code, int system_errno, std::string_view message) {
         case VIR_ERR_OPERATION_TIMEOUT:
         case VIR_ERR_AGENT_UNRESPONSIVE:
         case VIR_ERR_AGENT_UNSYNCED: return ErrorKind::unavailable;
-        // What QEMU or libvirt could not do: asking again soon would bring the same answer.
+        // What QEMU or libvirt could not do. Asked again soon, they would answer the same.
         default: return ErrorKind::internal;
     }
 }

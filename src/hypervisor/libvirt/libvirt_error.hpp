@@ -12,9 +12,9 @@ namespace understudy::libvirt {
 // The kind that a libvirt error code stands for; `system_errno` counts for VIR_ERR_SYSTEM_ERROR.
 ErrorKind kind_of(int code, int system_errno, std::string_view message);
 
-// This thread's last libvirt error as "WHAT: libvirt's message". A connection that turns out to be
-// dead makes it `unavailable` whatever the code says.
-// Any call into libvirt forgets the last error: `what` must be made without one.
+// This thread's last libvirt error as "WHAT: libvirt's message". If the connection turns out to be
+// dead, it is `unavailable`, whatever the code says. Any call into libvirt clears the last error,
+// so `what` must be made without one.
 Error last_error(virConnectPtr connection, std::string_view what);
 
 // The same about a domain, as "WHAT VM 'web1': libvirt's message".

@@ -13,6 +13,13 @@
 #include <string_view>
 #include <thread>
 
+// A domain's life: start, shutdown, stop, pause, resume, other disks, definition. The calls that
+// change its state first look at it and are done if it is as wanted, so they can be repeated after
+// a crash. If a start, shutdown or stop fails, the state is looked at once more: somebody else may
+// have done it. shutdown() waits at most its limit, pause() at most kPauseLimit. Saved memory
+// (`virsh managedsave`) belongs to the present disks, so it forbids other disks and another
+// definition. Nothing is kept.
+
 namespace understudy::libvirt {
 namespace {
 
@@ -64,7 +71,8 @@ Result<ports::VmSummary> summary_of(virDomainPtr domain) {
     auto state = UNDERSTUDY_VALUE(state_of(domain));
     summary.state = state;
     int autostart = 0;
-    if (virDomainGetAutostart(domain, &autostart) < 0) virResetLastError();  // transient: has none
+    if (virDomainGetAutostart(domain, &autostart) < 0)
+        virResetLastError();  // a transient VM has none
     summary.autostart = autostart != 0;
     return summary;
 }
@@ -79,7 +87,7 @@ Result<> start(virDomainPtr domain) {
                 .advising("Find out who paused it, or which disk is full, before `virsh resume`."));
     if (virDomainCreate(domain) == 0) return {};
     auto error = domain_error(domain, "start");
-    // Someone else started it at the same moment.
+    // Somebody else may have started it at the same moment.
     if (state = state_of(domain); state && *state == VmState::running) return {};
     return fail(std::move(error));
 }
@@ -119,7 +127,8 @@ Result<> stop(virDomainPtr domain) {
     if (!state) return error_of(state);
     if (*state == VmState::stopped || virDomainDestroy(domain) == 0) return {};
     auto error = domain_error(domain, "stop");
-    // libvirt complains when the VM ends by itself (or its own reconnecting ended it) meanwhile.
+    // libvirt complains if the VM ends by itself meanwhile (or libvirt, on reconnecting, has ended
+    // it).
     if (state = state_of(domain); state && *state == VmState::stopped) return {};
     return fail(std::move(error));
 }

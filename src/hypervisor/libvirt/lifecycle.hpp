@@ -18,7 +18,7 @@ Result<> stop(virDomainPtr domain);
 Result<> pause(Pauses& pauses, virDomainPtr domain);
 Result<> resume(Pauses& pauses, virDomainPtr domain);
 Result<> set_disks(virDomainPtr domain, const std::vector<ports::DiskSwitch>& switches);
-// Only the definition, also of a running VM.
+// Changes only the definition. The VM may run.
 Result<> define_disks(virDomainPtr domain, const std::vector<ports::DiskSwitch>& switches);
 Result<> define(virConnectPtr connection, const std::string& domain_xml);
 Result<> undefine(virDomainPtr domain);  // conflict: it runs

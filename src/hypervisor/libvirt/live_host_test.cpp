@@ -192,7 +192,8 @@ TEST_F(LiveHost, capabilities_name_machines_cpus_and_firmware) {
     EXPECT_EQ(capabilities->uefi, std::filesystem::exists("/usr/share/OVMF/OVMF_CODE_4M.fd"));
 }
 
-// What adapt() makes of a drill must not only look right: libvirt and QEMU must take it.
+// It is not enough that adapt()'s definition for a drill looks right: libvirt and QEMU must take
+// it.
 TEST_F(LiveHost, adapted_drill_from_a_strange_host_starts_here) {
     const auto id = VmId::random();
     auto xml = Guest::definition(

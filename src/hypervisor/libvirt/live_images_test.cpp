@@ -68,7 +68,7 @@ protected:
         ceph_.snap(b_ + "@" + name);
         return {};
     }
-    // A guest that sits in its firmware, with a qcow2 file that has an overlay, and an image.
+    // A guest that stays in its firmware, with a qcow2 file that has an overlay, and an image.
     std::unique_ptr<Guest> board_on_image_and_layer() {
         for (const auto* name : {"a.qcow2", "b.qcow2"}) make_qcow2(path(name), "64M");
         make_overlay(path("a.1"), path("a.qcow2"), "qcow2", "64M");
@@ -86,7 +86,7 @@ protected:
         EXPECT_TRUE(described) << described.error().text();
         return described ? described->summary.state : VmState::stopped;
     }
-    // The Ceph serves nothing until end(), and a write of the guest's waits for it.
+    // Until end() Ceph serves nothing, and a write of the guest waits for it.
     class Outage {
     public:
         explicit Outage(LiveImages& test) : ceph_(test.ceph_) {
@@ -171,7 +171,7 @@ TEST_F(LiveImages, what_fails_while_the_guest_stands_still_comes_back_and_it_run
     EXPECT_EQ(state_of(guest->id()), VmState::running);
     EXPECT_THAT(guest->chain("vda"), ElementsAre(path("a.qcow2")));
 
-    // The other half failing: the images are snapshotted, the switch is refused.
+    // Here the other half fails: the images are snapshotted, the switch is refused.
     bool called = false;
     auto broken = switches;
     broken[0].source.location = path("no such file");

@@ -6,7 +6,8 @@
 #include <filesystem>
 #include <fstream>
 
-// A copy for a drill on real QEMU: what adapt() makes of a headless guest starts, and shows itself.
+// A copy for a drill on real QEMU: what adapt() makes of a guest without a screen starts and has a
+// screen.
 
 namespace understudy::libvirt {
 namespace {

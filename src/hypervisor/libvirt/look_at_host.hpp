@@ -10,8 +10,8 @@
 
 namespace understudy::libvirt {
 
-// Whether a QEMU whose modules lie in one of these directories opens RBD images: one without any
-// modules has all that it can do inside, and is believed.
+// Whether a QEMU whose modules are in these directories opens RBD images. If there are no modules
+// at all, everything is built in, and it is taken to open them.
 bool opens_images(const std::vector<std::string>& module_directories);
 
 // Asks libvirt and the host. `has_secret` asks through the connection, later. arch and machine may

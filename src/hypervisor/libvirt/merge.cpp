@@ -15,13 +15,21 @@
 #include <thread>
 #include <vector>
 
+// Merges one layer of a running VM into one below it, as a block commit of libvirt. merge_layers()
+// looks at the chain first: without `top` in it the merge has happened. Otherwise it takes over a
+// job of this kind that an earlier process left, or begins one, and waits; for the VM's own head it
+// then pivots to the base. A cancel aborts the job, and the chain stays. After a crash QEMU goes on
+// with the job; the next call takes it over. Waits without a limit for the copying, at most 60 s
+// for a pivot or an abort.
+
 namespace understudy::libvirt {
 namespace {
 
 constexpr std::chrono::milliseconds kPoll{20};
-// After the guest's writes have caught up, pivoting takes libvirt a moment, not minutes.
+// Once the job has caught up with the guest's writes, libvirt needs a moment to pivot, not minutes.
 constexpr std::chrono::seconds kPivotLimit{60};
-constexpr std::uintmax_t kNearlyFull = 16u << 20;  // bytes; a commit that failed here ran out
+constexpr std::uintmax_t kNearlyFull =
+    16u << 20;  // bytes; with less free, a failed commit ran out of room
 
 // What the disk looks like at one moment of the merge.
 struct View {
@@ -52,7 +60,8 @@ Result<View> look(const Merging& work) {
     const int found = virDomainGetBlockJobInfo(work.domain, work.target.c_str(), &info, 0);
     if (found < 0) return fail(domain_error(work.domain, "look at the block job of"));
     if (found == 1) view.job = info.type;
-    // After the job: a chain that was read first could be older than a job that has just ended.
+    // Read after the job: a chain that was read first could be older than a job that has just
+    // ended.
     auto live = UNDERSTUDY_VALUE(domain_xml(work.domain, 0));
     auto chain = UNDERSTUDY_VALUE(chain_of(live, work.target));
     auto mirror = UNDERSTUDY_VALUE(mirror_of(live, work.target));
@@ -65,10 +74,10 @@ bool contains(const View& view, const std::string& file) {
     return std::find(view.chain.begin(), view.chain.end(), file) != view.chain.end();
 }
 
-// Ends the job without its effect on the chain, and waits for its end.
+// Ends the job, so that the chain stays as it is, and waits for its end.
 Result<> abort(const Merging& work) {
     if (virDomainBlockJobAbort(work.domain, work.target.c_str(), 0) < 0) {
-        // It may have ended by itself in between; the next look tells.
+        // The job may have ended by itself in between; the next look shows that.
         virResetLastError();
     }
     const auto until = std::chrono::steady_clock::now() + kPivotLimit;
@@ -112,7 +121,7 @@ Result<> pivot(const Merging& work) {
     return fail(ErrorKind::unavailable, "QEMU does not finish pivoting to the layer below");
 }
 
-// Waits for a running job. True: merged. False: the job has gone and the chain is as before.
+// Waits for a running job. True: merged. False: the job has gone, and the chain is as before.
 Result<bool> finish(const Merging& work) {
     while (true) {
         auto view = UNDERSTUDY_VALUE(look(work));
@@ -165,7 +174,7 @@ Result<> merge_layers(virDomainPtr domain, const std::string& target, const port
     UNDERSTUDY_TRY(check(work, view));
     if (cancelled && cancelled()) return fail(ErrorKind::cancelled, "the merge was cancelled");
     if (view.job != VIR_DOMAIN_BLOCK_JOB_TYPE_UNKNOWN || view.mirror) {
-        // Left by an earlier process: most likely this very merge.
+        // An earlier process left it, most likely for this very merge.
         auto merged = UNDERSTUDY_VALUE(finish(work));
         if (merged) return {};
     }

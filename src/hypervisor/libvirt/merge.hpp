@@ -9,9 +9,9 @@
 namespace understudy::libvirt {
 
 // Merges the layer `top` of a running domain's disk into `base`, one or more layers below it, and
-// waits until that is done. A job of the same kind that an earlier process left running is taken
-// over. A merge whose top is not in the chain any more has happened. conflict: the domain does not
-// run, the chain is another one, or something else's job is on the disk.
+// waits until that is done. If an earlier process left a job of the same kind running, that is
+// taken over. If `top` is no longer in the chain, the merge has happened. conflict: the domain does
+// not run, the chain is another one, or another job is on the disk.
 Result<> merge_layers(virDomainPtr domain, const std::string& target, const ports::LiveMerge& merge,
                       const std::function<bool()>& cancelled);
 

@@ -22,8 +22,8 @@ TEST(NvramFile, qemu_under_its_own_user_reaches_it_whatever_the_umask) {
     std::filesystem::remove_all(name);
 }
 
-// The kernel says that this file is empty, and then there is something to read: as with a file that
-// changes while it is read, only a part of it would be taken. It was taken as the whole before.
+// The kernel says that this file is empty, and then there is something to read. A file that changes
+// while it is read looks like that: only a part of it would be read.
 TEST(NvramFile, that_is_longer_or_shorter_than_it_said_is_not_taken_as_whole) {
     const auto bytes = read_nvram_file("/proc/self/status");
     ASSERT_FALSE(bytes) << bytes->size();

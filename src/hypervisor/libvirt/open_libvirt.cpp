@@ -20,10 +20,15 @@
 #include <type_traits>
 #include <utility>
 
+// libvirt as a ports::Hypervisor. Each call gets the connection, finds the domain by its UUID and
+// calls the function that does the work (lifecycle, describe, snapshot, merge, glance). adapt()
+// also looks at the host and at the names of its VMs, but defines nothing. Thread-safe: calls share
+// only the connection and the pauses that QEMU has not answered. Nothing is kept across a restart.
+
 namespace understudy::libvirt {
 namespace {
 
-// Finds the connection and the domain for each call; what is done with them is elsewhere.
+// Finds the connection and the domain for each call. What is done with them is in other files.
 class LibvirtHypervisor final : public ports::Hypervisor {
 public:
     LibvirtHypervisor(const std::string& uri, std::string nvram_dir)

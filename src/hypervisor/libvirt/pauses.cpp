@@ -14,6 +14,12 @@
 #include <thread>
 #include <utility>
 
+// Pauses VMs in bounded time. Each pause() has a thread that calls libvirt and waits for QEMU,
+// however long; the caller waits at most its limit and then gets `unavailable`. When QEMU answers
+// after all, the thread lets the VM go on or leaves it paused, as the latest call asked (`late`).
+// If this process ends while a VM is paused, it stays so: the snapshot's task lets it go on at its
+// next attempt.
+
 namespace understudy::libvirt {
 namespace {
 
@@ -26,12 +32,13 @@ Result<> let_go_on(virDomainPtr domain) {
                     .advising("The VM is still paused: `virsh resume` lets it go on."));
 }
 
-// However long it takes. Failed for one that is to go on: it does, or the error says otherwise.
+// Waits however long it takes. If this fails and the VM is to go on, then it goes on, or the error
+// says that it is still paused.
 Result<> suspend(virDomainPtr domain, Pauses::Late late) {
     if (virDomainSuspend(domain) == 0) return {};
     auto error = domain_error(domain, "pause");
     if (late == Pauses::Late::stay_paused) return fail(std::move(error));
-    // It may stand still although libvirt could not say so.
+    // The VM may stand still although libvirt could not say so.
     int state = VIR_DOMAIN_NOSTATE;
     if (virDomainGetState(domain, &state, nullptr, 0) == 0 && state != VIR_DOMAIN_PAUSED)
         return fail(std::move(error));
@@ -62,7 +69,7 @@ public:
 struct Pauses::Attempts {
     std::mutex mutex;
     std::condition_variable changed;
-    // Those that nobody waits for any more; under the mutex.
+    // Attempts that nobody waits for any more; under the mutex.
     std::map<VmId, std::shared_ptr<Attempt>> under_way;
 };
 
@@ -98,10 +105,11 @@ Result<> Pauses::pause(virDomainPtr domain, Duration limit, Late late) {
             std::unique_lock done(attempts->mutex);
             attempt->result = std::move(result);
             attempts->changed.notify_all();
-            if (attempt->waited_for) return;  // the one who waits takes it from here
+            if (attempt->waited_for) return;  // the caller, who still waits, does the rest
             const bool resume = paused && attempt->late == Late::go_on;
             done.unlock();
-            // A thaw that fell due while it stood still was not heard.
+            // The guest did not hear a thaw that fell due while it stood still, so it is thawed
+            // again.
             if (resume && let_go_on(own->get())) (void)thaw(own->get());
             done.lock();
             if (attempts->under_way[id] == attempt) attempts->under_way.erase(id);

@@ -10,21 +10,23 @@
 
 namespace understudy::libvirt {
 
-// How long a VM is waited for to stand still: what it wrote must reach its disks meanwhile.
+// For how long a caller waits until a VM stands still. All that the VM wrote must reach its disks
+// meanwhile.
 inline constexpr Duration kPauseLimit{10'000};
 
-// Pausing VMs in bounded time. QEMU says that a VM stands still once all that it wrote has reached
-// its disks; storage that is silent keeps it, and every caller of virDomainSuspend, waiting until
-// it is back. Here a caller is let go of after a limit, and what is to become of the VM when QEMU
-// answers after all is remembered. One for all VMs of a connection; thread-safe.
+// Pauses VMs in bounded time. QEMU reports that a VM stands still once all that the VM wrote has
+// reached its disks. While their storage is silent, QEMU waits for it, and so does every caller of
+// virDomainSuspend. Here a caller waits only up to a limit, and it is remembered what is to become
+// of the VM when QEMU answers after all. One object for all VMs of a connection; thread-safe.
 class Pauses {
 public:
-    // What a pause that came too late for its caller turns into.
+    // What becomes of the VM if the pause comes too late for its caller.
     enum class Late { go_on, stay_paused };
 
-    // Until a running VM stands still. unavailable: QEMU has not answered within the limit.
+    // Returns when a running VM stands still. unavailable: QEMU has not answered within the limit.
     Result<> pause(virDomainPtr domain, Duration limit, Late late);
-    // unavailable: QEMU has not answered an earlier pause(), and `late` is what becomes of that.
+    // unavailable: QEMU has not answered an earlier pause(). `late` then decides what becomes of
+    // that one.
     Result<> set_late_action(virDomainPtr domain, Late late);
 
 private:
@@ -35,11 +37,12 @@ private:
     static std::shared_ptr<Attempts> make();
 };
 
-// Keeps a running domain paused for as long as it lives; one that is paused already it leaves so.
+// Keeps a running domain paused for as long as this lives. A domain that is paused already stays
+// paused.
 class Pause {
 public:
     static Result<Pause> begin(Pauses& pauses, virDomainPtr domain);  // as Pauses::pause
-    // Failed: the domain is still paused, and how to help it.
+    // If this fails, the domain is still paused, and the error says what to do.
     Result<> end();
     void leave() { domain_ = nullptr; }  // it stays paused
     ~Pause() { (void)end(); }

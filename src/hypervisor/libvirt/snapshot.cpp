@@ -14,6 +14,13 @@
 #include <memory>
 #include <utility>
 
+// The one moment of a snapshot. If a guest agent is connected, the guest's file systems are frozen,
+// for at most the limit. If some disks are no overlays, the VM is paused and `still` snapshots
+// those. Then libvirt switches all named disks to their overlays in one call, the VM goes on, and
+// the guest is thawed. The thaw runs whatever failed. A crash in this moment may leave the guest
+// frozen or the VM paused, or on overlays that libvirt does not know of; thaw() and
+// repair_interrupted_snapshot (stray_layers.cpp) mend that.
+
 namespace understudy::libvirt {
 namespace {
 
@@ -31,8 +38,8 @@ Result<> thaw_file_systems(virDomainPtr domain) {
     return fail(domain_error(domain, "thaw the file systems of"));
 }
 
-// libvirt waits for an agent's answer without end unless told otherwise. The setting belongs to the
-// domain, so it goes back to that default afterwards.
+// Unless it is told otherwise, libvirt waits for an agent's answer without end. The setting belongs
+// to the domain, so the default is set again afterwards.
 class AgentTimeout {
 public:
     AgentTimeout(virDomainPtr domain, Duration limit) : domain_(domain) {
@@ -70,8 +77,8 @@ Result<> switch_disks(virDomainPtr domain, const std::string& snapshot) {
     return {};
 }
 
-// What happens in the one moment. `snapshot` is empty when no disk is switched. Returns what
-// `frozen` says in it.
+// What happens in the one moment. `snapshot` is empty if no disk is switched. Returns what `frozen`
+// says during it.
 Result<bool> in_one_moment(Pauses& pauses, virDomainPtr domain, const std::string& snapshot,
                            const std::function<Result<>()>& still,
                            const std::function<bool()>& frozen) {
@@ -80,7 +87,7 @@ Result<bool> in_one_moment(Pauses& pauses, virDomainPtr domain, const std::strin
         return frozen();
     }
     auto pause = UNDERSTUDY_VALUE(Pause::begin(pauses, domain));
-    // A guest that is frozen and stands still stays frozen, whatever it is told meanwhile.
+    // A guest that is frozen when it is paused stays frozen, whatever it is told meanwhile.
     const bool was_frozen = frozen();
     auto done = still();
     if (done && !snapshot.empty()) done = switch_disks(domain, snapshot);

@@ -19,6 +19,13 @@
 #include <thread>
 #include <vector>
 
+// Repairs a snapshot during which libvirt or this process ended. repair_interrupted_snapshot()
+// lists QEMU's nodes and what libvirt knows. If libvirt has the VM on the overlays, only the
+// definition is completed. Otherwise each overlay that QEMU runs on is committed to the disk that
+// libvirt knows (a job in QEMU); with the VM paused, the jobs are completed, the nodes removed, and
+// on_overlays_stale called. After a crash or an error the VM may be paused; the next call finds the
+// jobs by their names and goes on. Each wait ends after 60 s.
+
 namespace understudy::libvirt {
 namespace {
 
@@ -47,7 +54,7 @@ Result<json> qmp_command(virDomainPtr domain, const char* command,
                     .advising(kAdvice));
 }
 
-// A layer's two nodes, as libvirt names them: libvirt-N-storage and, above it, libvirt-N-format.
+// A layer has two nodes. libvirt names them libvirt-N-storage and, above it, libvirt-N-format.
 std::string format_node(unsigned number) {
     return fmt::format("libvirt-{}-format", number);
 }
@@ -83,16 +90,16 @@ Result<Nodes> nodes_of(virDomainPtr domain) {
     return nodes;
 }
 
-// A disk as libvirt has it.
+// A disk as libvirt knows it.
 struct Disk {
     std::string target;
     std::string alias;  // names its device in QEMU
-    std::string file;   // that it says the guest writes to
+    std::string file;   // that the guest writes to, by libvirt's record
 };
 
 struct Known {
     std::vector<Disk> disks;
-    std::set<std::string> files;  // theirs, and all that lie below or are being copied to
+    std::set<std::string> files;  // theirs, those below, and those that are being copied to
 };
 
 std::string file_of(pugi::xml_node source) {
@@ -114,7 +121,7 @@ Result<Known> known_to_libvirt(virDomainPtr domain, unsigned flags = 0) {
     return known;
 }
 
-// The disk whose device stands on this node; nothing when none does.
+// The disk whose device is on this node; nothing: no device is.
 Result<std::optional<Disk>> disk_on(virDomainPtr domain, const Known& known,
                                     const std::string& node) {
     auto devices = UNDERSTUDY_VALUE(qmp_command(domain, "query-block"));
@@ -146,7 +153,7 @@ Result<std::optional<std::string>> state_of_job(virDomainPtr domain, const std::
 // A layer that libvirt does not know.
 struct Stray {
     unsigned number = 0;
-    std::string job;  // commits it; empty: no device stands on it
+    std::string job;  // commits it; empty: no device is on the layer
 };
 
 std::string node_of_file(const Nodes& nodes, const std::string& file) {
@@ -155,8 +162,8 @@ std::string node_of_file(const Nodes& nodes, const std::string& file) {
     return at == nodes.layers.end() ? std::string() : format_node(at->first);
 }
 
-// Begins to commit the layer to the one that libvirt says the disk is on, unless an earlier call
-// has begun.
+// Begins to commit the layer to the one that the disk is on by libvirt's word, unless an earlier
+// call has begun that.
 Result<Stray> begin(virDomainPtr domain, const Known& known, const Nodes& nodes, unsigned number) {
     auto disk = UNDERSTUDY_VALUE(disk_on(domain, known, format_node(number)));
     if (!disk) return Stray{number, {}};
@@ -175,7 +182,7 @@ Result<Stray> begin(virDomainPtr domain, const Known& known, const Nodes& nodes,
     return stray;
 }
 
-// Until the job is in that state; empty: until it has gone.
+// Waits until the job is in that state; empty: until it has gone.
 Result<> await(virDomainPtr domain, const std::string& job, const std::string& wanted) {
     const auto until = std::chrono::steady_clock::now() + kPatience;
     while (std::chrono::steady_clock::now() < until) {
@@ -215,8 +222,8 @@ Result<> remove_strays(virDomainPtr domain, const Nodes& nodes, const std::vecto
     return {};
 }
 
-// Of the overlays those that QEMU has and libvirt does not know. No other node is looked at: what
-// is no file has no path that could be compared.
+// The overlays that QEMU has and libvirt does not know. No other node is looked at: one that is not
+// a file has no path that could be compared.
 Result<std::vector<Stray>> find_strays(virDomainPtr domain, const Nodes& nodes,
                                        const std::vector<ports::DiskSwitch>& switches) {
     auto known = UNDERSTUDY_VALUE(known_to_libvirt(domain));
@@ -240,8 +247,8 @@ Result<bool> is_on_overlays(virDomainPtr domain, const std::vector<ports::DiskSw
     });
 }
 
-// libvirt writes its definition down after its record of the running VM. Disks that were unplugged
-// since are in neither.
+// libvirt writes the definition after its record of the running VM, so the definition may lack the
+// switch. Disks that were unplugged since are in neither.
 Result<> complete_definition(virDomainPtr domain, std::vector<ports::DiskSwitch> switches) {
     auto defined = UNDERSTUDY_VALUE(known_to_libvirt(domain, VIR_DOMAIN_XML_INACTIVE));
     std::erase_if(switches, [&](const ports::DiskSwitch& change) {
@@ -258,7 +265,8 @@ Result<> repair_interrupted_snapshot(Pauses& pauses, virDomainPtr domain,
                                      const std::function<Result<>()>& on_overlays_stale) {
     auto active = UNDERSTUDY_VALUE(is_active(domain));
     if (!active) return fail(ErrorKind::unavailable, label(domain) + " is off by now");
-    // Before libvirt is asked: what it adds meanwhile is not taken for a stray one.
+    // QEMU is asked before libvirt. What libvirt adds in between is then not taken for a stray
+    // layer.
     auto nodes = UNDERSTUDY_VALUE(nodes_of(domain));
     auto switched = UNDERSTUDY_VALUE(is_on_overlays(domain, switches));
     if (switched) return complete_definition(domain, switches);
@@ -271,8 +279,7 @@ Result<> repair_interrupted_snapshot(Pauses& pauses, virDomainPtr domain,
     }
     if (!in_use) {
         UNDERSTUDY_TRY(remove_strays(domain, nodes, strays));
-        // One that stands still may do so because an earlier call was cut off behind
-        // remove_strays().
+        // If the VM stands still, an earlier call may have been cut off after remove_strays().
         auto now = UNDERSTUDY_VALUE(summary_of(domain));
         return now.state == ports::VmState::running ? Result<>{} : on_overlays_stale();
     }
@@ -280,7 +287,7 @@ Result<> repair_interrupted_snapshot(Pauses& pauses, virDomainPtr domain,
     auto done = remove_strays(domain, nodes, strays);
     if (done) done = on_overlays_stale();
     if (!done) {
-        // It may be off some overlays already, and nobody has noted that they hold old data.
+        // The VM may be off some overlays already, and nobody has noted that they hold old data.
         pause.leave();
         return done;
     }

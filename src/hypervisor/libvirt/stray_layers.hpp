@@ -9,10 +9,10 @@
 namespace understudy::libvirt {
 
 // As ports::Hypervisor::repair_interrupted_snapshot, for a snapshot during which libvirt ended.
-// libvirt records a switch last. So QEMU may have layers, or run on layers, that libvirt does not
-// know: it would try to make them again ("Duplicate nodes"), and their files look unused. This
-// takes them out of QEMU. What the guest wrote to one is committed to the layer that libvirt knows.
-// The files stay, but the guest's next writes are not in them. If libvirt has the VM on the
+// libvirt records a switch last, so QEMU may have layers, or run on layers, that libvirt does not
+// know. libvirt would try to make these again ("Duplicate nodes"), and their files look unused.
+// This takes them out of QEMU: what the guest wrote to one is committed to the layer that libvirt
+// knows. The files stay, but the guest's next writes are not in them. If libvirt has the VM on the
 // overlays but had not written the definition yet, it is written now. QEMU is asked directly;
 // libvirt notes that in the VM's log ("tainted: custom-monitor").
 Result<> repair_interrupted_snapshot(Pauses& pauses, virDomainPtr domain,

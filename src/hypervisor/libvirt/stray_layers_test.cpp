@@ -3,8 +3,8 @@
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 
-// What a libvirt that is killed amid a snapshot leaves in QEMU, under real QEMU: the same commands
-// that libvirt gives it, with libvirt's own record of them left out.
+// What libvirt leaves in QEMU if it is killed during a snapshot, under real QEMU: QEMU gets the
+// same commands that libvirt gives it, and libvirt has no record of them.
 namespace understudy::libvirt {
 namespace {
 
@@ -64,7 +64,7 @@ protected:
         const auto begin = shown.rfind("\"node-name\"", at);
         return shown.substr(begin, shown.find(',', begin) - begin);
     }
-    // As libvirt does it for both disks: vdb is libvirt-1, vda libvirt-2.
+    // Does what libvirt does for both disks: vdb is libvirt-1, vda libvirt-2.
     void switch_behind_its_back() {
         add_storage(3, path("a.1"));
         add_format(3);
@@ -77,7 +77,7 @@ protected:
              "data":{"node":"libvirt-1-format","overlay":"libvirt-4-format"}}]}})");
     }
     ports::VmState state() { return virt_.describe(guest_->id())->summary.state; }
-    // The VM's state when it was said that the overlays are spent, if it was.
+    // The VM's state when on_overlays_stale was called; nothing if it was not.
     std::optional<ports::VmState> settle() {
         std::optional<ports::VmState> then;
         auto settled =

@@ -12,9 +12,9 @@
 #include <cstdlib>
 #include <fstream>
 
-// A daemon that is killed leaves its guests running, and the next one finds them again, with an
-// unfinished merge. Each daemon is a process of its own: this program again, on a host directory of
-// their own, where alone the tests called Daemon exist.
+// A daemon that is killed leaves its guests running, and the next daemon finds them again, with an
+// unfinished merge. Each daemon is a process of its own: this program again, on a host directory
+// that only these processes use. The tests called Daemon exist only there.
 namespace understudy::libvirt {
 namespace {
 

@@ -7,6 +7,12 @@
 #include <algorithm>
 #include <set>
 
+// The calls of a hypervisor in RAM that concern a VM's life and disks. Each begins by asking the
+// hook `fault` and ends by asking `lost_reply`, so that a simulation can have it fail before or
+// after it was done. A hook or a callback may throw, as if the daemon died there. A VM then stays
+// paused, or its guest frozen, as after a real death of the daemon. The object stands for libvirt
+// and QEMU, which outlive the daemon. Deterministic; one thread; all is in RAM.
+
 namespace understudy::memory {
 namespace {
 
@@ -148,7 +154,7 @@ Result<model::Consistency> MemoryHypervisor::snapshot(
     auto guest = UNDERSTUDY_VALUE(find(vm));
     if (guest->summary.state == VmState::stopped)
         return fail(ErrorKind::conflict, fmt::format("VM '{}' does not run", guest->summary.name));
-    // As QEMU does to a libvirt that is mistaken about what it runs on.
+    // QEMU refuses this if libvirt is wrong about the layers that the VM runs on.
     if (!switches.empty() && !guest->believed.empty())
         return fail(ErrorKind::unavailable, "an overlay is in use already");
     auto& disks = guest->disks;
@@ -167,7 +173,7 @@ Result<model::Consistency> MemoryHypervisor::snapshot(
     std::map<std::string, ports::DiskSource> before;
     for (const auto& disk : disks) before[disk.target] = disk.source;
     const auto state = guest->summary.state;
-    if (still) guest->summary.state = VmState::paused;  // a caller that dies leaves it so
+    if (still) guest->summary.state = VmState::paused;  // and so it stays if the caller dies
     auto done = still ? still() : Result<>{};
     if (done) done = switch_sources(disks, switches, ErrorKind::conflict);
     if (done)
@@ -179,7 +185,7 @@ Result<model::Consistency> MemoryHypervisor::snapshot(
         if (!switches.empty() && hooks_.forgets && hooks_.forgets()) guest->believed = before;
     };
     try {
-        if (done) done = end("snapshot");  // a caller that dies here thaws nothing any more
+        if (done) done = end("snapshot");  // if the caller dies here, nothing is thawed
     } catch (...) {
         forget();
         throw;
@@ -215,7 +221,7 @@ Result<> MemoryHypervisor::repair_interrupted_snapshot(
     }
     believed.clear();
     const auto state = guest->summary.state;
-    guest->summary.state = VmState::paused;  // a caller that dies leaves it so
+    guest->summary.state = VmState::paused;  // and so it stays if the caller dies
     UNDERSTUDY_TRY(on_overlays_stale());
     guest->summary.state = state;
     return end("repair_interrupted_snapshot");

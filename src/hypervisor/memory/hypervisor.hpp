@@ -32,15 +32,17 @@ struct WorldHooks {
     std::function<Result<>(const ports::LiveMerge&)> merge;
     // The present size of a disk; else the one it was defined with.
     std::function<Result<ByteSize>(const ports::DiskSource&)> size;
-    // Asked at the beginning of each call, with the name of the port's function; an error is its
-    // outcome, before anything was done. lost_reply is asked after it was done.
+    // Asked at the beginning of each call, with the name of the port's function. An error is the
+    // outcome of the call, before anything was done. lost_reply is asked after it was done.
     std::function<Result<>(const std::string& call)> fault;
     std::function<Result<>(const std::string& call)> lost_reply;
-    // Whether a libvirt that ended amid a snapshot has no record of what it had QEMU switch to.
+    // Whether libvirt ended during a snapshot, so that it has no record of what it had QEMU switch
+    // to.
     std::function<bool()> forgets;
-    // Whether it still has none when the VM is off, which is defined with the disks of before.
+    // Whether it still has none when the VM is off. Then the VM is defined with the disks of
+    // before.
     std::function<bool()> forgets_for_good;
-    // What was written to `top` since a switch that was forgotten goes to `base`, too.
+    // Puts into `base`, too, what was written to `top` since a switch that was forgotten.
     std::function<Result<>(const std::string& base, const std::string& top)> commit_back;
 };
 
@@ -61,7 +63,7 @@ public:
     void set_consistency(model::Consistency outcome) { consistency_ = outcome; }
     void set_capabilities(model::Capabilities capabilities);
     void set_adapt_issues(std::vector<model::ReadinessIssue> issues);
-    // Whether a guest that runs is up, as far as its agent, its network and its console tell.
+    // Whether a guest that runs is up, as its agent, its network and its console show it.
     void set_boots(bool yes) { boots_ = yes; }
     void set_free_memory(ByteSize size) { free_memory_ = size; }
     void power_loss();                                  // of the host: every VM stops at once
@@ -72,7 +74,8 @@ public:
     const std::map<std::string, std::string>& nvram_files() const { return nvram_; }
     bool frozen(const VmId& vm) const { return frozen_.contains(vm); }
     std::vector<ports::DiskDescription> disks(const VmId& vm) const;  // empty: unknown VM
-    // Locations below its disks that its definition names: all must be there for it to start.
+    // Locations below its disks that its definition names. All of them must be there for it to
+    // start.
     std::vector<std::string> named_layers(const VmId& vm) const;
 
     Result<std::vector<ports::VmSummary>> list() override;
@@ -110,9 +113,9 @@ private:
     struct Guest {
         ports::VmSummary summary;
         std::vector<ports::DiskDescription> disks;
-        // What libvirt says of them, by target, after a switch that it forgot; else empty.
+        // By target, what libvirt says of its disks after a switch that it forgot. Empty otherwise.
         std::map<std::string, ports::DiskSource> believed;
-        // By target: locations below the disk that the definition names, as libvirt writes them
+        // By target, the locations below the disk that the definition names. libvirt writes them
         // down at a snapshot of a running VM.
         std::map<std::string, std::set<std::string>> layers;
         std::vector<model::ReadinessIssue> obstacles;
@@ -131,7 +134,7 @@ private:
     WorldHooks hooks_;
     std::map<VmId, Guest> guests_;
     std::map<std::string, std::string> nvram_;  // by path
-    std::set<VmId> frozen_;  // guests, while a snapshot is taken, or since its daemon died over it
+    std::set<VmId> frozen_;  // during a snapshot, or since the daemon died during one
     std::vector<StartRecord> starts_;
     std::vector<model::ReadinessIssue> adapt_issues_;
     model::Capabilities capabilities_;

@@ -6,7 +6,11 @@
 #include <algorithm>
 #include <set>
 
-// Definitions and what else a host knows, and the outside world's side of MemoryHypervisor.
+// The other half of MemoryHypervisor: definitions, UEFI variables, looks at a guest, what the host
+// knows, and what the outside world does to it (an operator who plugs disks, a power loss). After
+// power_loss() every VM is off and no guest is frozen; definitions and UEFI variables stay.
+// Deterministic, one thread; all is in RAM.
+
 namespace understudy::memory {
 
 using ports::VmState;

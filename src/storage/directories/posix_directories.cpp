@@ -18,6 +18,12 @@
 #include <system_error>
 #include <utility>
 
+// Directories of exports on this node's file systems. make, remove and put_in_place sync the parent
+// directory before they return, and write_text syncs its file. An export appears by one rename:
+// put_in_place first syncs the directory itself. A crash before that leaves it under its former
+// name, and the task's next attempt removes it. Only regular files are read, and no file is opened
+// through a link. Memory: sum() reads 4 MiB at a time.
+
 namespace understudy::directories {
 namespace {
 
@@ -26,7 +32,7 @@ namespace fs = std::filesystem;
 constexpr std::size_t kPiece = std::size_t{4} << 20;
 
 Result<Fd> open_regular(const std::string& path) {
-    // O_NONBLOCK: a FIFO that lies there must not hang the daemon.
+    // O_NONBLOCK: if a FIFO lies there, open() must not hang the daemon.
     Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
     if (!fd) return fail(errno_error(errno, "open " + path));
     struct stat status{};

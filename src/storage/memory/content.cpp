@@ -5,13 +5,18 @@
 #include <optional>
 #include <utility>
 
+// Blocks of one layer, and what a stack of layers shows: for each block the topmost layer that
+// knows it decides, and nothing below a layer shows beyond that layer's own end. ViewStream lists
+// what the first `layers` layers know, in extents of at most 64 MiB. Pure: no I/O and no lock. A
+// view never changes, because a layer's content is copied before a change while a view holds it.
+
 namespace understudy::memory {
 namespace {
 
 constexpr std::uint64_t kMaxExtentBytes = 64 << 20;
 
-// The topmost of the first `layers` layers that knows the block; a layer shows nothing of what lies
-// beyond its own end.
+// The block as the topmost of the first `layers` layers that knows it has it. Beyond a layer's own
+// end nothing below it shows.
 const std::shared_ptr<const Block>* find_block(const View& view, std::size_t layers,
                                                std::uint64_t number) {
     for (std::size_t i = 0; i < layers; ++i) {

@@ -1,4 +1,3 @@
-// Receiving a snapshot into a memory pool.
 #include "storage/memory/pool.hpp"
 #include "storage/memory/pool_state.hpp"
 
@@ -6,6 +5,12 @@
 
 #include <cstring>
 #include <utility>
+
+// Receives a snapshot into a memory pool. receive() begins a layer, or goes on with the one that is
+// there, and notes that nobody else may receive this snapshot now. write() and zero() go to
+// `unsynced`, flush() moves that into the layer, publish() flushes and makes the layer a snapshot.
+// crash() drops `unsynced`: what was flushed stays, an Incoming from before answers `unavailable`,
+// and receive() is called again. Every call holds the pool's mutex.
 
 namespace understudy::memory {
 namespace {

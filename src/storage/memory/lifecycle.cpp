@@ -1,10 +1,15 @@
-// How layers come, change their part and go: snapshots, activation, removal.
 #include "storage/memory/pool.hpp"
 #include "storage/memory/pool_state.hpp"
 
 #include <fmt/format.h>
 
 #include <utility>
+
+// How layers come, change their role and go: taking a snapshot, removing one, activating one,
+// retiring the head. Most of these have a branch for heads that stay in place (as in Ceph). A
+// removal under a running VM has three steps: plan_removal sets Volume::merge, the hypervisor calls
+// perform_merge, finish_removal records it. Each change is made whole under the pool's mutex, so
+// crash() leaves no half of one.
 
 namespace understudy::memory {
 

@@ -1,4 +1,3 @@
-// Putting right what a frozen layer holds.
 #include "storage/memory/pool.hpp"
 #include "storage/memory/pool_state.hpp"
 
@@ -6,6 +5,11 @@
 
 #include <cstring>
 #include <utility>
+
+// Puts right what a frozen layer holds. The Incoming collects blocks by itself; publish() checks
+// again that no VM or drill is above the layer and that there is room, and then lays the blocks
+// over it, at once, under the pool's mutex. If crash() comes before that, nothing of the mend is
+// left. flip_bit, for tests, damages a frozen layer.
 
 namespace understudy::memory {
 namespace {
@@ -24,7 +28,7 @@ Result<Layer*> mendable(PoolState& state, const VolumeId& id, const SnapshotId& 
     return layer;
 }
 
-// Nothing of it is in the layer before publish().
+// Before publish() the layer holds nothing of it.
 class MemoryMending : public ports::Incoming {
 public:
     MemoryMending(std::shared_ptr<PoolState> state, VolumeId volume, SnapshotId id, ByteSize size)

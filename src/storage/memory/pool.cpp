@@ -6,6 +6,11 @@
 
 #include <utility>
 
+// The pool itself: its volumes by id, adopting and forgetting them, and what is asked of a frozen
+// snapshot. adopt() moves a user's disk into a new volume, forget() gives it back. A Reader or a
+// listing keeps the layers that it was opened with, whatever is merged or removed later. Everything
+// is in RAM. Each call about a volume holds the pool's one mutex; a Reader needs none.
+
 namespace understudy::memory {
 namespace {
 
@@ -103,7 +108,7 @@ Result<ports::AdoptedVolume> MemoryPool::adopt(const VolumeId& id, const ports::
     const std::lock_guard lock(state_->mutex);
     if (const auto found = state_->volumes.find(id); found != state_->volumes.end()) {
         auto& volume = found->second;
-        // The caller tells which disk the VM has, which settles whether a merge took place.
+        // The caller says which disk the VM has. That decides whether a merge took place.
         if (volume.merge && volume.at(volume.merge->top)->role == Role::head) {
             if (source.location == volume.merge->top)
                 volume.merge.reset();
@@ -134,7 +139,8 @@ Result<ports::AdoptedVolume> MemoryPool::adopt(const VolumeId& id, const ports::
     return ports::AdoptedVolume{.source = source, .size = size};
 }
 
-// An adopted disk becomes the user's again; without remove_data the head does, as one whole disk.
+// An adopted disk is the user's again. Without remove_data the head becomes a whole disk of the
+// user's, too.
 Result<> MemoryPool::forget(const VolumeId& id, bool remove_data) {
     const std::lock_guard lock(state_->mutex);
     const auto found = state_->volumes.find(id);

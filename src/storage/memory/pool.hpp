@@ -38,28 +38,30 @@ public:
     Result<> read_disk(const std::string& location, ByteOffset offset, std::span<std::byte> into);
     Result<ByteSize> disk_size(const std::string& location);
     Result<> write_head(const VolumeId&, ByteOffset offset, std::span<const std::byte> data);
-    // What a hypervisor does about a planned removal: afterwards the base holds top's content, and
-    // if top was the head, the guest writes to the base. Idempotent.
+    // Does what a hypervisor does for a planned removal: afterwards the base holds top's content,
+    // and, if top was the head, the guest writes to the base. Idempotent.
     Result<> perform_merge(const ports::LiveMerge& merge);
 
-    // What a hypervisor does about a switch that it has no record of: `base` has all that was
-    // written to `top` as well, which keeps it. conflict: they are not two such layers.
+    // Does what a hypervisor does about a switch that it has no record of: puts all that was
+    // written to `top` into `base`, too. `top` keeps it. conflict: `top` is not right above `base`.
     Result<> commit_back(const std::string& base, const std::string& top);
 
     // Power loss: unflushed bytes are gone, every Incoming from before answers `unavailable`.
     void crash();
-    // A medium that loses a bit of a frozen disk, as all that shows it then sees it.
+    // Damages one bit of a frozen disk. All snapshots that show that block are damaged then.
     Result<> flip_bit(const VolumeId&, const SnapshotId&, ByteOffset);
     void set_capacity(ByteSize total);  // no_space once that much is in use; unlimited at first
     // What the pool holds for a volume, one line per layer, for comparing before and after.
     std::vector<std::string> traces(const VolumeId&);
     std::vector<VolumeId> volumes();
-    // Those of its layers that are being received or prepared.
+    // Locations of its layers that are not finished: being received or prepared, or heads of drills
+    // and rollbacks.
     std::vector<std::string> unfinished(const VolumeId&);
 
     const std::string& name() const override;
     std::string driver() const override { return "memory"; }
-    // In place: what is to be thrown away by the activation that settles a rollback.
+    // For heads that stay in place: true from a rollback's activation until that is promoted or
+    // given up.
     bool is_rolling_back(const VolumeId&);
     bool takes(const ports::DiskSource&) const override;
     ports::DiskSource outline(const VolumeId&) const override;

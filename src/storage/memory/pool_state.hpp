@@ -17,7 +17,7 @@ struct Disk {
     Layer* layer = nullptr;
     Volume* holder = nullptr;  // none: a user's disk that no volume holds
 
-    View view() const;  // hold it only while nothing is written
+    View view() const;  // use it only while nothing is written
 };
 
 // Shared with the Incomings, which may outlive the pool.
@@ -43,7 +43,7 @@ struct PoolState {
 };
 
 ports::DiskSource source_of(const Layer& layer);
-Result<> check_replaceable(Volume& volume);  // its head, by a rollback
+Result<> check_replaceable(Volume& volume);  // may a rollback replace the head?
 std::unexpected<Error> no_snapshot(const VolumeId& volume, const SnapshotId& id);
 
 }  // namespace understudy::memory

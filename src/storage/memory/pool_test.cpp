@@ -24,7 +24,7 @@ TEST(MemoryPool, unflushed_bytes_are_lost_with_the_power_and_flushed_ones_are_no
     EXPECT_EQ(before->write(ByteOffset(0), bytes(4096, 3)).error().kind(), ErrorKind::unavailable);
     EXPECT_EQ(before->publish().error().kind(), ErrorKind::unavailable);
     auto after = *pool.receive(kVolume, kLabel, {}, kFirst, kSize);
-    before.reset();  // the dead one takes nothing from the new one
+    before.reset();  // the old one must not release the new one's claim
     ASSERT_TRUE(after->publish().has_value());
     auto seen = bytes(8192, 9);
     ASSERT_TRUE((*pool.open_snapshot(kVolume, kFirst))->read(ByteOffset(0), seen).has_value());

@@ -3,6 +3,12 @@
 #include <algorithm>
 #include <utility>
 
+// The tree of layers of one volume and its changes. A merge has two halves: merge_content copies
+// top's blocks into base, finish_merge puts base in top's place; under a running VM the hypervisor
+// does the first half. sweep() prunes and merges until nothing more can be. freeze() and
+// commit_back() are for heads that stay in place. Pure: no lock and no limit of room; the caller
+// holds the pool's mutex.
+
 namespace understudy::memory {
 
 Content& Layer::own_content() {

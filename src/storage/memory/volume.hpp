@@ -19,7 +19,7 @@ struct Layer {
     bool adopted = false;
     ByteSize size;
     Role role = Role::head;
-    SnapshotId snapshot;  // held, or to be held; for head and drill: activated from
+    SnapshotId snapshot;  // held, or to be held; head, drill, successor: activated from
     SnapshotId base;      // incoming: what it was begun on
     std::shared_ptr<Content> content = std::make_shared<Content>();
     Content unsynced;      // incoming: written since the last flush
@@ -56,13 +56,13 @@ public:
     void remove(const std::string& location);
     void unname(const SnapshotId& id);
     void prune();                         // unnamed layers that nothing needs
-    void succeed(Layer& successor);       // it becomes the head; the one that was there goes
+    void succeed(Layer& successor);       // it becomes the head; the former head is pruned
     void sweep(bool also_under_head);     // merges all that can be
-    Layer* next_merge(bool under_head);   // the base of one
+    Layer* next_merge(bool under_head);   // the base of a merge that can be done
     void merge_content(const Merge& of);  // base gets what top holds
     void finish_merge(const Merge& of);   // base takes the place of top
-    void freeze(const SnapshotId& id, const std::string& location);  // in place: below the head
-    void commit_back(const Layer& onto);                             // in place: the head
+    void freeze(const SnapshotId& id, const std::string& location);  // in place: the head's content
+    void commit_back(const Layer& onto);  // in place: resets the head to it
 
 private:
     bool may_merge(const Layer& base, const Layer& top);

@@ -1,4 +1,3 @@
-// The outside world of a memory pool: disks, guests, merges, power loss, the medium's size.
 #include "storage/memory/pool.hpp"
 #include "storage/memory/pool_state.hpp"
 
@@ -6,6 +5,11 @@
 
 #include <algorithm>
 #include <cstring>
+
+// What is outside of a pool: users' disks, a guest that writes, the hypervisor's merge, power loss,
+// the medium's size. What a guest writes is durable at once; if it covers a part of a block, the
+// rest is copied up from the layers below. crash() drops only what was received and not flushed.
+// For tests and the simulation. Every call holds the pool's mutex.
 
 namespace understudy::memory {
 namespace {
@@ -31,7 +35,8 @@ Result<> check_range(const Layer& layer, ByteOffset offset, std::uint64_t length
                                                 offset.count(), layer.location));
 }
 
-// Applies `change(block, within, length)` to each block of the range; nothing: a whole zero block.
+// Calls `change(bytes, length)` for the part of each block that lies in the range. If `to_zero`, a
+// block that lies in it as a whole becomes a zero block without a call.
 template <class Change>
 void change_blocks(const Disk& disk, std::uint64_t at, std::uint64_t length, bool to_zero,
                    Change change) {
@@ -167,7 +172,7 @@ Result<> MemoryPool::perform_merge(const ports::LiveMerge& merge) {
         volume.merge->done = true;
         return {};
     }
-    // Recorded already, if only the base is left.
+    // If only the base is left, the merge is recorded already.
     if (state_->disk(merge.base) && !state_->disk(merge.top)) return {};
     return fail(ErrorKind::conflict, "no merge of " + merge.top + " is planned");
 }

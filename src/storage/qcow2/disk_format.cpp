@@ -9,6 +9,11 @@
 
 #include <cerrno>
 
+// A disk in one qcow2 file, for exports and imports. create() begins the file, publish() finishes
+// it, discard() deletes it. open() refuses what is no regular file, an overlay where a whole file
+// is wanted, and a whole file where an overlay is wanted. It never opens the backing file. A crash
+// leaves an unfinished file; the task that made it begins again with a new one.
+
 namespace understudy::qcow2 {
 namespace {
 

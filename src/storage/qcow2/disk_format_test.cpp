@@ -75,7 +75,7 @@ TEST_F(Qcow2Format, an_overlay_is_opened_alone_and_tells_its_zeroes) {
     EXPECT_EQ(read, content_);
 }
 
-// What comes in a van may name any file of this host as its backing file.
+// A file that somebody brought may name any file of this host as its backing file.
 TEST_F(Qcow2Format, the_file_that_an_overlay_names_is_never_looked_at) {
     write_file(directory_ / "secret", pattern(base::MiB(8).count(), 2));
     run_tool({"qemu-img", "rebase", "-u", "-F", "raw", "-b", directory_ / "secret",

@@ -16,12 +16,19 @@
 #include <mutex>
 #include <utility>
 
+// A directory as a pool. Opening it makes the directory, takes its lock and sets the reserve aside.
+// Each call goes to the Volume object of its volume, which lives as long as anybody works with it.
+// Volumes do not wait for each other, but only one disk is adopted at a time, because all records
+// are searched for its file. Nothing is kept here: the records are the truth, and Volume mends what
+// a crash leaves.
+
 namespace understudy::qcow2 {
 namespace {
 
 constexpr const char* kLockName = ".understudy.lock";  // holds the owner's process id
 
-// Keeps other processes out of the directory for as long as it lives; falls with the process.
+// Keeps other processes out of the directory for as long as it lives. The kernel releases the lock
+// when the process ends.
 class DirectoryLock {
 public:
     static Result<DirectoryLock> take(const std::string& directory) {
@@ -175,7 +182,7 @@ private:
         return made;
     }
 
-    // A file belongs to at most one volume, also by another name for it.
+    // A file belongs to at most one volume, by whatever name it is given.
     Result<> check_not_taken(const VolumeId& id, const std::string& location) {
         auto names = UNDERSTUDY_VALUE(list_directory(directory_));
         for (const auto& name : names) {
@@ -185,7 +192,7 @@ private:
                 UNDERSTUDY_VALUE(base::read_file(folder + "/" + kRecordName, kMaxRecordBytes));
             if (!text) continue;
             auto record = read_record(*text);
-            if (!record) continue;  // said where that volume is used; it must not stop this one
+            if (!record) continue;  // reported where that volume is used; it must not stop this one
             for (const auto& layer : record->layers) {
                 const auto path = layer.adopted ? layer.file : folder + "/" + layer.file;
                 if (is_same_file(path, location))

@@ -102,7 +102,7 @@ private:
     std::unique_ptr<ports::StoragePool> pool_;
 };
 
-// libvirt gives a VM's files to QEMU's user; the way to them must be open to it.
+// libvirt gives a VM's files to QEMU's user, so that user must be able to enter their directories.
 TEST_F(Qcow2Pool, qemu_under_its_own_user_reaches_layers_whatever_the_umask) {
     const auto before = umask(0077);
     adopted();
@@ -207,7 +207,7 @@ TEST_F(Qcow2Pool, leftovers_go_and_what_is_not_ours_stays) {
     EXPECT_TRUE(std::filesystem::exists(head()));
 }
 
-// What happens between two steps of a call; it may throw, which ends the call as a crash does.
+// Called between two steps of a call. If it throws, the call ends there, as by a crash.
 class Meanwhile {
 public:
     Meanwhile(std::string step, std::function<void()> happens) {

@@ -14,6 +14,11 @@
 #include <utility>
 #include <vector>
 
+// Runs qemu-img to merge, rebase and shrink images, and looks at QEMU's byte-range locks to learn
+// who has an image open. The program is started without a shell and gets only PATH and LC_ALL; its
+// exit status and what it writes to stderr become the error. There is no time limit: a call waits
+// until the program ends. If this process is killed, a qemu-img that it has started goes on.
+
 namespace understudy::qcow2 {
 namespace {
 
@@ -105,7 +110,7 @@ Result<> run(std::vector<std::string> arguments) {
     return fail(failed(what, message.empty() ? "failed without a message" : message));
 }
 
-// By another open file than this one.
+// Whether somebody else, by another open file, holds a lock of QEMU's on this image.
 bool locked_by_others(int fd) {
     struct flock query{};
     query.l_type = F_WRLCK;

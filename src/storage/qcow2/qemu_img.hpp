@@ -8,12 +8,12 @@
 
 namespace understudy::qcow2 {
 
-// The few things left to qemu-img. Paths are absolute and given as they are: no shell, no option
-// syntax. Each call returns when the program ended. conflict: a running QEMU holds the image.
-// no_space: the file system is full; the same call may be repeated when there is room.
+// What is left to qemu-img. Paths are absolute and given as they are: no shell, no option syntax.
+// Each call returns when the program has ended. conflict: a running QEMU holds the image. no_space:
+// the file system is full; the same call may be repeated when there is room.
 
-// Copies everything that `top` holds into `base`, its immediate backing file, which grows if it is
-// the smaller one. `top` stays as it is, so that a broken attempt is simply repeated.
+// Copies everything that `top` holds into `base`, its immediate backing file. `base` grows if it is
+// the smaller one. `top` stays as it is, so an attempt that failed is simply repeated.
 Result<> commit_layer(const std::string& top, const std::string& top_format,
                       const std::string& base);
 
@@ -29,8 +29,8 @@ Result<> shrink_image(const std::string& image, const std::string& format, ByteS
 // false also for a missing file.
 bool in_use_by_qemu(const std::string& image);
 
-// While it lives no QEMU can open the image to write to it, by the same locks: a VM that is started
-// on it is refused. Reading stays possible. conflict: it is open already.
+// While this lives, no QEMU can open the image to write to it, by the same locks: a VM that is
+// started on it is refused. Reading stays possible. conflict: it is open already.
 class WriteGuard {
 public:
     static Result<WriteGuard> take(const std::string& image);

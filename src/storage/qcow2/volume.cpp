@@ -10,6 +10,13 @@
 #include <algorithm>
 #include <utility>
 
+// The record of a volume, and snapshots of its head. Each call reads volume.json anew; load() also
+// finishes a sealed merge and a removal that a crash cut off, and deletes files that no record
+// names. A crash leaves nothing else: a new file is durable before the record names it, and an old
+// one goes after the record has forgotten it (a sealed head: before). prepare_snapshot records a
+// new overlay, the hypervisor switches the VM to it, commit_snapshot exchanges the roles. If the
+// disk is full, save() gives up the reserve and tries again.
+
 namespace understudy::qcow2 {
 namespace {
 
@@ -74,9 +81,11 @@ Result<> Volume::remove_leftovers(const VolumeRecord& record) {
     for (const auto& name : names) {
         const bool patch = is_patch_name(name) && !patches_.contains(name);
         if (!patch && (!is_layer_name(name) || record.find_file(name))) continue;
-        // A VM whose definition was left behind may have been started on it: nothing is lost here.
+        // A VM whose definition is out of date may have been started on it. Then the file stays,
+        // and nothing is lost.
         if (in_use_by_qemu(path_of(name))) continue;
-        // Its create() may be under way only in a process that died: one call at a time gets here.
+        // One call at a time gets here, so no create() of it is under way: only a process that died
+        // can have left it.
         UNDERSTUDY_TRY(remove_file(path_of(name)));
     }
     return {};
@@ -194,7 +203,7 @@ Result<ports::DiskSource> Volume::prepare_snapshot(const SnapshotId& id, ByteSiz
                             .advising("Its task comes first: see `understudy task list`; "
                                       "one that failed may be retried."));
         if (prepared->size == size) return source_of(*prepared);
-        // The disk was resized since: the guest would find it as it was.
+        // The disk was resized since. On this overlay the guest would find the former size.
         auto unused = UNDERSTUDY_VALUE(untouched(record, LayerRole::prepared, id));
         if (!unused)
             return fail(ErrorKind::conflict, "a VM writes to " + path_of(*prepared) + " already");
@@ -219,7 +228,8 @@ Result<> Volume::commit_snapshot(const SnapshotId& id) {
     auto* head = record.find(LayerRole::head);
     if (!prepared || !head)
         return fail(ErrorKind::conflict, "snapshot " + id.text() + " was not prepared");
-    // The VM runs on the overlay already, so this must not fail for the sake of a number.
+    // The VM runs on the overlay already, so this must not fail only because the size cannot be
+    // read.
     const auto info = probe_image(path_of(*head), head->format);
     head->size = info ? info->size : prepared->size;
     head->role = LayerRole::snapshot;

@@ -21,12 +21,12 @@ inline constexpr const char* kForgottenName = "forgotten.json";     // forgotten
 inline constexpr const char* kReserveName = ".understudy.reserve";  // in the pool's directory
 inline constexpr const char* kRemovingName = "removing.json";       // being deleted with its files
 
-// One volume's directory. The record there is read anew for every call and replaced in one step;
-// new files exist durably before the record names them, and old ones are deleted after it no
-// longer does, so that a crash leaves only files that nobody names, which the next call removes.
+// One volume's directory. The record there is read anew for every call and replaced in one step. A
+// new file is durable before the record names it, and an old one is deleted after the record no
+// longer names it. So a crash leaves only files that nobody names, and the next call removes them.
 //
-// Thread-safe: one call at a time works on the volume; open readers and the bytes of an Incoming
-// do not wait for it.
+// Thread-safe: one call at a time works on the volume; open readers and the bytes of an Incoming do
+// not wait for it.
 class Volume : public std::enable_shared_from_this<Volume> {
 public:
     Volume(VolumeId id, std::string directory, std::string full_format);
@@ -110,7 +110,7 @@ private:
     Result<> sweep(VolumeRecord& record, Merges merges);
     bool may_merge(const VolumeRecord& record, const VolumeLayer& base,
                    const VolumeLayer& top) const;
-    // The base of a merge under the head, or of one elsewhere.
+    // The base of a merge that can be done, under the head or elsewhere. Null: there is none.
     const VolumeLayer* next_merge(const VolumeRecord& record, Place place) const;
     Result<> merge_offline(VolumeRecord& record);
     Result<> finish_pending(VolumeRecord& record);

@@ -9,10 +9,17 @@
 #include <algorithm>
 #include <utility>
 
+// Heads on a snapshot: activate makes one for a promote, a rollback or a drill, deactivate and
+// retire_head remove one. Also what becomes of an overlay after a snapshot that was cut off
+// (overlay_written, set_aside). A head is an overlay that is recorded once its file is durable; the
+// same call, repeated after a crash, takes the one that is there if nothing was written to it. A
+// promote after a rollback exchanges the heads in one change of the record; prune, here or in a
+// later call, removes the former one.
+
 namespace understudy::qcow2 {
 namespace {
 
-// Whether a guest wrote anything to the overlay, or gave it another size than this.
+// Whether no guest has written to the overlay nor, if `size` is given, changed its size.
 Result<bool> is_untouched(const std::string& path, std::optional<ByteSize> size = {}) {
     auto chain = UNDERSTUDY_VALUE(LayerChain::open(path, "qcow2"));
     if (size && chain->size() != *size) return false;
@@ -20,7 +27,7 @@ Result<bool> is_untouched(const std::string& path, std::optional<ByteSize> size 
     return !extent.has_value();
 }
 
-// A VM may have run on an earlier one.
+// The newest head that was made for this rollback: a VM may have run on an earlier one.
 const VolumeLayer* newest_successor(const VolumeRecord& record, const SnapshotId& id) {
     const VolumeLayer* newest = nullptr;
     for (const auto& layer : record.layers)
@@ -51,7 +58,7 @@ Result<ports::DiskSource> Volume::activate(const SnapshotId& id, ports::Activati
             return finish_rollback(record, std::string(next->file));
         if (made_for_it) {
             const auto source = source_of(*head);
-            UNDERSTUDY_TRY(prune(record));  // a crash may have left the head before it
+            UNDERSTUDY_TRY(prune(record));  // a crash may have left the former head
             return source;
         }
         if (!head) return make_head(record, onto, LayerRole::head);
@@ -72,7 +79,8 @@ Result<ports::DiskSource> Volume::activate(const SnapshotId& id, ports::Activati
     return make_head(record, onto, LayerRole::successor);
 }
 
-// One for the same snapshot that nothing ran on yet: the same call, repeated after a crash.
+// A layer of this role for the same snapshot that nothing has run on yet. It is there if the same
+// call was made before and cut off by a crash.
 Result<std::optional<VolumeLayer>> Volume::untouched(const VolumeRecord& record, LayerRole role,
                                                      const SnapshotId& id) {
     for (const auto& layer : record.layers) {
@@ -102,7 +110,7 @@ Result<std::string> Volume::set_aside(const SnapshotId& id) {
     if (!prepared) return fail(ErrorKind::not_found, "no overlay for snapshot " + id.text());
     const auto path = path_of(*prepared);
     if (in_use_by_qemu(path)) return fail(ErrorKind::refused, "a VM writes to " + path);
-    const auto kept = path + ".kept";  // no name of a layer: nothing takes it for a leftover
+    const auto kept = path + ".kept";  // not a layer's name, so it is never removed as a leftover
     UNDERSTUDY_TRY(base::rename_durably(path, kept));
     crash_point("overlay set aside");
     UNDERSTUDY_TRY(drop(record, std::string(prepared->file)));
@@ -132,7 +140,7 @@ Result<> Volume::check_replaceable(const VolumeRecord& record) {
     return {};
 }
 
-// The VM is defined with the head of a rollback: it takes the place of the one that was there.
+// The VM is defined with the head of a rollback. That head takes the place of the former one.
 Result<ports::DiskSource> Volume::finish_rollback(VolumeRecord& record, const std::string& file) {
     UNDERSTUDY_TRY(check_replaceable(record));
     auto* chosen = record.find_file(file);
@@ -143,7 +151,7 @@ Result<ports::DiskSource> Volume::finish_rollback(VolumeRecord& record, const st
         const bool abandoned =
             layer.role == LayerRole::successor && !in_use_by_qemu(path_of(layer));
         if (!old && !abandoned) continue;
-        layer.role = LayerRole::unnamed;  // nothing is built on it: it is pruned
+        layer.role = LayerRole::unnamed;  // nothing is built on it, so it is pruned
         layer.snapshot = {};
     }
     UNDERSTUDY_TRY(save(record));
@@ -193,7 +201,7 @@ Result<> Volume::retire_head(const SnapshotId& on) {
         return fail(ErrorKind::conflict,
                     fmt::format("{} holds what that snapshot does not", path_of(*head)));
     if (head) UNDERSTUDY_TRY(check_replaceable(record));
-    std::vector<std::string> files;  // also heads for rollbacks that came to nothing
+    std::vector<std::string> files;  // also heads of rollbacks that were given up
     for (const auto& layer : record.layers)
         if (layer.role == LayerRole::head || layer.role == LayerRole::successor)
             files.push_back(layer.file);

@@ -10,6 +10,12 @@
 
 #include <utility>
 
+// How a volume begins and ends. adopt examines a user's disk and records it as the head, without a
+// change to it; for a known volume it decides whether a live merge of the head took place. forget
+// renames the record: to forgotten.json if files are kept, so that the VM can come back, else to
+// removing.json, and then deletes the files. If a crash cuts that off, the next call of the volume
+// finds removing.json and deletes the rest.
+
 namespace understudy::qcow2 {
 namespace {
 
@@ -19,7 +25,7 @@ std::unexpected<Error> cannot(const std::string& location, const std::string& wh
         Error(ErrorKind::unsupported, fmt::format("disk {} {}", location, why)).advising(advice));
 }
 
-// What keeps a user's disk from being a volume's bottom, or what it is.
+// What the disk's image says about itself, or why this disk cannot be the bottom of a volume.
 Result<ImageInfo> examine(const ports::DiskSource& source) {
     const auto& at = source.location;
     if (source.type != "file")
@@ -83,7 +89,8 @@ Result<ports::AdoptedVolume> Volume::adopt(const ports::VolumeLabel& label,
     return ports::AdoptedVolume{.source = source, .size = info.size};
 }
 
-// A VM that was released and comes back on the file that it was released with.
+// Brings the record back if a VM that was released returns on the file that it was released with.
+// False: nothing was forgotten, or the volume is known. conflict: it returns on another file.
 Result<bool> Volume::restore_forgotten(const std::string& location) {
     const auto kept = path_of(kForgottenName);
     auto text = UNDERSTUDY_VALUE(base::read_file(kept, kMaxRecordBytes));
@@ -98,7 +105,7 @@ Result<bool> Volume::restore_forgotten(const std::string& location) {
     return true;
 }
 
-// The caller tells which file the VM is defined with, which settles whether a planned merge of the
+// The caller says which file the VM is defined with. That decides whether a planned merge of the
 // head took place.
 Result<> Volume::reconcile_live_merge(VolumeRecord& record, const std::string& location) {
     if (!record.merge || !record.merge->live) return {};

@@ -13,6 +13,12 @@
 #include <cerrno>
 #include <filesystem>
 
+// What the driver needs of the file system beside base/durable_file: errors that say how much room
+// there is, listings, change stamps, and the reserve. The reserve is a file of 1 MiB. It is given
+// up when a full disk keeps a record from being written, and made again once eight times as much is
+// free. Removals are not made durable: if a file is back after a power loss, the next call removes
+// it as a leftover.
+
 namespace understudy::qcow2 {
 
 std::atomic<CrashHook> crash_hook{nullptr};

@@ -21,18 +21,19 @@ inline void crash_point(std::string_view step) {
 
 // base::replace_file, private; a no_space error says how much room there is.
 Result<> write_durably(const std::string& path, std::string_view text);
-// base::make_directories, passable: QEMU under its own user must reach the files that libvirt gives
-// to it. A no_space error says how much room there is.
+// base::make_directories with mode 0711, because QEMU under its own user must reach the files that
+// libvirt gives to it. A no_space error says how much room there is.
 Result<> make_directory(const std::string& path);
 Result<> remove_file(const std::string& path);       // fine if it is not there; not made durable
 Result<> remove_directory(const std::string& path);  // as remove_file; stays if it is not empty
-// Room set aside, so that a full pool can still be told to let go of something: makes the file
-// where it is missing and there is plenty of room; gives it back, false when there was none.
+// The reserve is room set aside, so that a full pool can still be told to let go of something.
+// keep_reserve makes the file if it is missing and there is plenty of room. release_reserve gives
+// the room back; false: there was no reserve.
 void keep_reserve(const std::string& path);
 bool release_reserve(const std::string& path);
 bool file_exists(const std::string& path);
 Result<std::vector<std::string>> list_directory(const std::string& path);  // names; none if missing
-std::string change_stamp(const std::string& path);  // another after every change; empty: missing
+std::string change_stamp(const std::string& path);  // differs after every change; empty: missing
 ByteSize allocated_bytes(const std::string& path);  // 0 for a missing file
 
 struct FreeSpace {

@@ -9,6 +9,13 @@
 #include <utility>
 #include <variant>
 
+// Receives a snapshot into a layer. receive() makes the file durably and then records the layer, or
+// reopens the one that an earlier attempt has left. Bytes go to the file's writer, without the
+// volume's lock. publish() finishes the file, then the record makes the layer a snapshot. After a
+// crash before the record, the next call removes the file as a leftover; after a later one,
+// receive() goes on with at least all that the last flush() covered. Discarding the only layer
+// removes the volume, too.
+
 namespace understudy::qcow2 {
 namespace {
 
@@ -25,8 +32,8 @@ Result<LayerWriter> reopen_writer(const std::string& path, const std::string& fo
     return as_layer_writer(ImageWriter::reopen(path));
 }
 
-// The one under way, or one whose file turned out unusable: that takes no bytes but can still be
-// discarded, or one that is published already: that is only publish()ed again.
+// One of three. It is being received. Or its file is unusable: then no bytes are taken, but it can
+// be discarded. Or it is published already: then only publish() succeeds.
 class LayerIncoming : public ports::Incoming {
 public:
     LayerIncoming(std::shared_ptr<Volume> volume, SnapshotId id, std::string directory,
@@ -163,7 +170,8 @@ Result<std::unique_ptr<ports::Incoming>> Volume::begin_incoming(VolumeRecord rec
     return std::make_unique<LayerIncoming>(shared_from_this(), id, directory_, std::move(*writer));
 }
 
-// A file that is gone or damaged is not begun anew: the sender counts on what was durable in it.
+// If the file is gone or damaged, it is not begun anew: the sender relies on what was durable in
+// it.
 Result<std::unique_ptr<ports::Incoming>> Volume::reopen_incoming(const VolumeLayer& layer) {
     const auto path = path_of(layer);
     auto writer = reopen_writer(path, layer.format);
@@ -210,7 +218,7 @@ Result<> Volume::discard_incoming(const SnapshotId& id) {
     UNDERSTUDY_TRY(drop(*record, std::string(layer->file)));
     UNDERSTUDY_TRY(prune(*record));
     if (!record->layers.empty()) return {};
-    // It existed only for this: nothing is left of it.
+    // The volume existed only for this snapshot, so it is removed.
     UNDERSTUDY_TRY(base::rename_durably(path_of(kRecordName), path_of(kRemovingName)));
     return remove_everything();
 }

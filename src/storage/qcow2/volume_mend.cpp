@@ -10,9 +10,11 @@
 #include <filesystem>
 #include <utility>
 
-// A mend collects what is right in an overlay on the layer and merges that into it, by the same
-// program that merges snapshots: it knows every kind of image that a layer can be. The record does
-// not change, and one that was cut off is followed by another from the start.
+// A mend writes what is right into an overlay on the layer. publish() merges that into the layer
+// with qemu-img, as snapshots are merged, because qemu-img knows every kind of image that a layer
+// can be. The record does not change. A crash leaves the overlay, which the next call of the volume
+// removes, and, if it came during the merge, a layer with some of the content. Either way another
+// mend follows, from the start.
 
 namespace understudy::qcow2 {
 namespace {
@@ -85,7 +87,7 @@ Result<std::unique_ptr<ports::Incoming>> Volume::mend(const SnapshotId& id) {
                                    std::move(*writer));
 }
 
-// What is written into the layer is seen by all that is above it.
+// What is written into the layer shows in all layers above it.
 Result<> Volume::check_mendable(const VolumeRecord& record, const VolumeLayer& layer) const {
     for (const auto& other : record.layers) {
         const bool used = other.role == LayerRole::head || other.role == LayerRole::drill ||
@@ -125,7 +127,7 @@ Result<> Volume::apply_patch(const SnapshotId& id, const std::string& layer,
 void Volume::close_patch(const std::string& patch) {
     const std::lock_guard lock(mutex_);
     patches_.erase(std::filesystem::path(patch).filename().string());
-    (void)remove_file(patch);  // one that stays is a leftover of the next call
+    (void)remove_file(patch);  // if it stays, the next call removes it as a leftover
 }
 
 }  // namespace understudy::qcow2

@@ -10,6 +10,13 @@
 #include <filesystem>
 #include <utility>
 
+// Removes snapshots. The layer of a removed one becomes unnamed. Without a child it is dropped;
+// with one child, that is merged down into it and then goes. Under a running VM the hypervisor does
+// that (plan_removal, finish_removal), else qemu-img: the merge is recorded, top's content is
+// copied, the layers above move over, the record is saved, top is deleted. Top stays whole until
+// the record says so, so after a crash the merge is repeated from the start. The VM's own head is
+// sealed first (seal_head), and its live merge is never repeated offline.
+
 namespace understudy::qcow2 {
 namespace {
 
@@ -124,7 +131,7 @@ bool Volume::is_pinned(const std::string& path) const {
         pins_, [&](const auto& paths) { return std::ranges::find(paths, path) != paths.end(); });
 }
 
-// Nothing is written into a layer that somebody reads, nor is one taken away from under a writer.
+// No merge writes into a layer that somebody reads, or takes a layer away from under a writer.
 bool Volume::may_merge(const VolumeRecord& record, const VolumeLayer& base,
                        const VolumeLayer& top) const {
     if (base.role != LayerRole::unnamed || is_pinned(path_of(base))) return false;
@@ -140,7 +147,8 @@ bool Volume::may_merge(const VolumeRecord& record, const VolumeLayer& base,
     });
 }
 
-// The lowest one, so that a run of layers to be merged is copied once and not once per layer.
+// The lowest base comes first: a run of layers to be merged is then copied once, not once per
+// layer.
 const VolumeLayer* Volume::next_merge(const VolumeRecord& record, Place place) const {
     for (const auto& layer : record.layers) {
         const auto children = record.children_of(layer.file);
@@ -191,9 +199,9 @@ Result<> Volume::merge_offline(VolumeRecord& record) {
     return top.role == LayerRole::head ? seal_head(record) : finish_pending(record);
 }
 
-// Until its definition is changed a VM may be started on the head that was merged. What its guest
-// writes there must not be lost: no VM gets it while it is looked at, and it is deleted before the
-// record forgets it, so that it is never a leftover.
+// Until the VM's definition is changed, the VM may be started on the head that was merged, and what
+// its guest writes there must not be lost. So no VM can open the head from this check on, and the
+// file is deleted before the record forgets it. It is never a leftover.
 Result<> Volume::seal_head(VolumeRecord& record) {
     const auto top = path_of(record.merge->top);
     const auto guard = WriteGuard::take(top);
@@ -208,8 +216,9 @@ Result<> Volume::seal_head(VolumeRecord& record) {
     return finish_sealed_under(record);
 }
 
-// A daemon that died over it has left the record sealed. Whether the head was written to since, by
-// a VM that was started then, its stamp tells; such a one is merged anew.
+// If a daemon died after the seal, the record is still sealed. The head's stamp tells whether a VM
+// was started on it since and wrote to it. If so, the seal is dropped, and the head is merged
+// again.
 Result<> Volume::finish_sealed(VolumeRecord& record) {
     if (!record.merge || record.merge->seal.empty()) return {};
     const auto top = path_of(record.merge->top);
@@ -224,7 +233,7 @@ Result<> Volume::finish_sealed(VolumeRecord& record) {
     return save(record);
 }
 
-// Nobody can write to the head now, or it is gone.
+// No VM can write to the head now, or its file is gone.
 Result<> Volume::finish_sealed_under(VolumeRecord& record) {
     if (!record.find_file(record.merge->top)->adopted) {
         UNDERSTUDY_TRY(remove_file(path_of(record.merge->top)));
@@ -234,8 +243,8 @@ Result<> Volume::finish_sealed_under(VolumeRecord& record) {
     return finish_pending(record);
 }
 
-// From the moment on that base holds top's content: layers above move over, top goes. Until the
-// record says so, both ways down (with and without top) read the same.
+// Called once base holds top's content. The layers above top are moved onto base, then top goes.
+// Until the record says so, the disk reads the same with top in the chain and without it.
 Result<> Volume::finish_pending(VolumeRecord& record) {
     const auto base = *record.find_file(record.merge->base);
     const auto top = *record.find_file(record.merge->top);

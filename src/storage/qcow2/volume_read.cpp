@@ -6,6 +6,11 @@
 #include <filesystem>
 #include <utility>
 
+// Reads frozen snapshots: their content (open_snapshot) and what differs between two of them
+// (changes). The volume's lock is held only while the chain of files is opened. A reader or a
+// listing pins all its files for as long as it lives, so that no merge writes into them. Nothing is
+// written or kept.
+
 namespace understudy::qcow2 {
 namespace {
 
@@ -64,8 +69,9 @@ public:
     Result<std::optional<ports::Extent>> next() override { return std::nullopt; }
 };
 
-// The layers above the file. They are counted in the files' own headers, which a merge under way
-// changes before the record. Paths may differ in spelling after a hypervisor rewrote one.
+// How many layers of the chain are above the file. They are counted by the files' own headers,
+// because a merge that is under way changes those before the record. A hypervisor may have
+// rewritten a path in another spelling.
 std::optional<std::size_t> layers_above(const LayerChain& chain, const std::string& path) {
     for (std::size_t layer = 0; layer < chain.depth(); ++layer)
         if (chain.path_of(layer) == path) return layer;

@@ -8,6 +8,11 @@
 #include <set>
 #include <utility>
 
+// volume.json as a value: finding layers in it, changing it, writing and reading it. Pure: no I/O.
+// The keys and the names of roles are on disk and must not be changed. read_record refuses another
+// version, and a record that contradicts itself: a layer that is there twice or lies outside of the
+// directory, a parent that does not come before its child, a merge of unknown layers.
+
 namespace understudy::qcow2 {
 namespace {
 
@@ -160,7 +165,7 @@ std::string write_record(const VolumeRecord& record) {
         out["merge"] = {
             {"base", record.merge->base}, {"top", record.merge->top}, {"live", record.merge->live}};
     if (record.merge && !record.merge->seal.empty()) out["merge"]["seal"] = record.merge->seal;
-    // A name that is not UTF-8 is only a label: it must not make the volume unwritable.
+    // A VM's name that is not UTF-8 must not make the volume unwritable: it is only a label.
     return out.dump(2, ' ', false, json::error_handler_t::replace) + "\n";
 }
 

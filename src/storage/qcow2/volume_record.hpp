@@ -38,7 +38,8 @@ struct PendingMerge {
     std::string base;
     std::string top;
     bool live = false;  // a hypervisor was asked to do it
-    // Not empty: base holds all of top, a head, as it was at this stamp (Volume::merge_offline).
+    // Not empty: top is a head, and base holds all of it as it was at this stamp
+    // (Volume::seal_head).
     std::string seal = {};
 };
 

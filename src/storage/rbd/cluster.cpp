@@ -10,6 +10,13 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
+// The connection to Ceph: made on first use and, after Ceph has shut this client out, anew. Making
+// it reads ceph.conf, bounds every operation by the settings' timeout, opens pool and namespace,
+// and asks for the monitors. connect() lets one thread at a time try; the others wait for it.
+// error() says what a result of Ceph means for an operator, with the room that is left if that was
+// the reason. Nothing is kept in Ceph but an empty rbd_trash object, which removals from a full
+// pool need.
+
 namespace understudy::rbd {
 namespace {
 
@@ -33,7 +40,7 @@ Result<json> ask_monitors(librados::Rados& rados, const json& command, int& resu
     }
 }
 
-// Monitors that speak the first protocol: what libvirt and QEMU are told by HOST:PORT.
+// The monitors that speak the first protocol. libvirt and QEMU are given these, as HOST:PORT.
 std::vector<std::string> monitors_of(const json& dump) {
     std::vector<std::string> found;
     try {
@@ -46,7 +53,7 @@ std::vector<std::string> monitors_of(const json& dump) {
     return found;
 }
 
-// "[v2:10.0.0.1:3300/0,v1:10.0.0.1:6789/0] 10.0.0.2": the ones that libvirt can be told.
+// From "[v2:10.0.0.1:3300/0,v1:10.0.0.1:6789/0] 10.0.0.2": those that libvirt can be given.
 std::vector<std::string> monitors_in(std::string text) {
     std::ranges::replace_if(text, [](char c) { return c == ' ' || c == ';'; }, ',');
     std::erase_if(text, [](char c) { return c == '[' || c == ']'; });
@@ -100,9 +107,10 @@ Result<> Cluster::configure(librados::Rados& rados) const {
                         .advising("Put the cluster's ceph.conf there or name another one."));
     if (!settings_.keyring.empty()) rados.conf_set("keyring", settings_.keyring.c_str());
     const auto seconds = fmt::format("{}", settings_.timeout.count());
-    // When librados asks for a newer map because an operation takes long: by its own settings after
-    // 10 s, which an operation that is given up before that never sees. Without a new map a client
-    // can go on asking an OSD where that was before it was started again, for ever.
+    // This is after how long librados asks for a newer map because an operation takes long. By its
+    // own settings that is 10 s, and an operation that is given up before never sees it. Without a
+    // new map a client can go on for ever to ask an OSD at the address that it had before it was
+    // started again.
     const double timeout = static_cast<double>(settings_.timeout.count());
     const auto laggy = fmt::format("{}", std::min(5.0, timeout / 4));
     const std::array<std::pair<const char*, const char*>, 11> options{{
@@ -237,7 +245,7 @@ Error Cluster::error(int result, std::string_view what) {
             return Error(ErrorKind::no_space, text)
                 .advising("Make room or raise the quota (`ceph df`), then repeat.");
         }
-        case -ESHUTDOWN: {  // this client is on the cluster's blocklist: only a new one gets in
+        case -ESHUTDOWN: {  // this client is on the cluster's blocklist, so only a new one gets in
             const std::lock_guard lock(mutex_);
             connection_.reset();
             return Error(ErrorKind::unavailable, told + ": the cluster has shut this client out")

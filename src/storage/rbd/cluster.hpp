@@ -14,8 +14,8 @@
 
 namespace understudy::rbd {
 
-// A connection to the cluster with the pool and namespace opened. Lives for as long as anything
-// that was opened through it; thread-safe.
+// A connection to the cluster, with the pool and namespace opened. It lives for as long as anything
+// that was opened through it. Thread-safe.
 class Connection {
 public:
     Connection() = default;
@@ -37,9 +37,9 @@ public:
 
     Result<std::shared_ptr<Connection>> connect();
     Result<ports::Capacity> capacity();
-    // Those of the cluster once it answered; before that what ceph.conf says.
+    // The cluster's own once it has answered; before that, what ceph.conf says.
     std::vector<std::string> monitors() const;
-    // As whom a hypervisor logs in; empty: ceph.conf asks clients for no authentication.
+    // The user as whom a hypervisor logs in; empty: ceph.conf asks clients for no authentication.
     std::string guest_user() const;
     const RbdSettings& settings() const { return settings_; }
     // The error that a negative result of librados or librbd stands for.

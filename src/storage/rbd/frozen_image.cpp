@@ -7,12 +7,18 @@
 #include <cstring>
 #include <map>
 
+// One snapshot of one image (or its head), as the objects that RADOS keeps. history() lists an
+// object's versions, allocated() says which parts of an object take room, candidates() asks
+// librbd's fast-diff which objects differ at all, if has_fast_diff() found every map in between to
+// be valid. open_parent() opens what shows where this one has no object. Only reads; nothing is
+// kept. Thread-safe.
+
 namespace understudy::rbd {
 namespace {
 
 using Ranges = std::vector<std::pair<std::uint64_t, std::uint64_t>>;
 
-// Both ascending and without overlaps.
+// What is in both. Each is ascending and without overlaps.
 Ranges intersection(const Ranges& a, const Ranges& b) {
     Ranges both;
     for (auto left = a.begin(), right = b.begin(); left != a.end() && right != b.end();) {
@@ -162,7 +168,8 @@ Result<> FrozenImage::read(std::uint64_t offset, std::span<std::byte> into) cons
     return {};
 }
 
-// The maps of every snapshot from the older to this one tell what changed in between.
+// What changed in between is in the maps of all snapshots from the older one to this one, so each
+// of them must be valid.
 Result<bool> FrozenImage::has_fast_diff(const FrozenImage* older) const {
     const auto since = older ? older->snapshot_ : snapshot_;
     auto& image = open_->image;
@@ -173,7 +180,7 @@ Result<bool> FrozenImage::has_fast_diff(const FrozenImage* older) const {
     std::vector<librbd::snap_info_t> snapshots;
     if (const int result = image.snap_list(snapshots); result < 0)
         return fail(error(result, "list the snapshots of"));
-    // Beside the one that is being read, since that one must stay at its snapshot.
+    // A second handle, because the first one must stay at its snapshot.
     librbd::Image other;
     librados::IoCtx io = open_->connection->io;
     int result = librbd::RBD().open_by_id_read_only(io, other, id_.c_str(), nullptr);

@@ -15,7 +15,7 @@ namespace understudy::rbd {
 // One object of an image as a snapshot shows it.
 struct ObjectState {
     bool exists = false;      // if not, the parent's content shows, or zeroes
-    std::size_t version = 0;  // of ObjectHistory::clones; of one version, all bytes are the same
+    std::size_t version = 0;  // index in ObjectHistory::set.clones; one version has one content
     std::uint64_t size = 0;   // what lies beyond reads as zeroes
 };
 
@@ -30,14 +30,15 @@ struct ObjectHistory {
 };
 
 // One snapshot of one image, without its parents: its objects as RADOS keeps them. librbd's own
-// listing of changes cannot be used throughout: it misses objects that were emptied where a parent
-// shows something, and tells whole objects where a few bytes were written. Thread-safe.
+// list of changes is not enough: it misses objects that were emptied where a parent shows
+// something, and it names whole objects where a few bytes were written. Thread-safe.
 class FrozenImage {
 public:
     // Without a snapshot: the head, which nobody must be writing to.
     static Result<std::unique_ptr<FrozenImage>> open(const Images& images, const std::string& name,
                                                      std::optional<SnapshotId> snapshot);
-    // What shows where this one has no object; nothing where it has no parent.
+    // The parent, which shows where this one has no object. Null: there is no parent, or nothing of
+    // it shows.
     Result<std::unique_ptr<FrozenImage>> open_parent(const Images& images) const;
 
     Result<ObjectHistory> history(std::uint64_t object) const;
@@ -57,7 +58,7 @@ public:
     // Whether the fast-diff feature can tell which objects differ from an older snapshot of this
     // image or, without one, which exist in it.
     Result<bool> has_fast_diff(const FrozenImage* older) const;
-    // Those of [first, last), ascending.
+    // Numbers of such objects in [first, last), ascending.
     Result<std::vector<std::uint64_t>> candidates(const FrozenImage* older, std::uint64_t first,
                                                   std::uint64_t last) const;
 

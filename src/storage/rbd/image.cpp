@@ -8,10 +8,17 @@
 #include <list>
 #include <utility>
 
+// What is done to images and snapshots by name: making, cloning, resizing, flattening, removing,
+// rolling back. Most calls open the image and close it again; each is bounded by the settings'
+// timeout per operation of Ceph. The caller's record names an image or a snapshot before it is made
+// and until it is gone, and each removal may be repeated. If a crash cut an image's removal off,
+// the image lies in rbd's trash, and the same call (finish_removal) removes it from there.
+
 namespace understudy::rbd {
 namespace {
 
-// Without these, clones of an image could not be made or let go of with their snapshots.
+// Without these, an image could not be cloned, and a clone with snapshots could not be made
+// independent of it.
 constexpr std::uint64_t kNeededFeatures = RBD_FEATURE_LAYERING | RBD_FEATURE_DEEP_FLATTEN;
 
 class NoProgress : public librbd::ProgressContext {
@@ -119,7 +126,7 @@ Result<> Images::resize(OpenImage& image, ByteSize size) const {
 Result<> Images::flatten(const std::string& name) const {
     auto opened = UNDERSTUDY_VALUE(open(name));
     const int result = opened->image.flatten();
-    if (result == -EINVAL) return {};  // it has no parent (any more)
+    if (result == -EINVAL) return {};  // it has no parent, or no longer has one
     if (result < 0) return fail(error(result, "make independent of its parent:", name));
     return {};
 }
@@ -134,8 +141,8 @@ Result<> Images::remove(const std::string& name) const {
     return fail(error(result, "remove", name));
 }
 
-// librbd removes an image by way of rbd's trash: what was cut off half-way lies there. And it says
-// that there is no image when it was the trash that could not be written to.
+// librbd removes an image by way of rbd's trash, so an image whose removal was cut off lies there.
+// librbd also says that there is no image if it could not write to the trash.
 Result<> Images::finish_removal(Connection& connection, const std::string& name) const {
     auto there = UNDERSTUDY_VALUE(exists(name));
     if (there) return fail(error(-ENOSPC, "put into the trash:", name));
@@ -191,7 +198,7 @@ Result<bool> Images::has_any_snapshot(const std::string& name) const {
 Result<> Images::make_snapshot(OpenImage& image, const SnapshotId& id) const {
     NoProgress progress;
     const auto made = snapshot_name(id);
-    // A VM stands still, or nobody writes: no program is asked to hold its writes.
+    // The VM stands still, or nobody writes, so no program is asked to hold its writes.
     const int result =
         image.image.snap_create2(made.c_str(), RBD_SNAP_CREATE_SKIP_QUIESCE, progress);
     if (result >= 0) return {};

@@ -15,7 +15,7 @@ namespace understudy::rbd {
 
 // An open image and the connection that it depends on. Thread-safe as librbd's is.
 struct OpenImage {
-    std::shared_ptr<Connection> connection;  // destroyed last
+    std::shared_ptr<Connection> connection;  // destroyed after the image
     librbd::Image image;
 };
 
@@ -41,7 +41,7 @@ public:
                    const std::string& name) const;
     Result<> resize(OpenImage& image, ByteSize size) const;
     Result<> flatten(const std::string& name) const;
-    // Nothing to do for one that is gone. conflict: somebody has it open, or it has snapshots.
+    // Fine if it is gone. conflict: somebody has it open, or it has snapshots.
     Result<> remove(const std::string& name) const;
     Result<std::vector<std::string>> watchers(const std::string& name) const;
 
@@ -50,7 +50,8 @@ public:
     Result<bool> has_any_snapshot(const std::string& name) const;  // whoever made it
     // conflict: it is there already.
     Result<> make_snapshot(OpenImage& image, const SnapshotId& id) const;
-    // Whether it was there. One with clones stays in rbd's trash until the last of them is gone.
+    // Whether it was there. A snapshot with clones stays in rbd's trash until the last clone is
+    // gone.
     Result<bool> remove_snapshot(const std::string& name, const SnapshotId& id) const;
     Result<> rename_snapshot(const std::string& name, const SnapshotId& from,
                              const SnapshotId& to) const;

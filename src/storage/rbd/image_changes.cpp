@@ -12,13 +12,19 @@
 #include <thread>
 #include <utility>
 
+// What differs between two snapshots, or what is allocated in one. Candidates come from fast-diff
+// if both are of one image and its maps are valid, else every object is looked at. Each object is
+// judged by its versions in RADOS; where those do not tell (parents, other images), both sides are
+// read and compared. Memory: batches of 256 objects; windows of 16384 are asked of fast-diff. Up to
+// 8 threads wait for objects, and all have ended when a call returns. Only reads; nothing is kept.
+
 namespace understudy::rbd {
 namespace {
 
 constexpr std::uint64_t kWindowObjects = 16384;  // asked of fast-diff at once
-constexpr std::size_t kBatchObjects = 256;       // looked at before any is told
+constexpr std::size_t kBatchObjects = 256;       // looked at before the first of them is listed
 constexpr std::size_t kThreads = 8;              // each waits for one object at a time
-constexpr std::uint64_t kMaxCounted = 16384;     // objects, where each must be asked for
+constexpr std::uint64_t kMaxCounted = 16384;     // objects, if each must be asked for
 constexpr std::size_t kReadBytes = 1 << 20;      // of each side, while comparing
 
 // Calls work(0) to work(count - 1), in any order, until one of them fails.
@@ -46,7 +52,7 @@ Result<> for_each(std::size_t count, Work work) {
     return result;
 }
 
-// Tells of one object-sized piece of the disk at a time. Thread-safe.
+// Looks at one object-sized piece of the disk at a time. Thread-safe.
 class Inspection {
 public:
     static Result<std::unique_ptr<Inspection>> open(const Images& images,
@@ -59,7 +65,7 @@ public:
             made->base_ = std::move(opened);
         }
         made->levels_.push_back(std::move(top));
-        // Up to the base's image, or all that shows.
+        // Down to the base's image or, if that does not come, to the last parent that shows.
         while (!(base && made->levels_.back()->id() == made->base_->id())) {
             auto parent = UNDERSTUDY_VALUE(made->levels_.back()->open_parent(images));
             if (!parent) break;
@@ -74,7 +80,8 @@ public:
     }
 
     const FrozenImage& top() const { return *levels_.front(); }
-    // Both are snapshots of one image, or there is no base and no parent shows: fast-diff knows.
+    // Both are snapshots of one image, or there is no base and no parent shows. Then fast-diff can
+    // be asked.
     bool within_one_image() const { return levels_.size() == 1 && (comparable_ || !base_); }
     const FrozenImage* base() const { return base_.get(); }
 
@@ -93,7 +100,7 @@ public:
 private:
     Inspection() = default;
 
-    // Of images that have nothing to do with each other (any more): neither holds anything.
+    // For two images that are not related, or no longer: whether neither holds anything here.
     Result<bool> is_nothing(std::uint64_t object) const {
         for (const auto* image : {&top(), base()}) {
             if (image->overlap() > 0 || image->object_size() != top().object_size()) return false;
@@ -103,7 +110,8 @@ private:
         return true;
     }
 
-    // What of [begin, end) takes room in a level or, where it has no object, in those below.
+    // Marks what of [begin, end) takes room in this level or, where that has no object, in those
+    // below.
     Result<> mark_allocated(std::size_t level, std::uint64_t begin, std::uint64_t end,
                             Grains& grains) const {
         const auto& image = *levels_[level];
@@ -127,7 +135,7 @@ private:
         return {};
     }
 
-    // Whether the versions of the object tell all; if so, the grains are marked.
+    // Whether the object's versions are enough to tell what differs. If so, the grains are marked.
     Result<bool> by_history(std::uint64_t object, Grains& grains) const {
         const auto start = grains.begin();
         const auto end = start + top().object_size();
@@ -161,7 +169,8 @@ private:
             grains.mark(start, start + std::max(before.size, now.size), Grain::zero);
             return;
         }
-        if (now.version < before.version) {  // no ancestor is newer; all of it, should that be
+        if (now.version <
+            before.version) {  // cannot be, since an ancestor is not newer: then all of it
             grains.mark(start, grains.end(), Grain::zero);
             return;
         }
@@ -176,7 +185,7 @@ private:
         grains.mark(at, start + std::max(before.size, now.size), Grain::zero);
     }
 
-    // Of what was marked, what takes room now is data; and nothing else is told.
+    // Of what was marked, what takes room now becomes data. Nothing else stays marked.
     Result<bool> told_apart(std::uint64_t object, const ObjectState& now, Grains& grains) const {
         if (!now.exists) return true;
         auto extents = UNDERSTUDY_VALUE(top().allocated(object));
@@ -204,7 +213,8 @@ private:
         return {};
     }
 
-    std::vector<std::unique_ptr<FrozenImage>> levels_;  // until first, then what shows under it
+    std::vector<std::unique_ptr<FrozenImage>>
+        levels_;  // the first is `until`, then what shows under it
     std::unique_ptr<FrozenImage> base_;
     bool comparable_ = false;  // the last level is the base's image, and objects match throughout
 };
@@ -264,10 +274,10 @@ private:
     const std::unique_ptr<Inspection> inspection_;
     const bool fast_diff_;
     const std::uint64_t from_;
-    std::uint64_t next_object_;  // the first one that was not asked for
+    std::uint64_t next_object_;  // the first one that was not looked for yet
     std::deque<std::uint64_t> objects_;
     std::vector<ports::Extent> extents_;
-    std::size_t told_ = 0;  // of extents_
+    std::size_t told_ = 0;  // how many of extents_ were returned
 };
 
 struct Listing {

@@ -11,18 +11,18 @@ namespace understudy::rbd {
 
 enum class Grain : unsigned char { same, data, zero };
 
-// What is told of each grain (model::kGrain) of one object-sized piece of a disk.
+// What is known of each grain (model::kGrain) of one object-sized piece of a disk.
 class Grains {
 public:
     Grains(std::uint64_t begin, std::uint64_t end);  // bytes of the disk; begin lies on the grid
 
     std::uint64_t begin() const { return begin_; }
     std::uint64_t end() const { return end_; }
-    // Those that hold any byte of [from, to), which may go beyond the piece.
+    // Marks the grains that hold any byte of [from, to), which may go beyond the piece.
     void mark(std::uint64_t from, std::uint64_t to, Grain as);
     void keep(const Grains& marked);  // all that are `same` there become so here
     Grain& at(std::uint64_t offset) { return grains_[(offset - begin_) / model::kGrain.count()]; }
-    // Of the content [offset, offset + now.size()), whose offset lies on the grid.
+    // Marks what differs in the content [offset, offset + now.size()). The offset lies on the grid.
     void compare(std::uint64_t offset, std::span<const std::byte> before,
                  std::span<const std::byte> now);
 

@@ -5,6 +5,12 @@
 #include <algorithm>
 #include <utility>
 
+// Reads a snapshot. prefetch() begins a read and returns, read() of exactly the same range waits
+// for it and takes what came; any other range is read then. At most 24 MiB are read ahead; beyond
+// that, a prefetch is dropped unless finished ones that nobody came for can make room. librbd's
+// threads call completed(); the destructor waits until none of them has a read left. Nothing is
+// kept.
+
 namespace understudy::rbd {
 namespace {
 
@@ -12,7 +18,7 @@ constexpr std::uint64_t kMaxBytesAhead = 24 << 20;
 
 }  // namespace
 
-// A range that is being read, or was, and that nobody asked for yet.
+// A range that was announced and not asked for yet; its read may be under way.
 struct ImageReader::Ahead {
     ImageReader* reader;
     std::uint64_t offset;
@@ -47,7 +53,8 @@ void ImageReader::completed(librbd::completion_t, void* argument) {
     const auto result = ahead->completion->get_return_value();
     ahead->completion->release();
     auto& reader = *ahead->reader;
-    const std::lock_guard lock(reader.mutex_);  // also over the notice: the reader may go after
+    const std::lock_guard lock(
+        reader.mutex_);  // held until notified: then the reader may be destroyed
     ahead->result = result;
     ahead->done = true;
     --reader.in_flight_;
@@ -61,7 +68,7 @@ void ImageReader::prefetch(ByteOffset offset, ByteSize length) {
     ahead->length = length.count();
     {
         const std::lock_guard lock(mutex_);
-        // What nobody came for (a caller that went elsewhere) makes room.
+        // Reads that are finished and that nobody came for make room: their caller went elsewhere.
         while (bytes_ahead_ + ahead->length > kMaxBytesAhead && !ahead_.empty() &&
                ahead_.front()->done) {
             bytes_ahead_ -= ahead_.front()->length;
@@ -86,7 +93,7 @@ void ImageReader::prefetch(ByteOffset offset, ByteSize length) {
     changed_.notify_all();
 }
 
-// What was read ahead of exactly this range; the caller's then.
+// Takes what was read ahead of exactly this range, and waits for it. Null: it was not announced.
 std::shared_ptr<ImageReader::Ahead> ImageReader::take(std::uint64_t offset, std::size_t length) {
     std::unique_lock lock(mutex_);
     const auto found = std::ranges::find_if(ahead_, [&](const auto& ahead) {

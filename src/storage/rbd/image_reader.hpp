@@ -10,7 +10,8 @@
 
 namespace understudy::rbd {
 
-// Reads a snapshot of an image, ahead of the caller where that was announced, in bounded memory.
+// Reads a snapshot of an image, ahead of the caller where that was announced. Bounded memory.
+// Thread-safe.
 class ImageReader : public ports::Reader {
 public:
     static Result<std::unique_ptr<ImageReader>> open(const Images& images, const std::string& name,

@@ -3,12 +3,19 @@
 #include <algorithm>
 #include <utility>
 
+// Writes an image's head with many operations in flight: at most 64, and 16 MiB. Each write()
+// copies its data, waits for room and until nothing is under way in its range, and gives it to
+// librbd, whose threads call done(). flush() waits for all of them and then makes them durable. The
+// first failure is kept, and every later call reports it. After a crash everything before the last
+// flush() is there; the volume's next receive() goes on from that. The destructor waits for what is
+// in flight.
+
 namespace understudy::rbd {
 namespace {
 
 constexpr std::uint64_t kMaxBytesInFlight = 16 << 20;
 constexpr std::size_t kMaxInFlight = 64;
-// Of one operation that zeroes: librbd sends one request per object of it at once.
+// Of one operation that zeroes: librbd sends a request for each object of it at once.
 constexpr std::uint64_t kMaxZeroBytes = 128 << 20;
 
 }  // namespace
@@ -35,7 +42,7 @@ void ImageWriter::completed(librbd::completion_t, void* argument) {
 }
 
 void ImageWriter::done(const Operation& operation, std::int64_t result) {
-    const std::lock_guard lock(mutex_);  // also over the notice: the writer may go right after
+    const std::lock_guard lock(mutex_);  // held until notified: then the writer may be destroyed
     bytes_in_flight_ -= operation.bytes;
     in_flight_.erase(operation.range);
     if (result < 0 && failure_ == 0) failure_ = result;
@@ -55,8 +62,8 @@ Result<> ImageWriter::told() {
     return fail(images_.error(failure, "write to", name_));
 }
 
-// Waits until there is room for it, and until nothing is under way in its range: librbd keeps no
-// order.
+// Waits until there is room for the operation and until nothing is under way in its range, because
+// librbd keeps no order.
 ImageWriter::Operation* ImageWriter::begin(std::uint64_t offset, std::uint64_t length,
                                            std::uint64_t bytes) {
     auto operation = std::make_unique<Operation>(this, in_flight_.end(), bytes, nullptr);
@@ -74,7 +81,7 @@ ImageWriter::Operation* ImageWriter::begin(std::uint64_t offset, std::uint64_t l
     return operation.release();  // completed() takes it
 }
 
-// An operation that librbd did not take is not completed by it either.
+// If librbd did not take an operation, it does not complete it either.
 Result<> ImageWriter::submitted(int result, Operation* operation) {
     if (result < 0) {
         operation->completion->release();

@@ -12,8 +12,8 @@
 
 namespace understudy::rbd {
 
-// Writes an image's head with many operations in flight, in bounded memory. One thread. What went
-// wrong in the background is told by the next call, and by every one after that.
+// Writes an image's head with many operations in flight, in bounded memory. One thread. If
+// something went wrong in the background, the next call says so, and every call after that.
 class ImageWriter {
 public:
     ImageWriter(const Images& images, std::shared_ptr<OpenImage> image, std::string name);
@@ -23,7 +23,7 @@ public:
 
     Result<> write(std::uint64_t offset, std::span<const std::byte> data);
     Result<> zero(std::uint64_t offset, std::uint64_t length);
-    Result<> flush();  // all before is on disk
+    Result<> flush();  // all that was written before is on disk
     OpenImage& image() { return *image_; }
 
 private:

@@ -13,6 +13,11 @@
 #include <mutex>
 #include <utility>
 
+// A pool of Ceph as a StoragePool. Opening it only checks the settings, without a call to Ceph.
+// Each call goes to the Volume object of its volume. The 64 that were used last are kept, because a
+// Volume knows of a snapshot that Ceph has not answered yet. Volumes do not wait for each other.
+// Nothing durable is made here: the records are the truth, and Volume mends what a crash leaves.
+
 namespace understudy::rbd {
 namespace {
 
@@ -105,7 +110,7 @@ public:
                                                      ByteSize size) override {
         return volume(id)->receive(label, base, snapshot, size);
     }
-    // Nothing is merged: rbd removes a snapshot under a running VM.
+    // Nothing has to be merged: rbd removes a snapshot under a running VM.
     Result<std::optional<ports::LiveMerge>> plan_removal(const VolumeId& id,
                                                          const SnapshotId& snapshot) override {
         UNDERSTUDY_TRY(volume(id)->remove_snapshot(snapshot));
@@ -144,8 +149,8 @@ private:
         if (settings.rbd_namespace.empty()) return settings.pool;
         return settings.pool + "/" + settings.rbd_namespace;
     }
-    // One object per volume for as long as anybody works with it, and those asked for last: they
-    // know of a snapshot that Ceph has not answered yet.
+    // One object per volume for as long as anybody works with it. The objects that were used last
+    // are kept, too: they know of a snapshot that Ceph has not answered yet.
     std::shared_ptr<Volume> volume(const VolumeId& id) {
         const std::lock_guard lock(volumes_mutex_);
         std::erase_if(volumes_, [](const auto& entry) { return entry.second.expired(); });

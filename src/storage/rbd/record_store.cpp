@@ -6,6 +6,11 @@
 #include <set>
 #include <utility>
 
+// The records of volumes in the key-value map of one object. Each change is one operation of Ceph
+// that first compares what it replaces, and is whole or not there after a crash. If two nodes
+// change a volume at once, the second one is told to try again. The same operation sets and removes
+// the image/ keys, by which an image belongs to at most one volume.
+
 namespace understudy::rbd {
 namespace {
 

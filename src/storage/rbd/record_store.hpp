@@ -25,8 +25,8 @@ inline void crash_point(std::string_view step) {
     if (const auto hook = crash_hook.load(std::memory_order_relaxed)) hook(step);
 }
 
-// A record and the text that it was read from: what a change is compared with, so that of two
-// nodes that change a volume at once one is told to try again.
+// A record and the text that it was read from. A change is compared with that text: if two nodes
+// change a volume at once, one of them is told to try again.
 struct StoredRecord {
     VolumeRecord record;
     std::string text;  // empty: none is stored

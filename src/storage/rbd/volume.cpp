@@ -6,12 +6,18 @@
 #include <cctype>
 #include <utility>
 
+// The parts that all of a volume's calls use: its record and its images' names. load() reads the
+// record and finishes a mend that is decided; open_for_change() also sweeps, before a change.
+// make_image names an image in the record as `making`, makes it, and gives it its role. A crash in
+// between leaves an image that the next change of the volume removes. One call at a time works on
+// the volume (mutex_); if another node changes it meanwhile, save() fails with `unavailable`.
+
 namespace understudy::rbd {
 namespace {
 
 constexpr std::size_t kMaxNamePart = 40;
 
-// What every tool of Ceph, QEMU and libvirt takes in a name.
+// Only what every tool of Ceph, QEMU and libvirt takes in a name; the rest becomes '_'.
 std::string plain(const std::string& text) {
     std::string part = text.substr(0, kMaxNamePart);
     std::ranges::replace_if(
@@ -134,7 +140,7 @@ Result<> Volume::make_image(StoredRecord& stored, VolumeImage image,
 }
 
 Result<> Volume::unmake(StoredRecord& stored, const std::string& name, ErrorKind why) {
-    // Somebody else's is not taken for ours, should one of that name have come up just now.
+    // If an image of that name has just come up, it is somebody else's and stays.
     if (why == ErrorKind::conflict)
         stored.record.remove_image(name);
     else if (auto removed = sweep_making(stored); !removed)

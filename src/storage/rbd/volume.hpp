@@ -67,7 +67,7 @@ public:
     Result<> publish_patch(const SnapshotId& patch, OpenImage& image);
     Result<> discard_patch(const SnapshotId& patch);
 
-    // What an open reader depends on: it is not removed while that lives.
+    // What an open reader depends on. It is not removed while the reader lives.
     using Pin = std::pair<std::string, SnapshotId>;  // image, snapshot; nil: the image itself
     using Pins = std::list<std::vector<Pin>>;
     Pins::iterator pin(std::vector<Pin> pins);
@@ -84,8 +84,8 @@ private:
     std::string location_of(const std::string& image) const;
     std::optional<std::string> image_at(const std::string& location) const;
 
-    // Removes what is not needed: images being made, what is unwanted, doomed or dirty. What
-    // somebody depends on stays for a later call.
+    // Removes what is not needed: images that were being made, and what is unwanted, doomed or
+    // dirty. What somebody depends on stays for a later call.
     Result<> sweep(StoredRecord& stored);
     Result<bool> sweep_making(StoredRecord& stored);
     Result<bool> sweep_dirty(StoredRecord& stored);
@@ -104,9 +104,9 @@ private:
     // Names it in the record, makes it, and names it again with its role.
     Result<> make_image(StoredRecord& stored, VolumeImage image,
                         const std::function<Result<>(const std::string& name)>& make);
-    // After it could not be made. A volume that existed only for it goes.
+    // Called if it could not be made. A volume that existed only for it is removed.
     Result<> unmake(StoredRecord& stored, const std::string& name, ErrorKind why);
-    // `of` is none that `stored` holds.
+    // `of` must not be an element of `stored`: that changes meanwhile.
     Result<ports::DiskSource> make_clone(StoredRecord& stored, const VolumeSnapshot& of,
                                          ImageRole role);
     Result<std::optional<std::string>> untouched(const VolumeRecord& record, ImageRole role,

@@ -7,10 +7,17 @@
 #include <ranges>
 #include <utility>
 
+// Heads on a snapshot: activate makes one for a promote, a rollback or a drill, deactivate and
+// retire_head remove one. A promote takes the image as it is if its head is idle on that snapshot,
+// else makes a clone. A rollback within the head's image is only recorded; the promote that follows
+// does it in place. Each of the three first removes what a crash has left (settled), and the same
+// call, repeated, takes a clone that nothing has run on. What is doomed is removed here or by a
+// later sweep.
+
 namespace understudy::rbd {
 namespace {
 
-// A VM may have run on an earlier one.
+// The newest head that was made for this rollback: a VM may have run on an earlier one.
 const VolumeImage* newest_successor(const VolumeRecord& record, const SnapshotId& id) {
     const VolumeImage* newest = nullptr;
     for (const auto& image : record.images)
@@ -42,7 +49,8 @@ Result<ports::DiskSource> Volume::activate(const SnapshotId& id, ports::Activati
     return make_clone(stored, onto, role);
 }
 
-// One for the same snapshot that nothing ran on yet: the same call, repeated after a crash.
+// A clone of this role for the same snapshot that nothing has run on yet. It is there if the same
+// call was made before and cut off by a crash.
 Result<std::optional<std::string>> Volume::untouched(const VolumeRecord& record, ImageRole role,
                                                      const SnapshotId& id) {
     for (const auto& image : record.images | std::views::reverse) {
@@ -87,7 +95,8 @@ Result<> Volume::check_replaceable(const VolumeRecord& record) {
     return check_unused(head->name);
 }
 
-// Repeated from the start after a crash: until the record says that it is done, no VM ran on it.
+// After a crash this is repeated from the start. Until the record says that it is done, no VM has
+// run on the head.
 Result<ports::DiskSource> Volume::roll_back_in_place(StoredRecord& stored) {
     auto& record = stored.record;
     UNDERSTUDY_TRY(check_replaceable(record));
@@ -97,7 +106,7 @@ Result<ports::DiskSource> Volume::roll_back_in_place(StoredRecord& stored) {
     crash_point("rolled back");
     head->snapshot = head->lineage = record.rollback;
     record.rollback = {};
-    // Heads for rollbacks that came to nothing.
+    // Heads of rollbacks that were given up.
     for (auto& image : record.images)
         if (image.role == ImageRole::successor) image.role = ImageRole::doomed;
     const auto source = source_of(*head);
@@ -106,14 +115,14 @@ Result<ports::DiskSource> Volume::roll_back_in_place(StoredRecord& stored) {
     return source;
 }
 
-// The VM is defined with the head of a rollback: it takes the place of the one that was there.
+// The VM is defined with the head of a rollback. That head takes the place of the former one.
 Result<ports::DiskSource> Volume::finish_rollback(StoredRecord& stored, const std::string& name) {
     auto& record = stored.record;
     UNDERSTUDY_TRY(check_replaceable(record));
     for (auto& image : record.images) {
         if (image.role == ImageRole::head) image.role = ImageRole::dirty;
         if (image.role == ImageRole::dirty && image.adopted) {
-            image.role = ImageRole::idle;  // the user's: stays as it is
+            image.role = ImageRole::idle;  // the user's own stays as it is
             image.base = {};
         }
         if (image.role == ImageRole::successor && image.name != name)
@@ -182,7 +191,7 @@ Result<> Volume::retire_head(const SnapshotId& on) {
         head->base = in_place && !head->adopted ? on : SnapshotId{};
         head->snapshot = {};
     }
-    for (auto& image : record.images)  // heads for rollbacks that came to nothing
+    for (auto& image : record.images)  // heads of rollbacks that were given up
         if (image.role == ImageRole::successor) image.role = ImageRole::doomed;
     record.rollback = {};
     UNDERSTUDY_TRY(save(stored));

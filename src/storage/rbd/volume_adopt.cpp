@@ -4,6 +4,11 @@
 
 #include <utility>
 
+// How a volume begins: adopt examines a user's image (format 2, not striped, not migrating, no copy
+// of rbd-mirror) and records it as the head; the image itself is not changed. A VM that was
+// released and returns on the same image gets its former record back. The record is one change, so
+// a crash leaves the volume known or unknown; the same call can be repeated.
+
 namespace understudy::rbd {
 namespace {
 
@@ -13,7 +18,7 @@ std::unexpected<Error> cannot(const std::string& location, const std::string& wh
         Error(ErrorKind::unsupported, fmt::format("disk {} {}", location, why)).advising(advice));
 }
 
-// What keeps a user's image from being a volume, or its size.
+// The size of a user's image, or why it cannot be a volume.
 Result<ByteSize> examine(const Images& images, const std::string& name,
                          const std::string& location) {
     auto opened = UNDERSTUDY_VALUE(images.open_frozen(name, {}));
@@ -82,7 +87,8 @@ Result<ports::AdoptedVolume> Volume::adopt(const ports::VolumeLabel& label,
     return ports::AdoptedVolume{.source = source_of(stored.record.images.front()), .size = size};
 }
 
-// A VM that was released and comes back on the image that it was released with.
+// Brings the record back if a VM that was released returns on the image that it was released with.
+// False: nothing was forgotten, or the volume is known. conflict: it returns on another image.
 Result<bool> Volume::restore_forgotten(const std::string& image) {
     auto kept = UNDERSTUDY_VALUE(records_.forgotten(id_));
     if (!kept) return false;

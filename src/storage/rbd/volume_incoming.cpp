@@ -7,13 +7,19 @@
 #include <utility>
 #include <variant>
 
+// Receives a snapshot into the head of an image: the base's own image if its head is idle on the
+// base, else a clone of the base, else a new image. The record names it as `incoming` before the
+// first byte. publish() flushes, takes the snapshot and then records it. A crash before the record
+// leaves a snapshot that the next publish() takes again, or that discard() removes. receive() goes
+// on with an image that is there. Discarding rolls the head back or removes the image, by a sweep.
+
 namespace understudy::rbd {
 namespace {
 
 using Writer = std::unique_ptr<ImageWriter>;
 
-// The one under way, or one whose image turned out unusable: that takes no bytes but can still be
-// discarded, or one that is published already: that is only publish()ed again.
+// One of three. It is being received. Or its image is gone: then no bytes are taken, but it can be
+// discarded. Or it is published already: then only publish() succeeds.
 class ImageIncoming : public ports::Incoming {
 public:
     ImageIncoming(std::shared_ptr<Volume> volume, SnapshotId id, std::variant<Writer, Error> writer)
@@ -46,7 +52,7 @@ public:
             return fail(
                 Error(ErrorKind::conflict, "snapshot " + id_.text() + " is published already")
                     .advising("Remove it as a snapshot."));
-        close("was discarded");  // an open image is neither rolled back nor removed
+        close("was discarded");  // an image that is open cannot be rolled back or removed
         return volume_->discard_incoming(id_);
     }
     void mark_published() {
@@ -155,7 +161,7 @@ Result<std::unique_ptr<ports::Incoming>> Volume::begin_incoming(StoredRecord sto
     return open_incoming(*record.incoming(id));
 }
 
-// An image that is gone is not begun anew: the sender counts on what was durable in it.
+// If the image is gone, it is not begun anew: the sender relies on what was durable in it.
 Result<std::unique_ptr<ports::Incoming>> Volume::open_incoming(const VolumeImage& image) {
     auto opened = images_.open(image.name);
     if (!opened && opened.error().kind() == ErrorKind::not_found) {
@@ -183,7 +189,7 @@ Result<> Volume::publish_incoming(const SnapshotId& id, OpenImage& image) {
                     "what was received of snapshot " + id.text() + " was discarded");
     auto made = images_.make_snapshot(image, id);
     if (!made && made.error().kind() == ErrorKind::conflict) {
-        // By an attempt that did not come to its end; perhaps before what was written since.
+        // An attempt that was cut off has taken it, perhaps before the latest bytes were written.
         UNDERSTUDY_TRY(images_.remove_snapshot(incoming->name, id));
         made = images_.make_snapshot(image, id);
     }
@@ -218,7 +224,7 @@ Result<> Volume::discard_incoming(const SnapshotId& id) {
         UNDERSTUDY_TRY(save(*stored));
     }
     UNDERSTUDY_TRY(sweep(*stored));
-    // It existed only for this: nothing is left of it.
+    // The volume existed only for this snapshot, so it is removed.
     if (record.images.empty() && record.snapshots.empty()) return records_.remove(id_, *stored);
     return {};
 }

@@ -6,9 +6,11 @@
 #include <algorithm>
 #include <utility>
 
-// A snapshot in Ceph cannot be written to. Where the image's head is as its newest snapshot, the
-// head is put right and frozen anew, and the two snapshots change their names; the record says so
-// before the first of them does, so that whoever reads it next brings it to the end.
+// A snapshot in Ceph cannot be written to. If the image's head is as its newest snapshot, the head
+// is put right and frozen as a new snapshot (`patch`), and the two snapshots exchange names. The
+// record names both before the first one is renamed, so whoever reads the record after a crash
+// finishes that (finish_patch). Before that point a crash leaves a head of no worth, which a sweep
+// rolls back.
 
 namespace understudy::rbd {
 namespace {
@@ -17,7 +19,7 @@ class Patch : public ports::Incoming {
 public:
     Patch(std::shared_ptr<Volume> volume, SnapshotId patch, std::unique_ptr<ImageWriter> writer)
         : volume_(std::move(volume)), patch_(patch), writer_(std::move(writer)) {}
-    ~Patch() override { release(); }  // what stays is undone by the next change of the volume
+    ~Patch() override { release(); }  // the next change of the volume undoes what stays
     Patch(const Patch&) = delete;
     Patch& operator=(const Patch&) = delete;
 
@@ -43,7 +45,7 @@ public:
     }
     Result<> discard() override {
         if (!writer_) return {};
-        release();  // an open image is not rolled back
+        release();  // an image that is open cannot be rolled back
         return volume_->discard_patch(patch_);
     }
 
@@ -141,7 +143,7 @@ Result<> Volume::publish_patch(const SnapshotId& patch, OpenImage& image) {
     return sweep(stored);
 }
 
-// Once the record names what the former snapshot becomes, there is only one way: on.
+// Once the record names what the former snapshot becomes, the mend is only ever finished.
 Result<> Volume::finish_patch(StoredRecord& stored) {
     auto& record = stored.record;
     if (!record.mending || record.mending->replaced.is_nil()) return {};
@@ -179,7 +181,8 @@ Result<> Volume::discard_patch(const SnapshotId& patch) {
     return sweep(*stored);
 }
 
-// One that nobody in this process goes on with, and that is not decided: its head is of no worth.
+// Undoes a mend that is not decided and that nobody in this process goes on with: the image's head
+// is of no worth. Finishes one that is decided.
 Result<bool> Volume::sweep_patch(StoredRecord& stored) {
     auto& record = stored.record;
     if (!record.mending) return false;

@@ -6,6 +6,11 @@
 
 #include <utility>
 
+// Reads frozen snapshots: their content, what differs between two of them, and how much each owns.
+// A reader or a listing pins its snapshot and the images under it for as long as it lives, so that
+// no sweep removes them. Counting takes long, so stat() and head_own() count without the volume's
+// lock; this object remembers what stat() counted. Nothing is written.
+
 namespace understudy::rbd {
 namespace {
 
@@ -70,7 +75,7 @@ void Volume::unpin(Pins::iterator pin) {
     pins_.erase(pin);
 }
 
-// The snapshot, and the images that show through where its own has nothing.
+// The snapshot, and the images that show through where its own image has nothing.
 std::vector<Volume::Pin> Volume::pins_for(const VolumeRecord& record,
                                           const VolumeSnapshot& snapshot) const {
     std::vector<Pin> pins{{snapshot.image, snapshot.id}};

@@ -7,6 +7,11 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
+// A volume's record as a value: finding images and snapshots in it, changing it, writing and
+// reading it. Pure: no I/O. The keys and the words for roles and states are stored in Ceph and must
+// not be changed. read_record refuses another version, an image without a name or named twice, and
+// a snapshot of an image that is not there.
+
 namespace understudy::rbd {
 namespace {
 
@@ -164,7 +169,7 @@ bool VolumeRecord::has_snapshots(std::string_view image) const {
 }
 
 bool VolumeRecord::is_ancestor(const SnapshotId& base, const SnapshotId& of) const {
-    // Bounded, should a damaged record hold a circle.
+    // Bounded, because a damaged record may hold a circle.
     const auto* at = listed(of);
     for (std::size_t step = 0; at && step <= snapshots.size(); ++step) {
         if (at->id == base) return true;
@@ -217,7 +222,7 @@ std::string write_record(const VolumeRecord& record) {
         out["mending"] = std::move(mending);
     }
     if (record.removing) out["removing"] = true;
-    // A name that is not UTF-8 is only a label: it must not make the volume unwritable.
+    // A VM's name that is not UTF-8 must not make the volume unwritable: it is only a label.
     return out.dump(-1, ' ', false, json::error_handler_t::replace);
 }
 

@@ -13,7 +13,7 @@
 namespace understudy::rbd {
 
 enum class ImageRole {
-    making,     // perhaps there, nothing of worth in it: a crash leaves it to be removed
+    making,     // may be there and holds nothing of worth; removed after a crash
     idle,       // its head is as its newest snapshot, VolumeImage::base
     dirty,      // its head is of no worth: to be rolled back to its newest snapshot
     head,       // written to by the VM
@@ -46,11 +46,12 @@ struct VolumeSnapshot {
     ByteSize size = {};
     SnapshotId parent = {};  // a listed one, or nil
     SnapshotState state = SnapshotState::listed;
-    // unwanted: Ceph may still make it, since it was asked to and did not answer.
+    // unwanted: Ceph was asked to make it and has not answered, so it may still come.
     bool late = false;
 };
 
-// A snapshot's content being put right: in its image's head, which then takes the snapshot's place.
+// A mend: a snapshot's content is put right in its image's head, which then takes the snapshot's
+// place.
 struct VolumeMending {
     SnapshotId snapshot;
     SnapshotId patch;          // what the head is frozen as at first
@@ -79,7 +80,7 @@ struct VolumeRecord {
     }
     const VolumeSnapshot* taking() const;                           // there is at most one
     const VolumeSnapshot* newest_of(std::string_view image) const;  // listed
-    bool has_snapshots(std::string_view image) const;  // in any state, but not what may come late
+    bool has_snapshots(std::string_view image) const;  // in any state; late ones do not count
     bool is_ancestor(const SnapshotId& base, const SnapshotId& of) const;  // also of itself
 
     void unlist(const SnapshotId& id);         // becomes unwanted; its descendants get its parent

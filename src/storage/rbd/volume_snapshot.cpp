@@ -1,4 +1,3 @@
-// Snapshots of the head: prepared, taken in the VM's one moment, committed or cancelled.
 #include "storage/rbd/volume.hpp"
 
 #include <fmt/format.h>
@@ -7,6 +6,13 @@
 #include <condition_variable>
 #include <thread>
 #include <utility>
+
+// Snapshots of the head. prepare records one as `taking`, take_snapshot makes it while the VM
+// stands still, commit lists it, cancel marks it as unwanted. take_snapshot waits at most 5 s for
+// Ceph (1 s for the volume's lock); the thread that asks Ceph goes on alone after that, and a
+// snapshot that comes too late is found by snapshot_taken and the next take_snapshot, and removed
+// by a sweep after a cancel. A crash leaves `taking` in the record, and perhaps the snapshot;
+// commit and cancel work from that.
 
 namespace understudy::rbd {
 namespace {
@@ -17,7 +23,7 @@ constexpr std::chrono::seconds kLockLimit{1};
 
 }  // namespace
 
-// One attempt to make a snapshot, which goes on by itself when nobody waits for it any more.
+// One attempt to make a snapshot. It goes on by itself if nobody waits for it any more.
 class Moment : public std::enable_shared_from_this<Moment> {
 public:
     Moment(Images images, RecordStore records, VolumeId volume, SnapshotId id)

@@ -1,10 +1,16 @@
-// What is removed, and when: images and snapshots that are not needed any more.
 #include "storage/rbd/volume.hpp"
 
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <utility>
+
+// Removes images and snapshots that are not needed any more. sweep() repeats its steps until none
+// of them changes anything: what was being made, mends given up, dirty heads, unwanted snapshots,
+// doomed images. Each step removes one thing and then saves the record, so a crash leaves a record
+// that still names it, and the next sweep goes on. What is pinned, in use or cloned waits for a
+// later sweep. forget() sets the record aside if images are kept, else it marks the volume as
+// `removing` and removes all; called again after a crash, it goes on.
 
 namespace understudy::rbd {
 
@@ -32,13 +38,13 @@ Result<bool> Volume::sweep_making(StoredRecord& stored) {
     return true;
 }
 
-// Heads of no worth go back to the newest snapshot; images without any snapshot go.
+// A head of no worth goes back to the newest snapshot. An image without any snapshot goes.
 Result<bool> Volume::sweep_dirty(StoredRecord& stored) {
     for (auto& image : stored.record.images) {
         if (image.role != ImageRole::dirty && image.role != ImageRole::idle) continue;
         if (!stored.record.has_snapshots(image.name)) {
             if (image.adopted) {
-                // The user could not remove it while clones hold on to it by rbd's trash.
+                // While clones hold on to it by rbd's trash, the user could not remove it.
                 auto free = UNDERSTUDY_VALUE(free_children(stored, image.name));
                 if (!free) continue;
                 stored.record.remove_image(std::string(image.name));
@@ -69,7 +75,8 @@ bool Volume::is_pinned(const std::string& image, const SnapshotId& id) const {
     });
 }
 
-// By a reader, or as what an image goes back to when what is received into it is discarded.
+// A snapshot is needed by a reader, or because an image goes back to it if what is being received
+// into the image is discarded.
 bool Volume::is_needed(const VolumeRecord& record, const VolumeSnapshot& snapshot) const {
     const auto* image = record.image(snapshot.image);
     if (image->role == ImageRole::incoming && image->base == snapshot.id) return true;
@@ -83,7 +90,8 @@ Result<bool> Volume::sweep_snapshots(StoredRecord& stored) {
         const auto gone = snapshot;
         auto was_there = UNDERSTUDY_VALUE(images_.remove_snapshot(gone.image, gone.id));
         crash_point("snapshot removed");
-        // One that Ceph was late with may still come, until a later one of the image is there.
+        // If Ceph was late with it, it may still come, until a later snapshot of the image is
+        // there.
         const auto* newest = stored.record.newest_of(gone.image);
         const bool may_come = gone.late && !was_there && (!newest || newest < &snapshot);
         if (may_come) continue;
@@ -95,7 +103,7 @@ Result<bool> Volume::sweep_snapshots(StoredRecord& stored) {
     return false;
 }
 
-// Makes the clones of an image independent of it; false where one must wait.
+// Makes the clones of an image independent of it. False: one of them must wait.
 Result<bool> Volume::free_children(StoredRecord& stored, const std::string& image) {
     for (auto& child : stored.record.images) {
         if (child.parent != image) continue;
@@ -119,7 +127,8 @@ Result<bool> Volume::sweep_doomed(StoredRecord& stored) {
         if (!removed && removed.error().kind() == ErrorKind::conflict) {
             auto watchers = UNDERSTUDY_VALUE(images_.watchers(name));
             if (!watchers.empty()) continue;  // in use: for a later call
-            // Somebody made a snapshot of it, or a clone of one of ours: it is theirs now.
+            // Somebody has made a snapshot of it, or a clone of one of ours. The image is theirs
+            // now.
         } else if (!removed) {
             return error_of(removed);
         }
@@ -157,7 +166,7 @@ Result<> Volume::forget(bool remove_data) {
     return remove_everything(stored);
 }
 
-// Snapshots before the images that they are of, clones before what they are clones of.
+// Snapshots go before the images that they are of, and clones before what they are clones of.
 Result<> Volume::remove_everything(StoredRecord& stored) {
     auto& record = stored.record;
     for (const auto& snapshot : record.snapshots) {

@@ -4,6 +4,11 @@
 
 #include <limits>
 
+// Reads one diff: read_head takes its banner and its metadata, RecordWalk then takes its records of
+// data and zeroes, up to its end. Version 1 has plain records; in version 2 each record states its
+// length, and a record of another kind is skipped by that. Each length is checked against the file,
+// and each place against the disk, before it is used. Nothing is written or kept.
+
 namespace understudy::rbd_stream {
 namespace {
 
@@ -18,7 +23,7 @@ bool begins_data(std::uint8_t tag) {
     return tag == 'w' || tag == 'z' || tag == 'e';
 }
 
-// In v2, how much follows the tag; checked against the file.
+// In v2: how many bytes follow the tag, checked against the file. Nothing in v1.
 Result<std::optional<std::uint64_t>> length_of(StreamCursor& cursor, Records layout) {
     if (layout == Records::plain) return std::nullopt;
     const auto place = cursor.at();
@@ -59,7 +64,8 @@ Result<> read_metadata(StreamCursor& cursor, std::uint8_t tag, std::uint64_t pla
         has_size = true;
         return {};
     }
-    // Whether the snapshot is protected: one byte, of which Ceph 16 says that there are eight.
+    // `p` says in one byte whether the snapshot is protected. Ceph 16 states a length of eight for
+    // it.
     if (tag == 'p' && length) return cursor.skip(1);
     if (length) return cursor.skip(*length);
     return cursor.file().wrong(place, fmt::format("a record of an unknown kind, {}", shown(tag)));

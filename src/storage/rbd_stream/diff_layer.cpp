@@ -7,13 +7,18 @@
 #include <utility>
 #include <vector>
 
+// One diff of a file as a layer of a disk. If its records ascend, every listing walks the file
+// again, and read() goes on from its last record; for a place before that it starts again. If they
+// do not, they are sorted once in memory, at most 4 Mi of them, a later record over an earlier one.
+// Only reads the file. One thread: read() keeps its place between calls.
+
 namespace understudy::rbd_stream {
 namespace {
 
-// 32 bytes each: at most 128 MiB.
+// Each takes 32 bytes in the sorted list (128 MiB), and more in the map that sorts them.
 constexpr std::size_t kMostSorted = std::size_t{4} << 20;
 
-// A diff's records in ascending order, over and over again.
+// A diff's records in ascending order. restart() goes back to the first one.
 class Ascending {
 public:
     virtual ~Ascending() = default;
@@ -57,7 +62,7 @@ Record part_of(const Record& record, std::uint64_t begin, std::uint64_t end) {
     return part;
 }
 
-// A later record replaces what earlier ones said of its place.
+// A later record replaces what earlier ones said about its place.
 void lay_over(std::map<std::uint64_t, Record>& records, const Record& record) {
     const auto begin = record.extent.offset.count();
     const auto end = record.extent.end().count();
@@ -139,7 +144,7 @@ private:
         return std::make_unique<Walked>(file_, head_);
     }
 
-    // The rest, from there, of the record that has this place.
+    // The record that has this place, cut so that it begins there.
     Result<Record> record_at(std::uint64_t at) {
         if (current_ && at < current_->extent.offset.count()) {
             records_->restart();
@@ -161,8 +166,8 @@ private:
 
     std::shared_ptr<const StreamFile> file_;
     DiffHead head_;
-    std::shared_ptr<const std::vector<Record>> in_order_;  // only where they do not stand so
-    std::unique_ptr<Ascending> records_;                   // of read()
+    std::shared_ptr<const std::vector<Record>> in_order_;  // only if the file's do not ascend
+    std::unique_ptr<Ascending> records_;                   // where read() is
     std::optional<Record> current_;
 };
 

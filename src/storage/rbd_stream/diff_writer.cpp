@@ -11,6 +11,12 @@
 #include <cerrno>
 #include <optional>
 
+// Writes a v1 diff into a new file: banner and metadata when it begins, then a record for each
+// write() or zero() in the order of the calls, and its end by publish(), which makes the file
+// durable. After a failed write, flush or publish() nothing more is written. A crash leaves a file
+// without its end, which read_structure refuses. Nobody goes on with such a file: its task begins a
+// new one.
+
 namespace understudy::rbd_stream {
 namespace {
 
@@ -42,7 +48,7 @@ std::span<const std::byte> bytes_of(const std::string& text) {
     return std::as_bytes(std::span(text));
 }
 
-// A failed write may have left a part of a record: nothing more is written behind that.
+// If a write failed, a part of a record may stand at the end. Nothing more is written then.
 class DiffWriter final : public ports::Incoming {
 public:
     DiffWriter(Fd file, std::string path, ByteSize size, bool whole)

@@ -5,6 +5,11 @@
 #include <array>
 #include <cstring>
 
+// Finds the diffs of a file: one in a file of `rbd export-diff`, and several in one of `rbd export
+// --export-format 2`, each from the snapshot to which the one before it leads. The whole file is
+// walked, headers only, before anything of it is used, and what follows its end is an error.
+// Memory: one small entry per diff. Nothing is written or kept.
+
 namespace understudy::rbd_stream {
 namespace {
 
@@ -33,8 +38,8 @@ Result<Diff> walk_diff(StreamCursor& cursor, Records layout) {
     return diff;
 }
 
-// Object size, features, striping, metadata: how the image was laid out in its cluster, which is
-// nothing to a disk.
+// Object size, features, striping, metadata: how the image was laid out in its cluster. The disk's
+// content does not depend on any of it.
 Result<> skip_image_head(StreamCursor& cursor) {
     UNDERSTUDY_TRY(cursor.expect(kImageBanner));
     while (true) {

@@ -8,11 +8,11 @@ namespace understudy::rbd_stream {
 
 struct Diff {
     DiffHead head;
-    bool ascending = true;  // its records do, without overlap
+    bool ascending = true;  // its records ascend and do not overlap
 };
 
-// The diffs of a file of either format, bottom first, each on the one before it. The whole file was
-// walked: what is returned can be read.
+// The diffs of a file of either format, bottom first, each on the one before it. The whole file has
+// been walked when this returns, so the diffs can be read.
 Result<std::vector<Diff>> read_structure(const StreamFile& file);
 
 }  // namespace understudy::rbd_stream

@@ -12,7 +12,7 @@ std::string shown(const std::string& name) {
     return name.empty() ? "nothing" : "'" + name + "'";
 }
 
-// As many of the diffs, from the bottom, as lead to the wanted moment.
+// How many of the diffs, counted from the bottom, lead to the wanted moment.
 Result<std::size_t> count_until(const std::string& path, const std::vector<Diff>& diffs,
                                 const ports::WantedMoment& wanted) {
     const auto& from = diffs.front().head.from;

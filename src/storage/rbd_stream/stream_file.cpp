@@ -11,11 +11,16 @@
 #include <cstring>
 #include <utility>
 
+// Reads a file at offsets. StreamCursor goes through it: it reads banners, tags and lengths in
+// windows of 4 KiB, and skip() passes over data without reading it. Before a length is used it is
+// compared with what is left of the file, so nothing is allocated by it but names of at most 4 KiB.
+// Nothing is written or kept.
+
 namespace understudy::rbd_stream {
 namespace {
 
-constexpr std::size_t kWindow = 4096;       // headers stand between data: more is seldom of use
-constexpr std::size_t kLongestName = 4096;  // as Ceph's own reader has it
+constexpr std::size_t kWindow = 4096;       // between headers is data, so more is seldom used
+constexpr std::size_t kLongestName = 4096;  // the limit of Ceph's own reader
 
 }  // namespace
 

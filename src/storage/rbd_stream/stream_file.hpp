@@ -11,7 +11,7 @@
 
 namespace understudy::rbd_stream {
 
-// A file that is read at offsets. Thread-safe apart from StreamCursor.
+// A file that is read at offsets. Thread-safe; each thread needs a StreamCursor of its own.
 class StreamFile {
 public:
     static Result<StreamFile> open(const std::string& path);  // a regular file, no link
@@ -20,7 +20,7 @@ public:
     const std::string& path() const { return path_; }
     // corrupt: the file ends before the range does.
     Result<> read(std::uint64_t offset, std::span<std::byte> into) const;
-    // corrupt, with the place.
+    // An error of kind corrupt that names this place in the file.
     std::unexpected<Error> wrong(std::uint64_t offset, std::string_view what) const;
 
 private:
@@ -32,7 +32,7 @@ private:
     std::uint64_t size_;
 };
 
-// Goes through a file, small pieces at a time. Borrows the file. One thread.
+// Goes through a file in small pieces. Borrows the file. One thread.
 class StreamCursor {
 public:
     StreamCursor(const StreamFile& file, std::uint64_t at) : file_(&file), at_(at) {}

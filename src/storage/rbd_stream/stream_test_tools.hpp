@@ -31,7 +31,7 @@ inline std::string name(const std::string& text) {
     return std::string(reinterpret_cast<const char*>(&stored), sizeof stored) + text;
 }
 
-// A place for one file in a directory of its own, which goes with it.
+// A place for one file in a directory of its own. The directory is removed with this object.
 class File {
 public:
     File() {

@@ -9,6 +9,12 @@
 #include <set>
 #include <string_view>
 
+// Rewrites a definition for this host. The disks' sources come first, then the name and the UUID.
+// If it is from here (a rollback), that is all. Otherwise the steps of adapt_steps.hpp follow, each
+// on the same document, and a drill's steps last, because they change what the others have left.
+// Each change is told in words, and what would keep the VM from starting becomes an issue. Pure but
+// for `facts.exists` and `facts.has_secret`; nothing is defined or kept.
+
 namespace understudy::libvirt {
 namespace {
 
@@ -23,14 +29,15 @@ void adapt_identity(const Adapting& work) {
     const auto id = work.request.new_id->text();
     work.change(fmt::format("UUID: {} → {}", text_of(work.domain.child("uuid")), id));
     set_text(work.domain, "uuid", id);
-    // libvirt demands that the firmware tables say the same.
+    // libvirt demands that the firmware tables have the same UUID.
     for (const auto entry : work.domain.child("sysinfo").child("system").children("entry"))
         if (attribute_of(entry, "name") == "uuid") entry.text().set(id.c_str());
-    // libvirt makes a new generation id: guests then know that they are a copy.
+    // libvirt makes a new generation id for an empty one. By that a guest knows that it is a copy.
     if (auto genid = work.domain.child("genid")) genid.text().set("");
 }
 
-// libvirt tells VMs apart by both: one that is here under this name would refuse the definition.
+// libvirt knows VMs by name and by UUID. If another VM here has this name, it refuses the
+// definition.
 void check_name(const Adapting& work) {
     const auto name = text_of(work.domain.child("name"));
     const auto other = work.facts.vms.find(name);

@@ -9,7 +9,8 @@ namespace understudy::libvirt {
 
 // Rewrites a definition from elsewhere so that it starts on the host that `facts` describe, and
 // lists each change and each reason why it would not start or not be the same. Pure but for
-// `facts.exists`. Accepting an issue by its key leaves a definition that starts without the thing.
+// `facts.exists` and `facts.has_secret`. If an issue is accepted by its key, the definition starts
+// without the thing.
 Result<ports::Adapted> adapt_definition(const ports::AdaptRequest& request, const HostFacts& facts);
 
 // What look_at_host() must be asked about for this definition.

@@ -8,6 +8,12 @@
 #include <set>
 #include <string_view>
 
+// Devices: serial lines, consoles and channels, displays, the TPM, what was passed through from the
+// old host, and arguments for QEMU itself. A device that cannot be had here is replaced (a line
+// becomes a terminal, a display listens on 127.0.0.1) or removed, with an issue. A copy with a new
+// UUID gets none of the original's files, sockets and display ports. Pure but for `facts.exists`:
+// the document is changed in place.
+
 namespace understudy::libvirt {
 namespace {
 
@@ -32,7 +38,7 @@ void adapt_character_device(const Adapting& work, pugi::xml_node device) {
     }
     if (type == "unix" && name == "channel") {
         // libvirt keeps such sockets in a directory of its own, named after the running VM. A path
-        // in the definition is one of the old host, or of the original that still runs here.
+        // in the definition is the old host's, or that of the original, which still runs here.
         const bool automatic = path.find("/channel/target/") != std::string::npos;
         const bool agent = attribute_of(device.child("target"), "name") == "org.qemu.guest_agent.0";
         if (path.empty() ||
@@ -149,7 +155,7 @@ void adapt_untravelled_devices(const Adapting& work) {
                                secret));
 }
 
-// Arguments that libvirt hands to QEMU unread: nobody knows what they open.
+// Arguments that libvirt passes to QEMU without reading them. Nobody knows what they open.
 void adapt_qemu_arguments(const Adapting& work) {
     auto child = work.domain.first_child();
     while (child) {

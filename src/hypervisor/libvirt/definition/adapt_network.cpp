@@ -7,6 +7,12 @@
 #include <set>
 #include <string_view>
 
+// Network cards: each is plugged into the network or bridge that the operator's map names, or into
+// the one of the same name here. In a drill it is unplugged, or plugged into the isolated network
+// alone. check_apart refuses an isolated network that the VM itself belongs to. Cards that were
+// passed through are removed with the other host devices (adapt_devices.cpp). Pure: the document is
+// changed in place.
+
 namespace understudy::libvirt {
 namespace {
 
@@ -42,13 +48,13 @@ void plug_into(pugi::xml_node interface, const std::string& type, const std::str
     set_attribute(interface, "type", type);
     remove_children(interface, "source");
     set_attribute(interface.prepend_child("source"), type.c_str(), here);
-    // These describe a port of the switch that it was on.
+    // These describe a port of the switch that the card was on.
     for (const char* child : {"virtualport", "target", "vlan", "actual"})
         remove_children(interface, child);
 }
 
-// As `unplug`, but on a network of its own. It keeps its address: a guest knows its card by that,
-// and there is no other one with it.
+// As `unplug`, but on a network of its own. The card keeps its MAC address: a guest knows its card
+// by that, and no other card with it is on this network.
 void isolate(const Adapting& work, pugi::xml_node interface) {
     const auto& name = work.request.isolated_network;
     const bool network = work.facts.networks.contains(name);
@@ -80,7 +86,7 @@ void connect(const Adapting& work, pugi::xml_node interface, const std::string& 
         return;
     }
     const auto type = attribute_of(interface, "type");
-    // A bridge keeps being one where both kinds have that name.
+    // If a network and a bridge both have that name, a card on a bridge stays on a bridge.
     const std::string new_type = bridge && (type == "bridge" || !network) ? "bridge" : "network";
     if (here == there && new_type == type) return;
     work.change(fmt::format("network {} {} → {} {}", type, there, new_type, here));

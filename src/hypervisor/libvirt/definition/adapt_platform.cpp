@@ -7,7 +7,12 @@
 #include <optional>
 #include <string_view>
 
-// The virtual board: hypervisor type, machine, CPU, firmware, kernel, placement on the host.
+// The virtual board: hypervisor type, emulator, machine type, CPU, firmware and its variables, a
+// kernel from the host, placement on the host. Each function is one step: it keeps what this host
+// has, takes the nearest thing that it has, with a warning, or leaves the definition as it is, with
+// a blocking issue. adapt_cpu needs the outcome of adapt_hypervisor_type. Pure but for
+// `facts.exists`: the document is changed in place.
+
 namespace understudy::libvirt {
 namespace {
 
@@ -15,8 +20,8 @@ std::string file_name(const std::string& path) {
     return std::filesystem::path(path).filename().string();
 }
 
-// The variables' file fits only code of its own flash size, and secure boot must stay as it was.
-// Distributions tell both by the image's name: OVMF_CODE_4M.secboot.fd.
+// The file of variables fits only code of the same flash size, and secure boot must stay as it was.
+// Distributions show both in the image's name: OVMF_CODE_4M.secboot.fd.
 struct LoaderKind {
     bool four_mib = false;
     bool secure = false;
@@ -29,7 +34,7 @@ LoaderKind kind_of_loader(const std::string& path, bool secure_attribute) {
     return {has("4M") || has(".4m."), secure_attribute || has("secboot") || has(".ms.")};
 }
 
-// This host's image that can stand in for one that is not here.
+// An image of this host that can be used in place of one that is not here.
 std::optional<std::string> equivalent_loader(const HostFacts& facts, const std::string& path,
                                              bool secure) {
     for (const auto& loader : facts.loaders) {
@@ -42,7 +47,7 @@ std::optional<std::string> equivalent_loader(const HostFacts& facts, const std::
     return std::nullopt;
 }
 
-// Lets libvirt choose the image: only what describes the wish, not the choice, may stay.
+// Lets libvirt choose the image: whether it is for secure boot stays, and the former choice goes.
 void choose_automatically(pugi::xml_node os) {
     auto loader = os.child("loader");
     if (!loader) return;
@@ -62,7 +67,7 @@ void adapt_loader(const Adapting& work, pugi::xml_node os) {
     const auto path = text_of(loader);
     if (!path.empty() && work.facts.exists(path)) {
         if (!automatic) return;
-        // The very image that was chosen there is here: keep it, rather than choose anew.
+        // The same image that was chosen there is here, so it is kept and not chosen anew.
         os.remove_attribute("firmware");
         remove_children(os, "firmware");
         return;

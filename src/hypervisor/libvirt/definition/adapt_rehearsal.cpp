@@ -9,10 +9,17 @@
 #include <set>
 #include <string_view>
 
+// What makes a definition one for a drill, after all other steps: the console is also logged to a
+// file, a guest without a screen gets one, displays listen on 127.0.0.1 only, devices that reach
+// other machines without being network cards are removed or replaced, and a guest that crashes does
+// not stay behind. note_facts reads agent, console and memory from the finished definition, of a
+// drill or not. Pure: the document is changed in place.
+
 namespace understudy::libvirt {
 namespace {
 
-// The first one that is a serial line is where firmware, boot loader and kernel talk.
+// Firmware, boot loader and kernel write to the first serial line. Without one, to the first
+// console.
 pugi::xml_node console_of(const Adapting& work) {
     if (auto serial = work.devices().child("serial")) return serial;
     return work.devices().child("console");
@@ -28,7 +35,7 @@ void log_console(const Adapting& work) {
     work.change(fmt::format("{}: also to {}", console.name(), work.request.console_log));
 }
 
-// Only for a guest without any: one that has a screen finds the very same one.
+// Only for a guest without any screen: one that has a screen keeps the same hardware.
 void give_a_screen(const Adapting& work) {
     static const std::set<std::string_view> pc{"x86_64", "i686"};
     auto video = work.devices().child("video");
@@ -39,7 +46,7 @@ void give_a_screen(const Adapting& work) {
     work.change("video: a VGA card, for the screenshot");
 }
 
-// Nobody else looks in, and what others have claimed is not claimed twice.
+// Nobody else can look in, and nothing that others use (a port, a socket) is asked for twice.
 void hide_displays(const Adapting& work) {
     for (auto graphics : work.devices().children("graphics")) {
         if (attribute_of(graphics, "type") != "vnc" && attribute_of(graphics, "type") != "spice")
@@ -75,7 +82,7 @@ void cut_other_lines(const Adapting& work) {
     }
 }
 
-// 0: not stated in a way that is understood here. Units of libvirt's "scaled integers".
+// 0: stated in a way that is not understood here. Units of libvirt's "scaled integers".
 ByteSize memory_of(pugi::xml_node domain) {
     static const std::map<std::string, std::uint64_t> units{
         {"b", 1},         {"bytes", 1},   {"", 1 << 10},     {"k", 1 << 10},
@@ -98,7 +105,8 @@ void adapt_rehearsal(const Adapting& work) {
     give_a_screen(work);
     hide_displays(work);
     cut_other_lines(work);
-    // A guest that crashes must not stay behind half-dead, nor fill the host with its memory.
+    // A guest that crashes must not stay behind as it is, nor fill the host with a dump of its
+    // memory.
     const auto on_crash = text_of(work.domain.child("on_crash"));
     if (on_crash.empty() || on_crash == "restart" || on_crash == "destroy") return;
     work.change(fmt::format("on_crash: {} → destroy", on_crash));

@@ -3,7 +3,7 @@
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 
-// What makes a copy for a drill out of a definition, and nothing else of it.
+// Which changes make a definition one for a drill, and that nothing else changes.
 
 namespace understudy::libvirt {
 namespace {

@@ -30,7 +30,7 @@ void adapt_hypervisor_type(const Adapting& work);  // kvm or qemu, emulator, arc
 void adapt_machine(const Adapting& work);
 void adapt_cpu(const Adapting& work);  // after adapt_hypervisor_type
 void adapt_firmware(const Adapting& work);
-void keep_firmware(const Adapting& work);  // only tells where its variables are
+void keep_firmware(const Adapting& work);  // only notes where its variables are
 void adapt_kernel(const Adapting& work);
 void adapt_placement(const Adapting& work);
 // refused: the isolated network of a rehearsal is one that the VM itself belongs to.
@@ -40,7 +40,7 @@ void adapt_character_devices(const Adapting& work);
 void adapt_graphics(const Adapting& work);
 void adapt_untravelled_devices(const Adapting& work);  // TPM, host devices, shared folders, …
 void adapt_qemu_arguments(const Adapting& work);
-// After all others: what makes a copy for a rehearsal that nobody but its watcher notices.
+// After all others. It makes a copy for a rehearsal that nobody notices but the one who watches it.
 void adapt_rehearsal(const Adapting& work);
 void note_facts(const Adapting& work);  // has_agent, has_console, memory
 

@@ -6,6 +6,11 @@
 
 #include <string_view>
 
+// A disk's <source>, read and written: a file, or an RBD image with its monitors and its login.
+// put_source leaves nothing of the former source that would not fit the new one (layers, mirror,
+// encryption, login), and keeps what else the operator wrote about a file. why_unsupported names
+// the first reason why a disk cannot travel. Pure: no I/O; the document is changed in place.
+
 namespace understudy::libvirt {
 namespace {
 
@@ -48,7 +53,8 @@ void add_rbd(pugi::xml_node source, const ports::DiskSource& image) {
     set_attribute(source, "protocol", "rbd");
     set_attribute(source, "name", image.location);
     for (const auto& monitor : image.monitors) add_monitor(source, monitor);
-    // libvirt takes no user without a secret: the guest's QEMU is then whom ceph.conf makes it.
+    // libvirt takes no user without a secret. Without both, QEMU logs in as the user that ceph.conf
+    // gives it.
     if (image.user.empty() || image.secret.empty()) return;
     auto auth = source.append_child("auth");
     set_attribute(auth, "username", image.user);
@@ -94,7 +100,7 @@ std::string location_of(pugi::xml_node disk) {
 
 std::string format_of(pugi::xml_node disk) {
     const auto format = attribute_of(disk.child("driver"), "type");
-    return format.empty() ? "raw" : format;  // libvirt's default: it never probes
+    return format.empty() ? "raw" : format;  // libvirt's default: it never probes a disk
 }
 
 ports::DiskSource source_of(pugi::xml_node disk) {
@@ -147,7 +153,7 @@ Result<> put_source(pugi::xml_node disk, const ports::DiskSource& source) {
     set_attribute(driver, "name", "qemu");
     set_attribute(driver, "type", source.format);
     if (source.format != "qcow2") remove_children(driver, "metadata_cache");
-    // A file keeps what else is said of it (labels, what to do when it is missing).
+    // For a file, what else is said about it stays (labels, what to do if it is missing).
     const bool was_file = attribute_of(disk, "type") == "file";
     auto place = !image && was_file ? child_or_new(disk, "source") : fresh_source(disk);
     if (image) {

@@ -8,6 +8,11 @@
 #include <map>
 #include <string_view>
 
+// What a definition says about disks and UEFI variables, and the changes that are made to them:
+// other sources, no layers, the XML of a snapshot. `current` is the running VM's XML, `definition`
+// that of its next start; a disk about which the two disagree does not travel. A text in which
+// nothing has to be changed stays as libvirt wrote it (without_layers). Pure: text in, text out.
+
 namespace understudy::libvirt {
 namespace {
 
@@ -26,13 +31,13 @@ pugi::xml_node find_disk(const pugi::xml_document& document, const std::string& 
     return {};
 }
 
-// A layer's file; layers below a disk are files in any case.
+// A layer's file. Layers below a disk are always files.
 std::string file_of(pugi::xml_node disk) {
     return attribute_of(disk.child("source"), "file");
 }
 
-// Layers below the disk's own file, which libvirt writes down when it takes a snapshot of a running
-// VM. An empty <backingStore/> is an operator's word that there are none.
+// Whether it names layers below the disk's own file. libvirt writes them down when it takes a
+// snapshot of a running VM. By an empty <backingStore/> an operator says that there are none.
 bool names_layers(pugi::xml_node disk) {
     return !file_of(disk.child("backingStore")).empty();
 }

@@ -12,13 +12,14 @@ namespace understudy::libvirt {
 
 // The disks that travel (device='disk' and 'lun'; CD-ROM and floppy do not), with the sources of
 // `current`: the live XML of a running domain, else its definition. `definition` is what it starts
-// with next time; where the two disagree, a disk is unsupported and says what to do. Sizes are 0.
+// with next time. If the two disagree about a disk, the disk is unsupported, and the text says what
+// to do. Sizes are 0.
 Result<std::vector<ports::DiskDescription>> disks_in(const std::string& current,
                                                      const std::string& definition);
 
-// Those switches that change something; a disk whose layers the definition names is one of them.
-// How a disk is reached that stands on its source already stays as the operator wrote it (monitors,
-// user, a configuration file).
+// Those switches that change something. A disk whose layers the definition names is one of them. If
+// a disk is on its source already, how it is reached (monitors, user, a configuration file) stays
+// as the operator wrote it.
 Result<std::vector<ports::DiskSwitch>> switches_left(
     const std::string& definition, const std::vector<ports::DiskSwitch>& switches);
 
@@ -27,8 +28,8 @@ Result<std::vector<ports::DiskSwitch>> switches_left(
 Result<std::string> with_disk_sources(const std::string& definition,
                                       const std::vector<ports::DiskSwitch>& switches);
 
-// The definition without the layers that libvirt has written below its travelling disks: they are
-// known to their pool, and another host has other ones.
+// The definition without the layers that libvirt has written below its travelling disks: their pool
+// knows them, and on another host they are others.
 Result<std::string> without_layers(const std::string& definition);
 
 // The <domainsnapshot> that switches these disks, and no other, to external files. unsupported: a

@@ -7,6 +7,10 @@
 #include <cstdio>
 #include <string_view>
 
+// Reads libvirt's <capabilities> and <domainCapabilities> into HostFacts: machines, emulator, CPU
+// models, UEFI images that are on disk, displays, an emulated TPM. choose_machine takes the wanted
+// machine type or the newest one of its family. Pure but for `facts.exists`.
+
 namespace understudy::libvirt {
 namespace {
 
@@ -25,7 +29,7 @@ std::set<std::string> values_of(pugi::xml_node node, std::string_view name) {
     return values;
 }
 
-// "pc-q35-8.2" → {"pc-q35", 8, 2}; a name without a plain version at its end has none.
+// "pc-q35-8.2" → {"pc-q35", 8, 2}. A name that does not end in such a version has no family here.
 struct Version {
     std::string family;
     int major = 0;

@@ -8,6 +8,10 @@
 #include <set>
 #include <string_view>
 
+// What of a VM does not travel, read from its definition: TPM, host devices, shared directories and
+// disks, persistent memory, secrets, encrypted memory. Each becomes an issue with a key by which an
+// operator accepts it, so the keys must not be changed. Pure: text in, issues out.
+
 namespace understudy::libvirt {
 namespace {
 
@@ -38,7 +42,8 @@ bool removable(pugi::xml_node device) {
 void collect_secrets(pugi::xml_node node, std::set<std::string>& secrets) {
     for (const auto child : node.children()) {
         if (std::string_view(child.name()) == "disk" && removable(child)) continue;
-        // A disk gets the login to the Ceph that it is in: each target has its own.
+        // A login to Ceph does not count: each target gives a disk the login to the Ceph that it is
+        // in there.
         if (std::string_view(child.name()) == "secret" && !is_ceph_login(child)) {
             const auto uuid = attribute_of(child, "uuid");
             const auto name = uuid.empty() ? attribute_of(child, "usage") : uuid;

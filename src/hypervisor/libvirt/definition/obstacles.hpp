@@ -8,21 +8,21 @@
 #include <string>
 #include <vector>
 
-// What a VM is besides its disks and cannot take along. The keys are a contract with operators:
-// they accept an obstacle by it.
+// What belongs to a VM besides its disks and cannot travel with it. The keys are a contract with
+// operators, who accept an obstacle by its key.
 namespace understudy::libvirt {
 
 // "pci:0000:03:00.0", "usb:046d:c52b", "scsi:…", "mdev:UUID" of a <hostdev> or <interface>.
 std::string hostdev_address(pugi::xml_node device);
 
-// The libvirt secrets (UUID or usage name) that a part of a definition refers to; CD-ROMs and
-// floppies do not count, nor does what an RBD disk logs in to Ceph with.
+// The libvirt secrets (UUID or usage name) that a part of a definition refers to. Those of CD-ROM
+// and floppy drives do not count, and not those by which an RBD disk logs in to Ceph.
 std::set<std::string> secrets_in(pugi::xml_node node);
 
 // The issues that this definition would have at any target. `blocks` ones are refused at send.
 Result<std::vector<model::ReadinessIssue>> obstacles_in(const std::string& definition);
 
-// A definition with secrets (VIR_DOMAIN_XML_SECURE) sets a password for graphics.
+// Whether a definition with secrets (VIR_DOMAIN_XML_SECURE) sets a password for graphics.
 Result<bool> has_graphics_password(const std::string& secure_definition);
 
 }  // namespace understudy::libvirt

@@ -4,6 +4,10 @@
 
 #include <sstream>
 
+// Parses and prints definitions, and the small steps on them that others use. parse_domain refuses
+// what is too long before it parses it, and what is malformed, nested too deeply or no <domain>,
+// since a definition may come from a peer. Pure: no I/O.
+
 namespace understudy::libvirt {
 namespace {
 

@@ -23,7 +23,7 @@ void set_text(pugi::xml_node parent, const char* child, const std::string& value
 pugi::xml_node child_or_new(pugi::xml_node parent, const char* name);
 void remove_children(pugi::xml_node parent, const char* name);
 
-// The children of that name, as a list that survives removing them.
+// The children of that name, as a list that stays valid while they are removed.
 std::vector<pugi::xml_node> children_of(pugi::xml_node parent, const char* name);
 pugi::xml_node devices_of(const pugi::xml_document& document);
 

@@ -11,6 +11,12 @@
 #include <cstdio>
 #include <utility>
 
+// An open image file: reads and writes at offsets that go on after short results and interruptions,
+// holes, syncs. Errors name the path. move_into_place renames a file and syncs its directory: after
+// a crash the file has the former or the new name (both, if it came between link and unlink on a
+// filesystem without RENAME_NOREPLACE). Threads may share an ImageFile: no call depends on a
+// position.
+
 namespace understudy::qcow2 {
 
 Result<ImageFile> ImageFile::open(const std::string& path, int flags, mode_t mode) {

@@ -9,6 +9,12 @@
 #include <limits>
 #include <vector>
 
+// Reads what an image file says about itself: first the fixed header, then the features of version
+// 3, the place of the L1 table, and at last the header's extensions and the name of the backing
+// file. Every offset and length is checked against the first cluster or the file before it is used.
+// Of a raw file only the size is read, never the content. Memory: at most one cluster (2 MiB).
+// Nothing is kept.
+
 namespace understudy::qcow2 {
 namespace {
 
@@ -71,7 +77,7 @@ Result<> check_l1(const std::string& path, std::uint64_t file_size, const ImageI
     return {};
 }
 
-// The header extensions in `bytes`, which begins where they begin and ends where they must end.
+// Reads the header extensions. `bytes` begins where they begin and ends where they must end.
 Result<> read_extensions(const std::string& path, std::span<const std::byte> bytes,
                          BackingFile& backing) {
     std::size_t at = 0;

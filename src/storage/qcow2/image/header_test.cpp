@@ -124,7 +124,7 @@ TEST_F(ImageHeader, refuses_a_file_cut_anywhere_in_it) {
     }
 }
 
-// Whatever the bytes, there is an answer; the sanitizers watch for what an assertion cannot see.
+// Whatever the bytes are, there is an answer. The sanitizers see what an assertion cannot see.
 TEST_F(ImageHeader, and_tables_of_any_bytes_give_an_answer) {
     std::mt19937_64 random(1);
     int refused = 0;

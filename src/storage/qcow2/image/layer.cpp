@@ -9,6 +9,11 @@
 #include <bit>
 #include <cerrno>
 
+// One frozen image file. map() says where the bytes of a run of the disk are, read() reads them.
+// open() loads the L1 table (at most 32 MiB); pieces of L2 tables, of at most 64 KiB, and
+// decompressed clusters are kept in the cache that the chain's layers share. An entry that cannot
+// be right is `corrupt`, with its value. Only reads the file. Thread-safe.
+
 namespace understudy::qcow2 {
 namespace {
 
@@ -20,7 +25,7 @@ void to_host_order(std::vector<std::uint64_t>& words) {
 
 }  // namespace
 
-// One cluster's entry, with a non-extended one told as a single subcluster.
+// One cluster's entry. Without extended L2 entries, the cluster is a single subcluster.
 struct Layer::Cluster {
     std::uint64_t host = 0;       // 0: none; compressed: the whole entry
     std::uint32_t allocated = 0;  // bit per subcluster
@@ -121,7 +126,7 @@ Result<Layer::Cluster> Layer::decode(const std::vector<std::uint64_t>& slice,
     return cluster;
 }
 
-// How far the L1 table says nothing at all, from `offset` on.
+// For how many bytes from `offset` on, at most max_length, the L1 table has no entry.
 std::uint64_t Layer::unmapped_span(std::uint64_t l1_index, std::uint64_t offset,
                                    std::uint64_t max_length) const {
     const auto span_bits = cluster_bits_ + l2_bits_;
@@ -185,7 +190,7 @@ Result<Mapping> Layer::map_holes(std::uint64_t offset, std::uint64_t max_length,
     const auto data = lseek(file_.fd(), static_cast<off_t>(offset), SEEK_DATA);
     if (data < 0) {
         if (errno == ENXIO) run->kind = Mapping::Kind::hole;  // nothing but a hole to the end
-        return run;                                           // otherwise: it cannot tell
+        return run;  // otherwise the filesystem cannot tell
     }
     if (static_cast<std::uint64_t>(data) > offset) {
         run->kind = Mapping::Kind::hole;
@@ -239,8 +244,9 @@ Result<> Layer::read_compressed(std::uint64_t descriptor, std::uint64_t offset,
 Result<> Layer::read_data(std::uint64_t host, std::span<std::byte> into) const {
     auto got = UNDERSTUDY_VALUE(file_.read_some(host, into));
     if (got == into.size()) return {};
-    // A file may end inside its last cluster (QEMU writes only what was written), and a raw one
-    // inside its last sector: zeroes. A cluster that begins behind the end was lost.
+    // A file may end inside its last cluster (QEMU writes only what the guest wrote), and a raw one
+    // inside its last sector. What is missing there reads as zeroes. If a cluster begins behind the
+    // file's end, it was lost.
     if (info_.format == "qcow2") {
         auto bytes = UNDERSTUDY_VALUE(file_.size());
         if (align_down(host + into.size() - 1, 1ULL << cluster_bits_) >= bytes) {

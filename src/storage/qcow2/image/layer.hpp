@@ -27,7 +27,7 @@ struct Mapping {
     std::uint64_t host = 0;  // data: file offset; compressed: the L2 entry
 };
 
-// One frozen image file by itself, its backing file left aside. Thread-safe. Every offset and
+// One frozen image file by itself; its backing file is not opened. Thread-safe. Every offset and
 // length that comes from the file is checked before use.
 class Layer {
 public:
@@ -42,7 +42,7 @@ public:
     // The run at `offset` (below size()), 1 … max_length bytes; the next run may be of the same
     // kind. A raw file is data throughout.
     Result<Mapping> map(std::uint64_t offset, std::uint64_t max_length, TableCache& cache) const;
-    // The same, but the holes of a raw file are told as holes where the filesystem knows them.
+    // The same, but holes of a raw file are reported as holes if the filesystem knows them.
     Result<Mapping> map_holes(std::uint64_t offset, std::uint64_t max_length,
                               TableCache& cache) const;
     // Reads a part of a data or compressed run; `offset` is the place on the disk.
@@ -76,8 +76,8 @@ private:
     ImageInfo info_;
     std::size_t index_;
     std::uint32_t cluster_bits_;
-    std::uint32_t l2_bits_;        // entries per L2 table
-    std::uint32_t slice_bits_;     // entries per piece of it that is loaded at once
+    std::uint32_t l2_bits_;        // log2 of the entries of an L2 table
+    std::uint32_t slice_bits_;     // log2 of the entries that are loaded at once
     std::uint32_t subclusters_;    // 1 or 32
     std::size_t words_per_entry_;  // 1 or 2
     std::vector<std::uint64_t> l1_;

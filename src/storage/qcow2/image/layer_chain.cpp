@@ -6,6 +6,11 @@
 #include <fmt/format.h>
 #include <algorithm>
 
+// A frozen image and all that it is built on. open() follows the backing files from the top down,
+// at most 256 of them, and finds a loop by device and inode. read() asks the layers from the top
+// for the first one that knows a place; below a layer that ends before that place everything reads
+// as zeroes. Only reads the files. Thread-safe; the layers share one cache of 16 MiB.
+
 namespace understudy::qcow2 {
 namespace {
 
@@ -16,7 +21,7 @@ struct Found {
     Mapping run;
 };
 
-// The layer that decides the run at `offset`; 1 … length bytes of it.
+// The layer that decides the run at `offset`, and 1 … length bytes of that run.
 Result<Found> find(const ChainState& chain, std::uint64_t offset, std::uint64_t length) {
     for (const auto& layer : chain.layers) {
         if (offset >= layer.size()) break;  // the disk was grown above this layer

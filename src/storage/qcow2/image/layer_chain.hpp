@@ -25,8 +25,8 @@ public:
     // layers. Files are opened read-only.
     static Result<std::unique_ptr<LayerChain>> open(const std::string& top_path,
                                                     const std::string& top_format);
-    // One file by itself: its backing file is not looked at, and what it leaves out reads as
-    // zeroes. Zeroes of a file that has one are told by extents(), as with layers below.
+    // One file by itself: its backing file is not looked at, and what the file leaves out reads as
+    // zeroes. If it has a backing file, extents() lists its zeroes, as with layers below.
     static Result<std::unique_ptr<LayerChain>> open_alone(const std::string& path,
                                                           const std::string& format);
     ~LayerChain();
@@ -43,10 +43,10 @@ public:
     // Asks the kernel to read the range's bytes ahead. May read L2 tables; never fails.
     void prefetch(ByteOffset offset, ByteSize length) const;
 
-    // What the first `layers` layers hold at or after `from`, ascending, neighbours merged up to
-    // 1 GiB, on the grid of model::kGrain clipped to the disk's end. The topmost of those layers
-    // that knows a range decides between data and zero; ranges none of them knows are left out.
-    // With Zeroes::left_out (a listing without a base) or layers == depth(), zeroes are left out
+    // What the first `layers` layers hold at or after `from`, ascending, neighbours merged up to 1
+    // GiB, on the grid of model::kGrain clipped to the disk's end. The topmost of those layers that
+    // knows a range decides between data and zero. A range that none of them knows is left out.
+    // With Zeroes::left_out (a listing without a base) or layers == depth(), zeroes are left out,
     // too. The stream keeps the files open itself and may outlive the chain.
     std::unique_ptr<ports::ExtentStream> extents(std::size_t layers, ByteOffset from,
                                                  Zeroes zeroes) const;

@@ -7,6 +7,11 @@
 #include <deque>
 #include <optional>
 
+// Lists what the first `layers` layers of a chain hold. run_at finds, to the byte, what those
+// layers together show at a place, Aligner puts these runs on the grid of model::kGrain, merge
+// joins neighbours up to 1 GiB. The last run of each layer is remembered. Only reads the files. One
+// thread per stream.
+
 namespace understudy::qcow2 {
 namespace {
 
@@ -18,8 +23,8 @@ struct Run {
     Content content = Content::none;
 };
 
-// Puts runs on the grid. Takes runs that follow each other without a gap; a grain of which only a
-// part is data or zero becomes data, since a smaller piece cannot travel.
+// Puts runs on the grid. The runs follow each other without a gap. If only a part of a grain is
+// data or zero, the whole grain becomes data, since a smaller piece cannot travel.
 class Aligner {
 public:
     Aligner(std::uint64_t begin, std::uint64_t disk_end) : at_(begin), disk_end_(disk_end) {}
@@ -95,12 +100,13 @@ private:
         return run;
     }
 
-    // What all counted layers together make of the bytes at `offset`.
+    // The run at `offset` as all counted layers together show it.
     Result<Run> run_at(std::uint64_t offset, std::uint64_t length) {
         auto content = Content::none;
         for (std::size_t layer = 0; layer < layers_; ++layer) {
             if (offset >= chain_->layers[layer].size()) {
-                // Zeroes here and below; a change only as far as the base has bytes there.
+                // This layer ends before `offset`, so the disk reads as zeroes here. That is a
+                // change only as far as the base has bytes there.
                 if (base_size() > offset) {
                     content = Content::zero;
                     length = std::min(length, base_size() - offset);

@@ -48,7 +48,7 @@ std::string grains(const std::vector<Extent>& extents, std::uint64_t size) {
     return map;
 }
 
-// The same from `qemu-img map`, by the rules that LayerChain::extents states.
+// The same from the output of `qemu-img map`, by the rules that LayerChain::extents states.
 std::string grains_by_qemu(const std::string& image, const std::string& format, std::size_t layers,
                            std::uint64_t size, bool tell_zeroes) {
     const auto map =
@@ -160,7 +160,8 @@ TEST(LayerChainExtents, tell_trims_as_zeroes_against_a_base_only) {
     EXPECT_EQ(std::ranges::count(whole, 'z'), 0);
 }
 
-// Grown above the base: what was never written there is zero on both sides, hence no change.
+// A disk that was grown above the base: what was never written there is zero on both sides, so it
+// is no change.
 TEST(LayerChainExtents, do_not_tell_what_a_disk_gained_by_growing) {
     const TemporaryDirectory dir;
     write_file(dir / "base", pattern((1 << 20) + 1024, 1));

@@ -169,7 +169,7 @@ TEST(LayerChain, refuses_a_loop) {
 TEST(LayerChain, never_guesses_the_format_of_a_backing_file) {
     const TemporaryDirectory dir;
     run_tool({"qemu-img", "create", "-q", "-f", "qcow2", dir / "base", "1M"});
-    // An image of old: with a backing file, without a word on its format.
+    // An old image: it has a backing file and does not state that file's format.
     run_tool({"qemu-img", "create", "-q", "-f", "qcow2", "-b", "base", "-F", "qcow2", dir / "top"});
     auto image = read_file(dir / "top");
     const std::byte extension[] = {std::byte{0xe2}, std::byte{0x79}, std::byte{0x2a},

@@ -5,6 +5,11 @@
 #include <array>
 #include <span>
 
+// Where the parts of an image that is written here are, and the bytes of its header. layout_for and
+// make_header are pure. mark() changes the feature bits with one write inside of one sector, so
+// after a power loss the file is marked as before or as now. read_layout takes only a file that
+// layout_for could have laid out.
+
 namespace understudy::qcow2 {
 namespace {
 
@@ -41,7 +46,8 @@ Result<Layout> layout_for(ByteSize size) {
     layout.l1_entries = std::max<std::uint64_t>(1, divide_up(size.count(), kTableSpan));
     layout.l1_offset = kClusterSize;
     layout.refcount_table_offset = layout.l1_offset + align_up(layout.l1_entries * 8, kClusterSize);
-    // Room to count a file of twice the disk's size: allocated space that a crash cost included.
+    // Room to count a file of twice the disk's size: crashes can leave allocated space that nothing
+    // uses.
     layout.refcount_table_clusters =
         1 + size.count() / (kBlocksPerRefcountTable * kRefcountsPerBlock * kClusterSize / 2);
     layout.first_free =

@@ -14,9 +14,9 @@
 #include <optional>
 #include <random>
 
-// Power loss, played on one file: the calls below stand before the C library's in this test
-// program and pass everything on. For the watched file they also remember what is not synced yet,
-// sector by sector, so that a test can go back to any state that a real disk could be left in.
+// Simulates power loss for one file. In this test program the calls below replace those of the C
+// library, and pass everything on. For the watched file they also remember, sector by sector, what
+// is not synced yet, so that a test can go back to any state that a real disk could be left in.
 namespace {
 
 using understudy::qcow2::testing::Bytes;
@@ -31,7 +31,7 @@ struct Unsynced {
 
 struct Disk {
     ino_t inode = 0;  // of the watched file; 0: none
-    Bytes durable;    // what is on the platter for certain
+    Bytes durable;    // what certainly survives
     std::vector<Unsynced> unsynced;
     int writes = 0;                 // calls of pwrite so far
     std::optional<int> calls_left;  // until the power goes; then every call fails
@@ -276,7 +276,7 @@ protected:
     std::uint64_t last_value = kBelow;
 };
 
-// Works until it has had enough or the power goes.
+// Writes until it has done enough or the power goes.
 void PowerLoss::one_session(ImageWriter& writer) {
     if (random() % 4 != 0) disk.calls_left = static_cast<int>(random() % 30) + 1;
     for (int step = static_cast<int>(random() % 12); step >= 0; --step) {
@@ -371,7 +371,8 @@ TEST_F(Qcow2WriterCalls, that_fail_leave_no_trace_and_may_be_repeated) {
     expect_sound_if_finished();
 }
 
-// The kernel forgets what it failed to write: only a new look at the file tells what is there.
+// After a failed flush the kernel forgets what it could not write. Only reading the file again
+// tells what is there.
 TEST_F(Qcow2WriterCalls, are_refused_after_a_flush_failed) {
     auto writer = ImageWriter::create(path, base::MiB(4), std::nullopt);
     ASSERT_TRUE(writer);

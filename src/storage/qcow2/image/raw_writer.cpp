@@ -9,6 +9,12 @@
 #include <limits>
 #include <vector>
 
+// Writes a raw file into which a snapshot is received. create() makes it under a temporary name,
+// with its size and durable, and then renames it. write() and zero() go to the file at once,
+// flush() makes them durable, finish() also its directory entry. After a crash reopen() goes on
+// with the file: all that a completed flush() covered is there. After a failed flush() or finish()
+// every later call fails. One thread.
+
 namespace understudy::qcow2 {
 namespace {
 

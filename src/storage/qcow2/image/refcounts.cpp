@@ -4,6 +4,12 @@
 #include <algorithm>
 #include <span>
 
+// The refcounts of an image that is written here. collect_references reads the L1 table and every
+// L2 table and takes each cluster that they refer to, at most once; anything else is `corrupt`.
+// write_refcounts frees what is not in use, then writes the counts behind the last cluster in use,
+// then their table. The file is marked unfinished meanwhile, so after a crash nobody trusts them,
+// and finish() writes them anew. Memory: one bit per cluster of 128 KiB.
+
 namespace understudy::qcow2 {
 namespace {
 
@@ -11,7 +17,7 @@ std::unexpected<Error> broken(const ImageFile& file, std::string_view what, std:
     return fail(ErrorKind::corrupt, fmt::format("{}: {} ({:#x})", file.path(), what, entry));
 }
 
-// Takes what an L1 or L2 entry refers to.
+// Takes the cluster that an L1 or L2 entry refers to.
 Result<> take_entry(const ImageFile& file, ClusterMap& used, std::uint64_t entry) {
     const auto offset = entry & ~kCopiedFlag;
     if (offset % kClusterSize != 0 || !used.take(offset / kClusterSize)) {

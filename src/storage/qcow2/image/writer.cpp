@@ -9,13 +9,21 @@
 #include <algorithm>
 #include <cerrno>
 
+// Writes one qcow2 layer. create() lays it out under a temporary name, durable, and renames it.
+// write() puts data into free clusters, and only then are the L2 tables in memory changed. flush()
+// makes data and tables durable, in an order that a crash may cut (WriterTables::flush). finish()
+// also writes the refcounts and then marks the file as finished; a later write() first marks it as
+// unfinished again. After a crash reopen() cuts off what no table refers to and goes on. One
+// thread; at most 64 L2 tables are in memory.
+
 namespace understudy::qcow2 {
 namespace {
 
-// How much is written before the disk is told to begin, so that flush() finds little left to do.
+// After this many bytes the kernel is asked to begin writing, so that flush() finds little left to
+// do.
 constexpr std::uint64_t kWritebackStep = 16U << 20;
 
-// Lays a new image down under its temporary name; all synced but the directory.
+// Writes a new image to `path`, a temporary name. The file is synced, its directory is not.
 Result<> lay_down(const std::string& path, const Layout& layout,
                   const std::optional<BackingFile>& backing, Completeness completeness) {
     auto header = UNDERSTUDY_VALUE(make_header(layout, backing, completeness));
@@ -104,8 +112,8 @@ Result<> ImageWriter::State::prepare(ByteOffset offset, std::uint64_t length) {
 Result<> ImageWriter::State::unfinish() {
     auto done = mark(file, Completeness::unfinished);
     if (done) done = file.sync_data();
-    // Only now that nobody trusts them: the refcounts go, and with them every byte behind the
-    // last cluster in use, so that new clusters begin as zeroes.
+    // Now nobody trusts the refcounts any more. They are removed, with every byte behind the last
+    // cluster in use, so that new clusters begin as zeroes.
     if (done) done = file.truncate(next_free);
     const std::vector<std::byte> zeroes(kClusterSize);
     for (std::uint64_t i = 0; done && i < layout.refcount_table_clusters; ++i) {
@@ -158,7 +166,8 @@ void ImageWriter::State::record(L2Table& table, std::uint64_t at, const Placemen
     next_free = placement.next_free;
 }
 
-// The tables learn of data only when it was written, so that a failed write leaves no trace.
+// The tables are changed only after the data was written, so a failed write leaves no trace in
+// them.
 Result<> ImageWriter::State::write_in_table(std::uint64_t at, std::span<const std::byte> data) {
     auto table = UNDERSTUDY_VALUE(table_for(at / kTableSpan));
     while (!data.empty()) {

@@ -13,8 +13,8 @@
 
 namespace understudy::qcow2 {
 
-// Files appear under their own name only when they can be opened; until then, and after a crash in
-// that moment, they are called PATH + kTemporarySuffix. Such a file is never of use to anyone.
+// A file gets its own name only when it can be opened. Before that, and after a crash before that,
+// it is called PATH + kTemporarySuffix. Such a file is of no use to anyone.
 inline constexpr const char* kTemporarySuffix = ".tmp";
 
 // Writes one new qcow2 layer: version 3, 128 KiB clusters of 32 subclusters. Until finish() the
@@ -55,7 +55,7 @@ private:
     std::unique_ptr<State> state_;
 };
 
-// The same for a raw target file; holes stay holes.
+// The same for a raw file; what is not written stays a hole.
 class RawWriter {
 public:
     static Result<std::unique_ptr<RawWriter>> create(const std::string& path, ByteSize size);

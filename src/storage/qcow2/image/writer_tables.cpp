@@ -3,6 +3,11 @@
 #include <algorithm>
 #include <span>
 
+// The L2 tables of an image that is being written: loaded when they are needed, changed in memory,
+// and made durable together by flush(). A table leaves memory only after that. If a crash cuts
+// flush() off, every entry on disk is the former or the new one, and what either refers to is
+// durable.
+
 namespace understudy::qcow2 {
 
 void L2Table::change(std::size_t entry, std::uint64_t word, std::uint64_t bitmap) {
@@ -66,9 +71,10 @@ bool WriterTables::has_dirty() const {
     return std::ranges::any_of(tables_, [](const auto& item) { return item.second->is_dirty(); });
 }
 
-// Two barriers. Before the first, only bytes that nothing on disk refers to: data and new tables.
-// Between them, the references: changed tables and the L1 table. Each entry lies within one
-// sector, so after power loss it is the old or the new one, and both are true.
+// There are two barriers. Before the first, data and new tables are written: nothing on disk refers
+// to new tables or new clusters yet. Between the two, the references are written: changed tables
+// and the L1 table. Each entry lies within one sector, so after power loss it is the old or the new
+// one, and both are true.
 Result<> WriterTables::flush() {
     for (auto& [index, table] : tables_) {
         if (!table->is_dirty() || !table->is_fresh()) continue;

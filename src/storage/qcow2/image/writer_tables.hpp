@@ -42,8 +42,8 @@ private:
     std::vector<std::uint64_t> words_;
 };
 
-// The tables of an image being written: at most 64 in memory (8 MiB, 64 GiB of disk). Owns the
-// order in which they reach the disk.
+// The tables of an image being written: at most 64 in memory (8 MiB, 64 GiB of disk). Decides in
+// which order they reach the disk.
 class WriterTables {
 public:
     WriterTables(ImageFile& file, const Layout& layout) : file_(file), layout_(layout) {}
@@ -54,7 +54,7 @@ public:
     // Null: not in memory.
     L2Table* in_memory(std::uint64_t index);
     bool must_evict() const { return tables_.size() >= kMaxTables; }
-    // Only when no table in memory is dirty.
+    // To be called only when no table in memory is dirty.
     void evict_one();
     // Loads a table, or begins one at `free_host` if there is none yet.
     Result<L2Table*> load_or_begin(std::uint64_t index, std::uint64_t free_host);
