@@ -1,6 +1,3 @@
-// Small files that must survive a crash. A new file is written beside the old one, synced, and
-// renamed over it; then the directory is synced. A crash leaves the old file or the new one, and
-// perhaps the unfinished one beside it.
 #include "base/durable_file.hpp"
 
 #include <fcntl.h>
@@ -10,6 +7,10 @@
 
 #include <cerrno>
 #include <cstdio>
+
+// Small files that must survive a crash. A new file is written beside the old one, synced, and
+// renamed over it; then the directory is synced. A crash leaves the old file or the new one, and
+// perhaps the unfinished one beside it, which the next call replaces.
 
 namespace understudy::base {
 namespace {
