@@ -214,9 +214,9 @@ json task_view(const model::Task& task) {
     for (const char* field : {"arguments", "result"}) {
         auto object = json::parse(view[field].get_ref<const std::string&>(), nullptr, false);
         view[field] = object.is_object() ? std::move(object) : json::object();
-        view[field].erase("version");  // of the row, not of what it says
+        view[field].erase("version");  // of the row's form, not of the task
     }
-    view.erase("memo");  // between the task's own steps
+    view.erase("memo");  // only for the task's own steps
     return view;
 }
 
@@ -323,7 +323,7 @@ Result<json> promotion_view(tasks::Site& site, const model::Vm& vm,
     }
     auto changes = json::array();
     for (const auto& change : adapted->changes)
-        if (!change.starts_with("disk ")) changes.push_back(change);  // their places come later
+        if (!change.starts_with("disk ")) changes.push_back(change);  // a promote places disks
     return json{{"vm", vm.name},
                 {"snapshot", snapshot},
                 {"age_ms", age_ms(site, snapshot.taken)},

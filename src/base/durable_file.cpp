@@ -36,12 +36,12 @@ std::string unfinished_name(const std::string& path) {
 
 Result<> replace_file(const std::string& path, std::string_view bytes, unsigned mode) {
     const auto unfinished = unfinished_name(path);
-    ::unlink(unfinished.c_str());  // of a crash
+    ::unlink(unfinished.c_str());  // left by a crash
     auto done = write_new(unfinished, bytes, mode);
     if (done && ::rename(unfinished.c_str(), path.c_str()) != 0)
         done = fail(errno_error(errno, "rename to " + path));
     if (!done) {
-        ::unlink(unfinished.c_str());  // gives its room back
+        ::unlink(unfinished.c_str());  // frees its room
         return done;
     }
     return sync_path(parent_of(path));

@@ -17,7 +17,7 @@
 namespace understudy::catalog {
 namespace {
 
-constexpr std::size_t kKeptBuffer = std::size_t{64} << 10;  // larger texts give their memory back
+constexpr std::size_t kKeptBuffer = std::size_t{64} << 10;  // memory of larger texts is freed
 
 struct Cell {
     bool is_number = false;

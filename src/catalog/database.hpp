@@ -87,7 +87,7 @@ private:
     bool is_null_ = false;
     std::int64_t number_ = 0;
     std::string_view text_;
-    std::array<char, 36> id_text_;  // what text_ shows for an id
+    std::array<char, 36> id_text_;  // the text of an id; text_ points here
 };
 
 using Params = std::initializer_list<Param>;

@@ -15,7 +15,7 @@ struct Event {
     std::int64_t sequence = 0;  // 1, 2, …: set by the catalog
     TimePoint time;
     std::string actor;       // who: "root (uid 0)", "API token", "understudyd", "peer dr"
-    std::string kind;        // "role", "asked", "failed", "recovered", "kept", "peer"
+    std::string kind;        // "role", "asked", "failed", "recovered", "kept", "drill"
     std::optional<VmId> vm;  // if it is about one VM
     std::string text;        // for people
     std::string hash;        // SHA-256 of the hash before and all above, hex: set by the catalog

@@ -25,8 +25,8 @@ struct Task {
     TaskId id;
     std::string kind;        // "snapshot_create", "send" …
     std::optional<VmId> vm;  // one running task at a time changes a VM
-    bool reads_only =
-        false;              // changes no VM: it and the VM's other tasks do not wait for each other
+    // Changes no VM, so it does not wait for the VM's other tasks, and they do not wait for it.
+    bool reads_only = false;
     std::string title;      // "send web1@nightly to dr"
     std::string actor;      // who asked for it, as in Event; empty: Understudy itself
     std::string arguments;  // JSON object

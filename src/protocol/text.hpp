@@ -7,7 +7,7 @@
 #include <string_view>
 
 // How the texts of an error travel: they are bounded, and on arrival control characters, which
-// could act on a terminal, are removed.
+// could act on a terminal, are replaced.
 namespace understudy::protocol {
 
 // At most `limit` bytes, not cut inside a UTF-8 character.
