@@ -111,8 +111,9 @@ public:
     // A VM that ran goes on afterwards. After an error (also one of `on_overlays_stale`) or the end
     // of this process in between it may be paused; call again. unavailable: it takes longer, or the
     // VM is off.
-    virtual Result<> settle_snapshot(const VmId&, const std::vector<DiskSwitch>&,
-                                     const std::function<Result<>()>& on_overlays_stale) = 0;
+    virtual Result<> repair_interrupted_snapshot(
+        const VmId&, const std::vector<DiskSwitch>&,
+        const std::function<Result<>()>& on_overlays_stale) = 0;
     // The switch for a stopped VM: puts these disks into its definition, all in one step. After
     // that the definition names no layer below these disks, and the next start finds the layers by
     // the headers of the files. Must be called before a layer of a stopped VM's disk is deleted.
