@@ -143,7 +143,7 @@ protected:
     }
     std::vector<std::string> names_in_root() { return must(watched_->list(root_)); }
 
-    // A daemon that died in the middle, and the next one.
+    // A daemon dies in the middle, and the next one starts.
     void run_until_killed() {
         EXPECT_THROW((void)runner_->run_one(), Killed);
         watched_->at_sum = [](const std::string&) {};

@@ -72,7 +72,7 @@ TEST_P(InFormat, a_new_vm_is_made_of_a_chain_of_directories_or_of_a_base_that_is
         EXPECT_NE(snapshots[0].disks[0].volume, two.disks[0].volume);
         EXPECT_EQ(must(catalog_->vm(id)).ownership.phase, model::Phase::owned);
         EXPECT_FALSE(hypervisor_.runs(id));
-        // A rollback defines by this: it must not name the VM that was exported.
+        // A rollback defines the VM from this, so it must not have the exported VM's UUID.
         EXPECT_THAT(must(catalog_->definition(snapshots[0].id)).domain_xml,
                     HasSubstr("uuid " + id.text()));
         EXPECT_EQ(hypervisor_.disks(id).size(), 1U);
@@ -284,7 +284,7 @@ TEST_F(Files, an_import_makes_no_vm_startable_under_the_id_that_it_had) {
     EXPECT_EQ(state(import_from("one")), "succeeded ");
     EXPECT_EQ(ask("POST", "/v1/vms/vm201/start").status, 403);
     forget_all(one.vm, one.disks.front().volume);
-    // Ours by the file, but not by what this cluster knows.
+    // The file says that this cluster owns the VM, but the catalog does not know it.
     auto text = must(watched_->read_text(at("one") + "/manifest.json", 1U << 20));
     for (auto place = text.find(dr_.id.text()); place != text.npos;
          place = text.find(dr_.id.text()))

@@ -9,6 +9,11 @@
 #include <algorithm>
 #include <set>
 
+// What an operator's word names: a peer, VM, replica, snapshot or task, by name, by UUID or, for a
+// task, by the first digits of its id (at least 4, among the newest 1000 tasks). Copies that drills
+// run are no VMs here. If nothing fits, or several things do, the error lists what there is or says
+// how to list it. Reads the catalog and libvirt; changes nothing.
+
 namespace understudy::api {
 namespace {
 
@@ -84,7 +89,7 @@ Result<VmId> find_replica(tasks::Site& site, const std::string& word) {
         if (vm.id.text() == word) return vm.id;
         if (vm.name == word) named.insert(vm.id);
     }
-    // None: the caller says of what else has that name that it is no replica.
+    // If no replica has the name, any VM that has it is given; the caller says it is no replica.
     return named.empty() ? find_vm(site, word) : the_only(named, word);
 }
 

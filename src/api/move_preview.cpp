@@ -12,15 +12,21 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+// What a move would send, and how long the VM would be down: in the order of move_preview(), the
+// rate of the last large send to that peer, the plan of sending the newest snapshot, what the heads
+// hold since, the time that follows from these, and the last measured downtime. Rate and downtime
+// come from the newest 1000 tasks. The plan asks the peer, and what it says about owners is applied
+// here as at any contact; nothing else is changed.
+
 namespace understudy::api {
 namespace {
 
 using nlohmann::json;
 
 constexpr int kTasksLookedAt = 1000;
-constexpr ByteSize kTelling = base::MiB(16);  // a smaller send says more of the line's delay
+constexpr ByteSize kTelling = base::MiB(16);  // a smaller send measures the delay, not the rate
 
-// Null: no large send has gone there lately.
+// Bytes per second. Null: none of the newest tasks is a large send to that peer.
 Result<json> measured_rate(tasks::Site& site, const ClusterId& peer) {
     auto tasks = site.catalog.tasks({.limit = kTasksLookedAt});
     if (!tasks) return error_of(tasks);
@@ -38,7 +44,7 @@ Result<json> measured_rate(tasks::Site& site, const ClusterId& peer) {
     return json(nullptr);
 }
 
-// {"downtime_ms", "moved"}: of the last move that was measured; nulls: there is none.
+// {"downtime_ms", "moved"} of the last move of this VM that was measured; nulls if there is none.
 Result<json> last_move(tasks::Site& site, const VmId& vm) {
     auto tasks = site.catalog.tasks({.vm = vm, .limit = kTasksLookedAt});
     if (!tasks) return error_of(tasks);
@@ -52,8 +58,8 @@ Result<json> last_move(tasks::Site& site, const VmId& vm) {
     return json{{"downtime_ms", nullptr}, {"moved", nullptr}};
 }
 
-// What the heads hold beyond the newest snapshot. Null: a disk came since, or was plugged out, the
-// VM was rolled back, or counting would take long.
+// How many bytes the heads hold beyond the newest snapshot. Null, because it is not known: a disk
+// was added or removed since, the VM was rolled back, or counting would take long.
 Result<json> unsent(tasks::Site& site, const model::Vm& vm, const model::Snapshot& newest,
                     std::size_t disks_now) {
     if (vm.head_parent != newest.id || disks_now != vm.disks.size()) return json(nullptr);
@@ -90,7 +96,7 @@ Result<> add_sends(tasks::Site& site, const MoveWishes& wishes, const model::Sna
     return {};
 }
 
-// With a limit no send is quicker than that.
+// If the operator gives a limit, the rate is at most that.
 void add_times(const MoveWishes& wishes, json& plan) {
     auto& rate = plan["rate_bytes"];
     if (rate.is_null() || plan["expected_bytes"].is_null()) return;

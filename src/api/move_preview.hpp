@@ -17,10 +17,10 @@ struct MoveWishes {
     std::uint64_t rate_bytes = 0;  // per second; 0: no limit
 };
 
-// What a move would send and how long the VM would be down, as far as that is known: the newest
-// snapshot as its plan says, what is allocated in the heads since, the rate that the last large
-// send to that peer had, and the downtime that the last move of this VM took. What is not known is
-// null. OPERATORS.md has the fields.
+// What a move would send and how long the VM would be down, as far as that is known. It is
+// estimated from the plan of sending the newest snapshot, what is allocated in the heads since, the
+// rate of the last large send to that peer, and the downtime of the last move of this VM. What is
+// not known is null. OPERATORS.md lists the fields.
 Result<nlohmann::json> move_preview(tasks::Site& site, const MoveWishes& wishes);
 
 }  // namespace understudy::api

@@ -6,7 +6,7 @@
 #include <nlohmann/json.hpp>
 
 // The calls of the operators' API by noun; for the operators*.cpp files of this folder. Each gets
-// the decoded path segments after "v1" and gives nothing when the path is not one of its own.
+// the decoded path segments after "v1", and gives nothing if the path is not its own.
 
 namespace understudy::api {
 
@@ -47,7 +47,7 @@ Answer answer_events(const Asked& asked);
 
 // {"key": value} with 200, or the error.
 Result<Reply> reply_with(std::string_view key, Result<nlohmann::json> value);
-// Queues a task, in the name of who asks, and answers 202 with it.
+// Queues a task in the name of the one who asks, and answers 202 with the task.
 Result<Reply> queue(const Asked& asked, model::Task task);
 // `arguments` are the record of that kind (tasks/records).
 template <tasks::Fielded Arguments>
@@ -56,13 +56,13 @@ Result<Reply> queue(const Asked& asked, std::string_view kind, const VmId& vm, s
     return queue(asked, tasks::new_task(asked.site(), kind, vm, std::move(title), arguments));
 }
 
-// Fields of a request's body; invalid with the field's name when the type is wrong.
+// Fields of a request's body. invalid, with the field's name: the type is wrong.
 Result<std::string> text_field(const nlohmann::json& body, const char* name);  // "" if absent
 Result<bool> flag_field(const nlohmann::json& body, const char* name, bool otherwise);
 Result<std::uint64_t> number_field(const nlohmann::json& body, const char* name,
                                    std::uint64_t otherwise);
 Result<std::vector<std::string>> texts_field(const nlohmann::json& body, const char* name);
-// limit_ms: how long a guest may take to shut down; invalid when it is out of bounds.
+// limit_ms: how long a guest may take to shut down. invalid: it is out of bounds.
 Result<Duration> shutdown_limit(const nlohmann::json& body);
 // A number, not negative, in a request's query.
 Result<std::int64_t> number_query(const Asked& asked, const std::string& name,

@@ -14,7 +14,8 @@ constexpr std::int64_t kLongestWait = 30'000;
 constexpr Duration kLookEvery{500};
 constexpr std::int64_t kMost = 1000;
 
-// Those after a sequence or, without one, the newest; with wait_ms it waits until there are some.
+// The events after a sequence or, if none is given, the newest ones. With wait_ms it waits until
+// there is one.
 Result<Reply> list(const Asked& asked) {
     auto limit = number_query(asked, "limit", 100);
     auto wait = number_query(asked, "wait_ms", 0);

@@ -10,7 +10,10 @@
 
 #include <algorithm>
 
-// Snapshots to and from files on the daemon's node.
+// Calls that export a snapshot to files on the daemon's node, or import one from there. Both check
+// the request and queue a task, which does the work. An import first reads the export's description
+// (read_export) to learn which VM the task is about. The ids of a new VM and of its snapshot are
+// chosen here and stand in the task's arguments, so that every attempt uses the same ones.
 
 namespace understudy::api {
 namespace {

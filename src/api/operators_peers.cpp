@@ -12,6 +12,12 @@
 
 #include <algorithm>
 
+// Calls about peers: invite, join, list, details, remove, map of networks and pools, rate limit.
+// `join` asks the inviting cluster first and then saves the peer here; if it fails or the daemon
+// dies in between, the pairing is there only, and joining again with a new invitation completes it.
+// `remove` removes the peer first and then what it had begun to send; after a crash in between, the
+// unfinished transfers stay until they are given up as old (daemon/house).
+
 namespace understudy::api {
 namespace {
 
@@ -86,7 +92,8 @@ Result<Reply> list(const Asked& asked) {
     const auto now = asked.site().clock.now();
     for (const auto& peer : peers) {
         json view = peer;
-        // Known from the periodic contact; older than two rounds of it is not known.
+        // Known from the periodic contact. If the last one is 90 s old (three of the usual rounds),
+        // it is not known.
         view["reachable"] = peer.last_contact && now - *peer.last_contact < Duration(90'000)
                                 ? json(true)
                                 : json(nullptr);
@@ -112,7 +119,7 @@ Result<Reply> info(const Asked& asked) {
                   {"error", answered ? "" : answered.error().text()}}};
 }
 
-// What a pairing is still needed for, in words; empty: nothing.
+// What a pairing is still needed for, in words. Empty: it is not needed.
 Result<std::string> ties(tasks::Site& site, const model::Peer& peer) {
     auto vms = UNDERSTUDY_VALUE(site.catalog.vms());
     auto sent = UNDERSTUDY_VALUE(site.catalog.replications(std::nullopt));
@@ -152,7 +159,7 @@ Result<Reply> remove(const Asked& asked) {
                 .advising("Release the VMs, remove the replicas and cancel the sends first, or use "
                           "--force: replicas and snapshots then stay, unfinished transfers are "
                           "removed, sends fail, and bases are no longer held."));
-    // First the peer, so that no new transfer begins behind the removal of the old ones.
+    // The peer goes first, so that it cannot begin a new transfer while its old ones are removed.
     UNDERSTUDY_TRY(site.catalog.remove_peer(peer.id));
     auto forgotten = asked.context.receiving.forget(peer.id);
     if (!forgotten)

@@ -10,7 +10,11 @@
 
 #include <fmt/format.h>
 
-// Calls about which cluster runs a VM: moving it, and settling two lines of it.
+// Calls about which cluster runs a VM: `move` to a peer, and `resolve` of a VM with two lines. Both
+// check the request and queue a task. A move with dry_run answers with move_preview instead. If
+// there is nothing to resolve here but as_new_vm is given, the new VM is an import of the newest
+// branch that is held. The ids of a new VM and its snapshot are chosen here and stand in the task's
+// arguments, so that every attempt uses the same ones.
 
 namespace understudy::api {
 namespace {
@@ -61,7 +65,7 @@ Result<Reply> move(const Asked& asked) {
                                       .accept = *accept});
 }
 
-// A VM of its own out of what was kept of a line that was given up before.
+// Makes a new VM of the newest branch that is held of a line that was given up before.
 Result<Reply> branch_as_new_vm(const Asked& asked, const model::Vm& vm,
                                const tasks::ResolveArguments& wanted) {
     auto& site = asked.site();
@@ -87,7 +91,7 @@ Result<Reply> branch_as_new_vm(const Asked& asked, const model::Vm& vm,
                                                 .start = wanted.start_new_vm});
 }
 
-// The new VM's part of the arguments; nothing when there is to be none.
+// Adds the new VM's arguments. If no new VM is asked for, nothing is added.
 Result<> add_new_vm_wishes(const Asked& asked, tasks::ResolveArguments& arguments) {
     auto& site = asked.site();
     auto name = UNDERSTUDY_VALUE(text_field(asked.body, "as_new_vm"));

@@ -11,6 +11,10 @@
 
 #include <fmt/format.h>
 
+// Calls about replicas: list, details, preview of a promote, promote, verify, remove. Those that
+// change something check the request, so that the operator hears at once what is wrong with it, and
+// queue a task, which does the work. Nothing is kept here.
+
 namespace understudy::api {
 namespace {
 
@@ -38,7 +42,7 @@ Result<Reply> preview(const Asked& asked) {
     return reply_with("promotion", promotion_view(asked.site(), choice.vm, choice.snapshot));
 }
 
-// How what is promoted is watched afterwards; nothing of it when it is not.
+// Adds how the promoted VM is watched while it boots. If no check is asked for, nothing is added.
 Result<> add_boot_wishes(const Asked& asked, tasks::PromoteArguments& arguments) {
     auto check = UNDERSTUDY_VALUE(flag_field(asked.body, "check", false));
     auto wait = UNDERSTUDY_VALUE(text_field(asked.body, "wait"));

@@ -12,6 +12,12 @@
 
 #include <algorithm>
 
+// Calls about a VM's snapshots: list, create, details, remove, roll back, send. Those that change
+// something check the request, so that the operator hears at once what is wrong with it, and queue
+// a task. A send with dry_run answers with the plan instead; for that the peer is asked, and what
+// it says about owners is applied here. remove with let_go first removes the branch holds, within
+// the request: if it is then refused because of another hold, or the daemon dies, they are gone.
+
 namespace understudy::api {
 namespace {
 
@@ -88,7 +94,8 @@ Result<Reply> info(const Asked& asked) {
     return Reply{200, {{"snapshot", std::move(view)}, {"domain_xml", definition.domain_xml}}};
 }
 
-// What only the operator lets go of: the writes of a line of the VM that was superseded.
+// Removes the snapshot's branch holds. They keep the writes of a superseded line of the VM, so
+// only the operator may remove them.
 Result<> let_go_of_branch(tasks::Site& site, const Named& of) {
     auto holds = UNDERSTUDY_VALUE(site.catalog.holds(of.vm));
     for (const auto& hold : holds)

@@ -6,13 +6,18 @@
 
 #include <algorithm>
 
+// Calls about tasks: list, details, log, cancel, retry. Details may wait for news, at most 30 s:
+// the wait ends when the task has ended, when its progress mark is another one, or when the daemon
+// stops. This node's tasks ring a bell; for those of other nodes the catalog is read every 500 ms.
+// Each waiting call keeps one connection's thread.
+
 namespace understudy::api {
 namespace {
 
 using nlohmann::json;
 
 constexpr std::int64_t kLongestWait = 30'000;
-constexpr Duration kLookEvery{500};  // for what other nodes do; this one's rings the bell
+constexpr Duration kLookEvery{500};  // for changes by other nodes; this node's ring the bell
 
 Result<Reply> list(const Asked& asked) {
     auto limit = UNDERSTUDY_VALUE(number_query(asked, "limit", 200));
@@ -29,7 +34,7 @@ Result<Reply> list(const Asked& asked) {
     return Reply{200, {{"tasks", std::move(views)}}};
 }
 
-// Changes whenever there is something new to show.
+// Is another text whenever there is something new to show.
 std::string mark_of(const model::Task& task) {
     return fmt::format("{}.{}.{}.{}", model::to_string(task.state), task.attempts, task.step,
                        task.progress.done_bytes);

@@ -8,6 +8,11 @@
 
 #include <fmt/format.h>
 
+// Calls about VMs: list, details, start, shutdown, stop, release, and may-start for libvirt's hook.
+// Start, shutdown and stop act within the request: nothing is queued, and a crash leaves the VM in
+// the state that libvirt has brought it to. A shutdown waits at most 24 h, and ends early if the
+// daemon stops. Only release is a task.
+
 namespace understudy::api {
 namespace {
 
@@ -15,7 +20,7 @@ using nlohmann::json;
 
 constexpr Duration kLookEvery{200};
 
-// A replica is not in libvirt at all, which is no defect and needs other words than libvirt's.
+// A replica is not defined in libvirt. That is no defect, so libvirt's own error would mislead.
 Result<> check_defined(tasks::Site& site, const VmId& id) {
     auto presence = UNDERSTUDY_VALUE(tasks::presence_of(site, id));
     if (presence != tasks::Presence::undefined) return {};
@@ -28,8 +33,8 @@ Result<> check_defined(tasks::Site& site, const VmId& id) {
                                   tasks::cluster_name(site, known.ownership.owner))));
 }
 
-// Asks the guest once and waits here rather than in the hypervisor, so that a daemon that is to
-// stop does not wait for a guest.
+// Asks the guest once, and waits here and not in the hypervisor, so that a daemon that is to stop
+// does not wait for a guest.
 Result<> shut_down(tasks::Site& site, const VmId& id, Duration limit) {
     auto& changed = site.bells->changed;  // closed when the daemon stops
     const auto until = site.clock.monotonic() + limit;
@@ -74,8 +79,8 @@ Result<Reply> release(const Asked& asked, const VmId& id) {
     return queue(asked, tasks::kRelease, id, "release " + vm->name, tasks::ReleaseArguments{id});
 }
 
-// By UUID alone, because libvirt does not answer while its hook asks. With `starting` what the
-// peers claim is recorded; without, nothing changes.
+// Takes a UUID only: a name would have to be looked up in libvirt, which does not answer during its
+// hook. With `starting` what the peers claim is recorded; without, nothing changes.
 Result<Reply> may_start(const Asked& asked, bool starting) {
     auto id = UNDERSTUDY_VALUE(VmId::parse(asked.path[1]));
     const auto check = starting ? tasks::refresh_owner_then_check : tasks::check_may_start;

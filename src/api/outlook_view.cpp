@@ -8,6 +8,11 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+// `GET /v1/replicas`: each replica here with its age, readiness, proof and the next command for it;
+// VMs that still need a decision; and per owner what would come back if it were lost now
+// (engine/outlook). All is read from the catalog and this host's capabilities at the time of the
+// call. Nothing is kept here, and no peer is asked.
+
 namespace understudy::api {
 namespace {
 
@@ -36,7 +41,7 @@ engine::ReplicaStatus replica_status(const json& view) {
     return known;
 }
 
-// One command, the most urgent one; empty: there is nothing to do.
+// The one command that is most urgent. Empty: there is nothing to do.
 std::string what_next(const json& view, const engine::ReplicaStatus& known) {
     const auto vm = base::shell_word(view.at("name").get<std::string>());
     const auto owner = view.at("owner_name").get<std::string>();
@@ -54,7 +59,7 @@ std::string what_next(const json& view, const engine::ReplicaStatus& known) {
     return "";
 }
 
-// What is on its way to it; null: nothing.
+// What is being received for this VM. Null: nothing.
 json arriving(const std::vector<model::Transfer>& transfers, const VmId& vm) {
     for (const auto& transfer : transfers)
         if (transfer.request.vm == vm)
@@ -64,7 +69,7 @@ json arriving(const std::vector<model::Transfer>& transfers, const VmId& vm) {
     return nullptr;
 }
 
-// What is no replica, and somebody has still to decide about.
+// A VM that is neither owned here nor a replica: an operator or a task has to decide about it.
 json unsettled_view(tasks::Site& site, const model::Vm& vm) {
     const auto word = base::shell_word(vm.name);
     const bool superseded = vm.ownership.phase == model::Phase::superseded;

@@ -6,8 +6,8 @@
 
 namespace understudy::api {
 
-// The operator's one look at what is kept here for other clusters:
-// {"replicas": […], "unsettled": […], "summary": […]} as OPERATORS.md has it.
+// Everything that is kept here for other clusters, at one look:
+// {"replicas": […], "unsettled": […], "summary": […]}; OPERATORS.md lists the fields.
 Result<nlohmann::json> replicas_at_a_glance(tasks::Site& site);
 
 }  // namespace understudy::api

@@ -8,6 +8,11 @@
 
 #include <nlohmann/json.hpp>
 
+// The token of an invitation, and who may become a peer. A token is "understudy1.", base64url of a
+// JSON object, a dot and 8 hex digits of a SHA-256, so that a token cut off while copying is
+// noticed. The digits are no protection against an attacker: the secret inside is. Pure: no I/O;
+// only a hash of the secret is kept, in the catalog.
+
 namespace understudy::api {
 namespace {
 

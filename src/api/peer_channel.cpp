@@ -7,6 +7,12 @@
 #include <algorithm>
 #include <vector>
 
+// Both ends of a channel for chunks: NetChannel sends frames and looks for acknowledgements without
+// blocking; serve_channel reads frame by frame, gives each to the Receiver and sends what that
+// acknowledges. If the target fails, it sends an error frame and reads on for at most 5 s, so that
+// the reason is not lost to a reset. Nothing is kept here: the Receiver records what is durable,
+// and a later attempt begins there. One thread per channel.
+
 namespace understudy::api {
 namespace {
 
@@ -72,8 +78,8 @@ public:
         return newest;
     }
 
-    // Up to the last chunk that this channel carried; the channel with the attempt's last chunk
-    // thereby asks for all of them.
+    // Asks for all chunks up to the last one that this channel carried. So the channel that carried
+    // the attempt's last chunk asks for all of them.
     Result<> request_flush() override {
         const auto bytes = protocol::encode_flush_request(chunks_);
         wire_bytes_ += bytes.size();
@@ -97,7 +103,7 @@ public:
     std::uint64_t wire_bytes() override { return wire_bytes_; }
 
 private:
-    // A write that fails may have been cut by the peer, which then has said why.
+    // If a write failed because the peer cut the channel, the peer has said why: give that error.
     Result<> explained(Result<> written) {
         if (written) return written;
         auto said = poll_ack();
@@ -118,7 +124,8 @@ Result<> send_ack(net::Stream& stream, const std::optional<model::Ack>& ack) {
     return stream.write_all(protocol::encode_ack(*ack));
 }
 
-// Handles what is there or, after a while without anything, the clock. False: the channel is over.
+// Handles one frame. If none comes within kTick, lets the receiver act by the clock. False: the
+// source has said goodbye.
 Result<bool> serve_once(net::Stream& stream, mover::Receiver& receiver, ports::Clock& clock,
                         std::vector<std::byte>& buffer, mover::Workspace& workspace) {
     if (!stream.poll_readable(kTick)) {
@@ -136,8 +143,9 @@ Result<bool> serve_once(net::Stream& stream, mover::Receiver& receiver, ports::C
     return true;
 }
 
-// Tells why the channel ends. What the source had sent by then is read and thrown away until it has
-// heard: a connection closed over unread bytes is reset, and the reset overtakes the reason.
+// Tells the source why the channel ends. Then what the source has still sent is read and thrown
+// away, until the source closes or kHearing has passed: if a connection is closed with unread
+// bytes, it is reset, and the source may see the reset before the reason.
 void report(net::Stream& stream, const Error& error, ports::Clock& clock,
             std::vector<std::byte>& buffer) {
     if (!stream.write_all(protocol::encode_error(error)) || !stream.end_writing()) {

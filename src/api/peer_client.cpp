@@ -7,12 +7,18 @@
 
 #include <fmt/format.h>
 
+// The calls of PeerLink as HTTP requests over TLS with a pinned certificate. Short calls share one
+// kept connection and take turns, 15 s each; questions of a comparison share another, 120 s each;
+// long ones (offer, commit, abandon), 600 s, and channels have a connection of their own. Nothing
+// is kept here; after a crash or a broken connection the caller repeats the call, which is
+// idempotent.
+
 namespace understudy::api {
 namespace {
 
 constexpr std::uint16_t kPeerPort = 7373;
 constexpr Duration kShort{15'000};
-constexpr Duration kComparing{120'000};  // bounded work, on slow disks and after others' turns
+constexpr Duration kComparing{120'000};  // bounded work, but disks may be slow, and others go first
 constexpr Duration kLong{600'000};       // a commit waits for the target's disks
 
 Result<net::Connector> connector_to(const net::Identity& identity, const std::string& name,
@@ -132,8 +138,9 @@ public:
     }
 
 private:
-    // Questions of a comparison come by the hundred, so they keep a connection, which is not the
-    // one that others wait for. They change nothing: one that found it closed is asked again.
+    // A comparison asks hundreds of questions, so they share a kept connection. It is not the one
+    // of call(), so that other calls do not wait for them. The questions change nothing, so one
+    // that fails as unavailable is asked once more on a new connection.
     Result<std::string> compare(std::string_view path, const std::string& body,
                                 std::uint64_t& wire_bytes) {
         const std::lock_guard lock(compare_mutex_);
@@ -160,8 +167,8 @@ private:
         return answer;
     }
 
-    // A call that may take long has a connection of its own: on a kept one that has died silently
-    // it would wait for all that time in vain, and others would wait for it.
+    // A call that may take long has a new connection of its own. If it used a kept one that has
+    // died silently, it would wait for kLong in vain, and other calls would wait for it.
     Result<std::string> call_long(std::string_view method, const std::string& path,
                                   const std::string& body) {
         net::HttpClient client(connector_);

@@ -11,8 +11,9 @@
 
 namespace understudy::api {
 
-// Links to peers over mutual TLS 1.3 with pinned certificates. Thread-safe. A link is remade when
-// the peer's record changes. A channel that moves nothing for as long as `patience` is broken.
+// Links to peers over mutual TLS 1.3 with pinned certificates. Thread-safe. If the address or the
+// fingerprint in the peer's record changes, the next to() makes a new link. If a channel moves
+// nothing for as long as `patience`, its calls fail.
 class NetPeerLinks final : public ports::PeerLinks {
 public:
     NetPeerLinks(ports::Catalog& catalog, net::Identity identity, Duration patience)
@@ -34,8 +35,8 @@ private:
     std::map<ClusterId, Known> links_;
 };
 
-// The one call that is made before the two clusters know each other: to the inviting cluster, whose
-// certificate's fingerprint the token holds.
+// The only call that is made before the two clusters know each other. It goes to the inviting
+// cluster; the token has the fingerprint of that cluster's certificate.
 Result<protocol::PairReply> pair_with(const net::Identity& identity, const std::string& address,
                                       const std::string& fingerprint,
                                       const protocol::PairRequest& request);

@@ -86,7 +86,7 @@ TEST_F(PeerRights, no_other_vms_volume_is_written_to) {
     EXPECT_THAT(offered.error().text(), HasSubstr("volume of disk 'vda' belongs to another VM"));
     EXPECT_EQ(pool_->traces(replica.snapshot.disks.front().volume), before);
     EXPECT_FALSE(must(catalog_->find_vm(request.vm)));
-    // Nor that of a VM which is still on its way here.
+    // Nor a volume of a VM that is still being received here.
     const auto coming = request_from(dr_, 9);
     must(receiving_.offer(dr_.id, coming));
     request.snapshot.disks = coming.snapshot.disks;

@@ -15,6 +15,13 @@
 
 #include <charconv>
 
+// The peers' API: each request is admitted (the certificate's fingerprint is a peer's, and the
+// announced body fits), routed, decoded and handed to tasks/, which decides whether that peer may
+// ask it. `pair` alone is open to any certificate: it checks the request, uses up the invitation
+// and saves the peer. If the daemon dies between these two, the invitation is used up, and the
+// operator makes a new one. A channel is joined before the upgrade is answered, so that a refusal
+// is an ordinary answer. Called by many threads.
+
 namespace understudy::api {
 namespace {
 
@@ -31,8 +38,8 @@ Result<std::string> encoded(Result<T> result, Encode encode) {
     return encode(*result);
 }
 
-// Before any of the body is taken in: only an offer may be large, and nobody may leave open how
-// much will come.
+// Checks a body's announced length before any of it is read: only an offer may be large, and a
+// body without an announced length is refused.
 Result<> check_length(const net::HttpRequest& request) {
     if (request.headers.find("Transfer-Encoding") != nullptr)
         return fail(ErrorKind::invalid, "a body without a Content-Length is not taken");
@@ -102,7 +109,7 @@ net::HttpResponse PeerServer::handle(const net::HttpRequest& request) {
     auto route = protocol::parse_route(request.method, request.target);
     if (!route) return refusal(route.error());
     if (route->call == protocol::Call::channel) {
-        // Joined here already, so that a refusal can still be an ordinary answer.
+        // Joined before the upgrade, so that a refusal can still be an ordinary answer.
         auto receiver = join(request, *route);
         if (!receiver) return refusal(receiver.error());
         net::HttpResponse response;

@@ -9,8 +9,8 @@
 
 namespace understudy::api {
 
-// The peers' API on 7373. A request counts as a peer's when the certificate of its TLS session is
-// one that was pinned at pairing; anybody else reaches only the pairing call.
+// The peers' API on 7373. A request is a peer's if the certificate of its TLS session was pinned at
+// pairing. Anybody else reaches only the pairing call.
 class PeerServer {
 public:
     // `capabilities` gives ours, fresh. All are borrowed.

@@ -52,7 +52,7 @@ TEST_F(ProofRights, an_owner_compares_its_replica_and_nobody_elses) {
     const auto replica = receive_from(dr_, 7);
     EXPECT_EQ(must(tasks::answer_digests(site_, dr_.id, about(replica))).blocks.size(), 1U);
     EXPECT_EQ(kind(tasks::answer_digests(site_, third_.id, about(replica))), ErrorKind::not_found);
-    // Bytes go from an owner to its replicas, never the other way.
+    // An owner gives bytes to its replicas; a replica gives none to its owner.
     EXPECT_EQ(kind(tasks::answer_range(site_, dr_.id, range(replica))), ErrorKind::not_found);
 }
 

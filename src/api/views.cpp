@@ -11,6 +11,11 @@
 #include <algorithm>
 #include <set>
 
+// How VMs, snapshots, tasks and replicas look in the operators' API: JSON from the catalog, libvirt
+// and the pools, as they are at the time of the call. Nothing is changed or kept. If a definition
+// cannot be adapted to this host, or a pool does not tell a disk's size, only that part of the
+// answer says so or is null.
+
 namespace understudy::api {
 namespace {
 
@@ -104,8 +109,8 @@ Result<json> vm_views(tasks::Site& site) {
 
 namespace {
 
-// A hypervisor has no size of a disk in Ceph: its pool has. A pool that does not answer is asked
-// once, and its disks' sizes are unknown.
+// A hypervisor does not know the size of a disk in Ceph, so its pool is asked. After a pool gave an
+// error it is not asked again, and the sizes of further disks in it are null.
 json disk_views(tasks::Site& site, const std::vector<ports::DiskDescription>& disks,
                 const std::vector<model::VmDisk>& volumes) {
     auto views = json::array();
@@ -209,9 +214,9 @@ json task_view(const model::Task& task) {
     for (const char* field : {"arguments", "result"}) {
         auto object = json::parse(view[field].get_ref<const std::string&>(), nullptr, false);
         view[field] = object.is_object() ? std::move(object) : json::object();
-        view[field].erase("version");  // of the row, not of what it says
+        view[field].erase("version");  // of the row's form, not of the task
     }
-    view.erase("memo");  // between the task's own steps
+    view.erase("memo");  // only for the task's own steps
     return view;
 }
 
@@ -309,7 +314,8 @@ Result<json> promotion_view(tasks::Site& site, const model::Vm& vm,
     if (auto peer = site.catalog.peer(vm.ownership.owner); peer && peer->last_contact)
         contact = base::format_time(*peer->last_contact);
     auto adapted = tasks::rehearse(site, vm.ownership.owner, definition.domain_xml, snapshot.disks);
-    // One definition that this host cannot make sense of hides no other replica.
+    // If this host cannot adapt a definition, that is an issue of this replica only: a list of
+    // replicas must not fail because of one.
     if (!adapted) {
         ports::Adapted unknown;
         unknown.issues = {{model::Severity::blocks, "definition", adapted.error().text()}};
@@ -317,7 +323,7 @@ Result<json> promotion_view(tasks::Site& site, const model::Vm& vm,
     }
     auto changes = json::array();
     for (const auto& change : adapted->changes)
-        if (!change.starts_with("disk ")) changes.push_back(change);  // their places come later
+        if (!change.starts_with("disk ")) changes.push_back(change);  // a promote places disks
     return json{{"vm", vm.name},
                 {"snapshot", snapshot},
                 {"age_ms", age_ms(site, snapshot.taken)},

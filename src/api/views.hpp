@@ -7,21 +7,24 @@
 
 namespace understudy::api {
 
-// What an operator's word names, and how things look in the operators' API (OPERATORS.md).
+// What an operator's word names, and the JSON of things in the operators' API (OPERATORS.md).
 
 Result<model::Peer> find_peer(tasks::Site& site, const std::string& word);
-// By name or UUID, among libvirt's VMs and the catalog's. not_found tells how to list them.
-// invalid, with their ids, when several have the name: one here and a replica, or two replicas.
+// By name or UUID, among libvirt's VMs and the catalog's. not_found: the text says how to list
+// them. invalid: several have that name, such as a VM here and a replica; the text has their ids.
 Result<VmId> find_vm(tasks::Site& site, const std::string& word);
-Result<VmId> find_replica(tasks::Site& site, const std::string& word);  // a replica goes first
-// refused with the advice: it is no replica (any more).
+// A replica, if one has that name; else as find_vm.
+Result<VmId> find_replica(tasks::Site& site, const std::string& word);
+// refused, with the advice: it is no replica (any more).
 Result<model::Vm> kept_replica(tasks::Site& site, const std::string& word,
                                const std::string& advice);
 Result<model::Snapshot> find_snapshot(tasks::Site& site, const VmId& vm, const std::string& word);
-// Of a replica; "" and "@newest" are the point that it would go on from (tasks::newest_point).
+// A snapshot of a replica. "" and "@newest" are the point that the replica would go on from
+// (tasks::newest_point).
 Result<model::Snapshot> find_point(tasks::Site& site, const model::Vm& replica,
                                    const std::string& word);
-// Whether a new VM may be called so; invalid or conflict says why not.
+// Whether a new VM may have this name, which is not empty. invalid: it is no VM's name. conflict:
+// a VM here has it.
 Result<> check_new_name(tasks::Site& site, const std::string& name);
 Result<model::Task> find_task(tasks::Site& site, const std::string& word);
 

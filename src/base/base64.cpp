@@ -6,6 +6,10 @@
 #include <array>
 #include <cstdint>
 
+// base64 and base64url, RFC 4648. One encoder and one strict decoder, with an alphabet and, for the
+// standard form, padding. The decoder refuses wrong characters, a cut-off end and bits that the
+// encoder would not have written. Pure.
+
 namespace understudy::base {
 namespace {
 

@@ -7,8 +7,9 @@
 
 namespace understudy::base {
 
-// RFC 4648. Decoders are strict: one text per value (padding as written by the encoder, no white
-// space, no stray bits), so that an encoded token cannot be altered without changing its meaning.
+// RFC 4648. Decoders are strict: for each value they take only the one text that the encoder writes
+// (its padding, no white space, no stray bits). So if an encoded token is altered, it is refused or
+// means something else.
 std::string base64_encode(std::string_view bytes);         // section 4, padded
 std::string base64url_encode(std::string_view bytes);      // section 5, without padding
 Result<std::string> base64_decode(std::string_view text);  // invalid: not what encode writes

@@ -1,6 +1,3 @@
-// Small files that must survive a crash. A new file is written beside the old one, synced, and
-// renamed over it; then the directory is synced. A crash leaves the old file or the new one, and
-// perhaps the unfinished one beside it.
 #include "base/durable_file.hpp"
 
 #include <fcntl.h>
@@ -10,6 +7,10 @@
 
 #include <cerrno>
 #include <cstdio>
+
+// Small files that must survive a crash. A new file is written beside the old one, synced, and
+// renamed over it; then the directory is synced. A crash leaves the old file or the new one, and
+// perhaps the unfinished one beside it, which the next call replaces.
 
 namespace understudy::base {
 namespace {
@@ -35,12 +36,12 @@ std::string unfinished_name(const std::string& path) {
 
 Result<> replace_file(const std::string& path, std::string_view bytes, unsigned mode) {
     const auto unfinished = unfinished_name(path);
-    ::unlink(unfinished.c_str());  // of a crash
+    ::unlink(unfinished.c_str());  // left by a crash
     auto done = write_new(unfinished, bytes, mode);
     if (done && ::rename(unfinished.c_str(), path.c_str()) != 0)
         done = fail(errno_error(errno, "rename to " + path));
     if (!done) {
-        ::unlink(unfinished.c_str());  // gives its room back
+        ::unlink(unfinished.c_str());  // frees its room
         return done;
     }
     return sync_path(parent_of(path));

@@ -95,7 +95,7 @@ protected:
         std::ranges::sort(all);
         return all;
     }
-    // With the calls as they are set up; then they are the system's own again.
+    // Replaces the file with the calls as they are set up. Afterwards they are the system's again.
     Result<> replace(std::string_view bytes) {
         calls.listening = true;
         auto done = replace_file(path, bytes, 0600);

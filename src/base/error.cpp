@@ -9,6 +9,10 @@
 #include <cstring>
 #include <utility>
 
+// Errors as texts: the names of the kinds, which travel to peers and stay as they are; the order in
+// which steps, fact, kept and advice are told; the kind of an errno. broken_invariant writes one
+// line to stderr and aborts: after that, tasks go on at the next start. Otherwise no I/O.
+
 namespace understudy::base {
 namespace {
 

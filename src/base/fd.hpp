@@ -10,7 +10,8 @@
 
 namespace understudy::base {
 
-// Owns a file descriptor, or none. Closing drops its error: what must be durable is synced before.
+// Owns a file descriptor, or none. An error of close() is ignored, so what must be durable is
+// synced before.
 class Fd {
 public:
     Fd() = default;
@@ -31,12 +32,12 @@ private:
     int fd_ = -1;
 };
 
-// Blocking descriptors only. Partial transfers and EINTR are dealt with; an error's kind comes from
-// errno, and its text names `path`. After an error any part may have been written.
+// For blocking descriptors only. Partial writes and EINTR are handled here. The kind of an error
+// comes from errno, and its text names `path`. After an error any part may have been written.
 Result<> write_all(const Fd& file, std::span<const std::byte> bytes, const std::string& path);
 Result<> write_all(const Fd& file, std::string_view bytes, const std::string& path);
 Result<> sync_all(const Fd& file, const std::string& path);  // fsync: content and metadata
-// Fills `into`. Fewer bytes only where the file ends.
+// Fills `into`, and gives the number of bytes. It is less only if the file ends.
 Result<std::size_t> read_up_to(const Fd& file, std::span<char> into, const std::string& path);
 
 }  // namespace understudy::base

@@ -19,7 +19,7 @@ Result<UuidBytes> parse_uuid(std::string_view text);  // exactly 8-4-4-4-12 hex 
 UuidBytes random_uuid();                              // version 4, from the kernel's generator
 UuidBytes uuid_from_random(std::uint64_t high, std::uint64_t low);  // version 4 from given bits
 
-// A UUID that names one kind of thing; ids of different kinds do not mix.
+// A UUID that names one kind of thing. Ids of different kinds are different types.
 template <class Tag>
 class Id {
 public:

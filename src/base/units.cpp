@@ -8,6 +8,10 @@
 #include <cstdio>
 #include <utility>
 
+// Sizes, times and durations as texts, and back. Numbers are whole; the product of number and unit
+// is checked for overflow. K, M, G and T are powers of 1024; kB, MB, GB and TB are powers of 1000.
+// Times are UTC with milliseconds. Pure.
+
 namespace understudy::base {
 namespace {
 

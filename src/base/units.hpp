@@ -63,7 +63,7 @@ constexpr ByteSize GiB(std::uint64_t n) {
 std::string format_size(ByteSize size);              // "41.2 GiB", "512 B"
 Result<ByteSize> parse_size(std::string_view text);  // "50MiB", "1G" (= GiB), "4096"
 
-// Wall-clock time in UTC. Shown to people and compared only within one cluster's catalog.
+// Wall-clock time in UTC. Shown to people; compared only with times of the same cluster's catalog.
 using TimePoint = std::chrono::sys_time<std::chrono::milliseconds>;
 using Duration = std::chrono::milliseconds;
 

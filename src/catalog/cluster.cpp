@@ -5,6 +5,11 @@
 
 #include <map>
 
+// The catalog's rows of this cluster, its peers and its invitations. An invitation is stored as a
+// hash of its secret and is used up by deleting its row. Removing a peer also removes its base
+// holds, its replications and the records of what it was sent and holds, but not its unfinished
+// transfers: Receiving::forget removes those. Each method is one transaction.
+
 namespace understudy::catalog {
 namespace {
 

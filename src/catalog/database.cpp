@@ -8,10 +8,16 @@
 #include <limits>
 #include <unordered_map>
 
+// One SOCI session with its prepared statements. A statement is prepared at its first use, is kept
+// under the address of its text, and is dropped after any exception. A result is always read to its
+// end, because SQLite keeps a read lock for a statement that is left on a row. Exceptions of SOCI
+// and of reading become Errors in present_error. What a crash leaves is the database's doing: the
+// last committed transaction.
+
 namespace understudy::catalog {
 namespace {
 
-constexpr std::size_t kKeptBuffer = std::size_t{64} << 10;  // larger texts give their memory back
+constexpr std::size_t kKeptBuffer = std::size_t{64} << 10;  // memory of larger texts is freed
 
 struct Cell {
     bool is_number = false;
@@ -53,8 +59,8 @@ void Param::set(std::uint64_t number) {
     set(static_cast<std::int64_t>(number));
 }
 
-// A prepared statement with the cells that SOCI binds for good: their addresses must not change,
-// and SQLite reads a bound text in place until the statement is stepped for the last time.
+// A prepared statement with its cells. SOCI binds the cells once, so their addresses must not
+// change, and SQLite reads a bound text in place until the statement is stepped for the last time.
 class Database::Statement : public Row::Cells {
 public:
     Statement(soci::session& session, const Query& query, Params params)
@@ -131,8 +137,8 @@ private:
 
 struct Database::Session {
     soci::session session;
-    // After the session, so that they are gone before it: SQLite keeps a connection open and
-    // leaks it when statements outlive it.
+    // Declared after the session, so that they are destroyed before it: if statements outlive a
+    // connection, SQLite keeps it open and leaks it.
     std::unordered_map<const char*, std::unique_ptr<Statement>> statements;
 };
 
@@ -165,7 +171,7 @@ Database::Statement& Database::prepared(const Query& query, Params params) {
 void Database::each(const Query& query, Params params, const std::function<void(Row&)>& take) {
     Statement& statement = prepared(query, params);
     try {
-        // To its end, always: a statement that is left on a row keeps SQLite's read lock.
+        // Always to the end: a statement that is left on a row keeps SQLite's read lock.
         for (bool more = statement.start(params); more; more = statement.next()) {
             Row row(statement);
             take(row);
@@ -193,7 +199,8 @@ void Database::execute_once(const std::string& sql) {
 }
 
 void Database::begin() {
-    // SOCI's own begin() is SQLite's deferred one, which can fail half-way under another writer.
+    // Not SOCI's begin(): with SQLite that is a deferred one, which can fail in the middle if there
+    // is another writer.
     run(dialect_->begin_writing(), {});
 }
 
@@ -206,7 +213,7 @@ void Database::roll_back() noexcept {
         run(kRollBack, {});
     } catch (...) {
         // Nothing was begun, or a full disk or an I/O error made the database roll back by itself.
-        // Were a transaction open all the same, the next begin() would say so.
+        // If a transaction is open all the same, the next begin() fails and says so.
         return;
     }
 }

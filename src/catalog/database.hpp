@@ -30,17 +30,18 @@ struct Query {
     const char* columns;  // one letter per result column: 't' text, 'n' number
 };
 
-// A stored value is not what this program writes: becomes ErrorKind::corrupt.
+// A stored value is not one that this program writes. Becomes ErrorKind::corrupt.
 struct BadRow : std::runtime_error {
     using std::runtime_error::runtime_error;
 };
-// A value that cannot be stored: becomes ErrorKind::invalid.
+// A value cannot be stored. Becomes ErrorKind::invalid.
 struct BadValue : std::runtime_error {
     using std::runtime_error::runtime_error;
 };
 
-// A value on its way into a statement; lives as long as the full expression that calls it, and
-// borrows text for that long. Times are stored as milliseconds since 1970, ids as text.
+// A value that is given to a statement. It borrows its text, so the text must live until the end of
+// the full expression that makes the Param. Times are stored as milliseconds since 1970, ids as
+// text.
 class Param {
 public:
     template <class T>
@@ -78,7 +79,7 @@ private:
     void set(const std::optional<T>& value) {
         static_assert(!std::is_convertible_v<T, std::string_view>, "would borrow a temporary");
         if (value) return set(*value);
-        set(T{});  // of the same kind: a statement's parameters keep their types
+        set(T{});  // a value of the same kind: a statement's parameters must keep their types
         is_null_ = true;
     }
 
@@ -86,12 +87,12 @@ private:
     bool is_null_ = false;
     std::int64_t number_ = 0;
     std::string_view text_;
-    std::array<char, 36> id_text_;  // what text_ shows for an id
+    std::array<char, 36> id_text_;  // the text of an id; text_ points here
 };
 
 using Params = std::initializer_list<Param>;
 
-// The present row of a running statement, read column by column from the left.
+// The present row of a running statement. It is read column by column from the left.
 class Row {
 public:
     class Cells {
@@ -139,7 +140,7 @@ private:
 };
 
 // One session with its prepared statements, and the only place where transactions begin and end.
-// Thread-safe through read and write, which take turns.
+// Thread-safe: one read or write runs at a time.
 class Database {
 public:
     explicit Database(std::unique_ptr<Dialect> dialect);
@@ -147,8 +148,9 @@ public:
 
     Result<> connect();
 
-    // Runs `work` (returning a Result) as one transaction: committed and durable if it succeeds,
-    // without a trace if it gives an error or throws. No exception leaves.
+    // Runs `work`, which gives a Result, as one transaction. If it succeeds, the transaction is
+    // committed and durable. If it gives an error or throws, the transaction is rolled back. No
+    // exception leaves.
     template <class Work>
     std::invoke_result_t<Work&> write(Work work) {
         const std::lock_guard turn(mutex_);
@@ -166,7 +168,7 @@ public:
         }
     }
 
-    // Runs `work`, which makes one query: a view of one moment without a transaction's cost.
+    // Runs `work`, which makes one query: that sees one moment without a transaction.
     template <class Work>
     std::invoke_result_t<Work&> read(Work work) {
         const std::lock_guard turn(mutex_);
@@ -177,7 +179,7 @@ public:
         }
     }
 
-    // The rest throws, and belongs inside `read` or `write`. A row's taker must not query.
+    // The rest throws and must be called inside `read` or `write`. `take` must not make a query.
     std::int64_t run(const Query&, Params);  // rows changed
     void each(const Query&, Params, const std::function<void(Row&)>& take);
     void execute_once(const std::string& sql);  // no parameters, no rows, not kept prepared

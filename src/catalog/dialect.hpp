@@ -14,16 +14,16 @@ class soci_error;  // NOLINT(readability-identifier-naming)
 
 namespace understudy::catalog {
 
-// All that differs between the databases; every other file of this room is written once for both.
+// All that differs between databases. Every other file of this folder is written once for all.
 class Dialect {
 public:
     virtual ~Dialect() = default;
 
-    // Connects and sets what a session needs to be durable and to enforce references.
-    // Throws soci_error; gives an error of its own for what it finds out without the database.
+    // Connects, and sets what makes a session durable and enforces references. Throws soci_error if
+    // the database fails; gives an Error for what is found out without the database.
     virtual Result<> connect(soci::session&) = 0;
 
-    // Begins a transaction that cannot fail later because another one wrote in between.
+    // The statement that begins a transaction which cannot fail later because of another writer.
     virtual Query begin_writing() const = 0;
 
     // What a library's error means for the operator. Never shows parameters, which may be secrets.

@@ -8,6 +8,11 @@
 #include <limits>
 #include <nlohmann/json.hpp>
 
+// What happened, as a chain: each event's hash is the SHA-256 of the hash before it and of its own
+// fields, so that an event that is changed later, or removed from the middle, is found by
+// first_broken_event. An event is added in a transaction of its own, or by append_event in that of
+// the change that it tells about. first_broken_event reads 500 rows at a time.
+
 namespace understudy::catalog {
 namespace {
 
@@ -43,7 +48,7 @@ std::string sha256_hex(const std::string& text) {
     return hex;
 }
 
-// Over a form in which no two events are alike: a JSON list of the fields.
+// The hash is of a JSON list of the fields, so that two different events never give the same text.
 std::string hash_of(const std::string& before, const model::Event& event) {
     const nlohmann::json fields{
         before,      event.sequence, event.time.time_since_epoch().count(),

@@ -3,6 +3,11 @@
 
 #include <fmt/format.h>
 
+// Holds, which keep snapshots from being removed, and replications, the source's record of how far
+// a peer is. Of a VM and a peer there is one base hold: putting it on a snapshot takes it from
+// where it was, in the same transaction. The schema forbids a second one, and the removal of a held
+// snapshot.
+
 namespace understudy::catalog {
 namespace {
 

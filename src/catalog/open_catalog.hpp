@@ -13,9 +13,9 @@ struct CatalogSettings {
     Duration busy_timeout = Duration(5000);  // how long another process may hold the file's lock
 };
 
-// Opens the catalog, creating it (mode 0600) and bringing its schema up to this version.
-// unsupported: its schema is newer than this program; corrupt: it is no database, or damaged.
-// The catalog is thread-safe; a process that forks must not use it in the child.
+// Opens the catalog. Creates it (mode 0600) if it is missing, and brings its schema up to this
+// version. unsupported: its schema is newer than this program. corrupt: it is no database, or it is
+// damaged. The catalog is thread-safe. After a fork the child must not use it.
 Result<std::unique_ptr<ports::Catalog>> open_catalog(const CatalogSettings&);
 
 }  // namespace understudy::catalog

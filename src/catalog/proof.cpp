@@ -3,6 +3,11 @@
 
 #include <fmt/format.h>
 
+// Records about proof: which snapshots a peer was sent (what it may ask about), the latest
+// comparison of each snapshot with its source, and the latest drill of each VM. A newer one
+// replaces the older. Each method is one transaction; the rows are removed with the snapshot or the
+// VM.
+
 namespace understudy::catalog {
 namespace {
 

@@ -5,6 +5,11 @@
 #include <array>
 #include <span>
 
+// The tables, as numbered migrations. migrate() makes the table of the version, then applies one
+// migration after the other, each in one transaction with the new version number: a crash leaves
+// the version before or after it, and the next start goes on there. A migration that was released
+// is never edited. A newer schema than this program knows is refused, and nothing is changed.
+
 namespace understudy::catalog {
 namespace {
 
@@ -27,7 +32,7 @@ constexpr const char* kFoundation[] = {
     " id TEXT PRIMARY KEY, name TEXT NOT NULL, epoch BIGINT NOT NULL, owner TEXT NOT NULL,"
     " phase TEXT NOT NULL, autostart BIGINT NOT NULL, disks TEXT NOT NULL, head_parent TEXT)",
 
-    // parent is no reference: the parent of the first snapshot received may exist elsewhere only.
+    // parent is no reference: the parent of the first received snapshot may exist only elsewhere.
     // ordinal: the order of publishing, for snapshots of one millisecond.
     "CREATE TABLE snapshots ("
     " id TEXT PRIMARY KEY, vm TEXT NOT NULL REFERENCES vms (id), name TEXT NOT NULL, parent TEXT,"
@@ -40,7 +45,7 @@ constexpr const char* kFoundation[] = {
     " snapshot TEXT PRIMARY KEY REFERENCES snapshots (id) ON DELETE CASCADE,"
     " domain_xml TEXT NOT NULL, nvram TEXT NOT NULL)",
 
-    // Without ON DELETE: the database itself refuses to lose a held snapshot.
+    // Without ON DELETE, so that the database itself refuses to delete a held snapshot.
     "CREATE TABLE holds ("
     " snapshot TEXT NOT NULL REFERENCES snapshots (id), vm TEXT NOT NULL, kind TEXT NOT NULL,"
     " detail TEXT NOT NULL, PRIMARY KEY (snapshot, kind, detail))",
@@ -67,7 +72,7 @@ constexpr const char* kFoundation[] = {
     " cancel_requested BIGINT NOT NULL, created BIGINT NOT NULL, not_before BIGINT NOT NULL,"
     " started BIGINT, ended BIGINT, lease_node TEXT NOT NULL, lease_until BIGINT,"
     " ordinal BIGINT NOT NULL, log_lines BIGINT NOT NULL)",
-    // The rule that one task at a time changes a VM, whatever a claim's query thinks.
+    // One task at a time changes a VM. Holds even if the query of a claim is wrong.
     "CREATE UNIQUE INDEX one_running_task_per_vm ON tasks (vm) WHERE state = 'running'",
     "CREATE INDEX active_tasks ON tasks (not_before, created, ordinal)"
     " WHERE state IN ('queued', 'running')",
@@ -88,7 +93,7 @@ constexpr const char* kEvents[] = {
 };
 
 constexpr const char* kProof[] = {
-    // Snapshots that a peer was sent: what it may ask about.
+    // Snapshots that a peer was sent. It may ask about these.
     "CREATE TABLE sent_snapshots ("
     " peer TEXT NOT NULL, snapshot TEXT NOT NULL REFERENCES snapshots (id) ON DELETE CASCADE,"
     " PRIMARY KEY (peer, snapshot))",
@@ -110,7 +115,7 @@ constexpr const char* kProof[] = {
 };
 
 constexpr const char* kDrills[] = {
-    // The latest of each VM.
+    // The latest drill of each VM.
     "CREATE TABLE drills ("
     " vm TEXT PRIMARY KEY REFERENCES vms (id) ON DELETE CASCADE, snapshot TEXT NOT NULL,"
     " snapshot_name TEXT NOT NULL, ended BIGINT NOT NULL, passed BIGINT NOT NULL,"
@@ -124,13 +129,13 @@ constexpr const char* kHolders[] = {
     " PRIMARY KEY (vm, cluster))",
 };
 
-// Version n is what the first n of them make.
 constexpr const char* kTasksByKind[] = {
-    // All tasks of one kind, and all that have not succeeded, however many there were.
+    // For reading all tasks of one kind, and all that have not succeeded, however many there are.
     "CREATE INDEX tasks_by_kind ON tasks (vm, kind, created, ordinal)",
     "CREATE INDEX unfinished_tasks ON tasks (vm, created, ordinal) WHERE state <> 'succeeded'",
 };
 
+// Version n is what the first n of them make.
 constexpr std::array<std::span<const char* const>, 6> kMigrations{
     kFoundation, kEvents, kProof, kDrills, kHolders, kTasksByKind};
 constexpr std::int64_t kNewest = kMigrations.size();

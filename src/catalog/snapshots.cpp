@@ -4,6 +4,11 @@
 
 #include <fmt/format.h>
 
+// Snapshots and their definitions. publish_snapshot makes one exist in one transaction: checks, the
+// VM's record, row and definition, holds, the end of its transfer. remove_snapshot refuses while
+// there are holds; else it gives children and head the snapshot's parent and deletes the row. After
+// a crash either all of such a transaction is there or nothing. Listings are sorted by lineage.
+
 namespace understudy::catalog {
 namespace {
 
@@ -51,7 +56,7 @@ void insert_snapshot(Database& db, const model::Snapshot& snapshot,
         {snapshot.id, definition.domain_xml, base::base64_encode(definition.nvram)});
 }
 
-// Who holds it and how to be rid of that, for an operator who wants the snapshot gone.
+// Who holds a snapshot and how to end that, for an operator who wants to remove the snapshot.
 struct Reason {
     std::string held;
     std::string advice;
@@ -102,8 +107,8 @@ std::optional<model::Ownership> ownership_of(Database& db, const VmId& id) {
         });
 }
 
-// Only a replica's record follows what is received. A VM that was promoted here meanwhile is not
-// touched by its former owner; a superseded one keeps the disks that it ran on.
+// What is received changes the record of a replica only. If the VM was promoted here meanwhile, its
+// former owner cannot change it (refused). If it is superseded, it keeps the disks that it ran on.
 Result<> take_vm_of_received(Database& db, const model::Vm& vm) {
     const auto here = ownership_of(db, vm.id);
     if (here && (here->phase == model::Phase::owned || here->phase == model::Phase::handing_over))

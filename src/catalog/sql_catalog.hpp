@@ -5,8 +5,8 @@
 
 namespace understudy::catalog {
 
-// The port on SQL. Declared by area, as it is implemented: one file each. `database` must be
-// connected and of this program's schema version.
+// The port on SQL. The methods are declared in groups by the file that has them. `database` must be
+// connected and have this program's schema version.
 class SqlCatalog : public ports::Catalog {
 public:
     explicit SqlCatalog(std::unique_ptr<Database> database) : db_(std::move(database)) {}
@@ -50,9 +50,11 @@ public:
     Result<> save_replication(const model::Replication&) override;
     Result<std::vector<model::Replication>> replications(std::optional<VmId>) override;
 
-    // proof.cpp
+    // vms.cpp, too
     Result<> record_holders(const VmId&, const std::vector<ClusterId>&) override;
     Result<std::vector<ClusterId>> holders(const VmId&) override;
+
+    // proof.cpp
     Result<> note_sent(const ClusterId& peer, const SnapshotId&) override;
     Result<bool> was_sent(const ClusterId& peer, const SnapshotId&) override;
     Result<> save_verification(const model::Verification&) override;
@@ -105,13 +107,14 @@ private:
     std::unique_ptr<Database> db_;
 };
 
-// Statements that several areas share; inside Database::write only.
-// Of a VM that is there already, neither touches the ownership.
+// Statements that several of these files share. To be called inside Database::write only.
+// upsert_vm does not change the ownership of a VM that is there already, and its autostart only
+// with as_given.
 enum class Autostart { as_stored, as_given };
 void upsert_vm(Database&, const model::Vm&, Autostart);
 void append_event(Database&, model::Event);
 void end_transfer(Database&, const TransferId&);     // and its holds
-Result<> place_hold(Database&, const model::Hold&);  // a base hold leaves where it was before
+Result<> place_hold(Database&, const model::Hold&);  // a base hold is moved from where it was
 Result<> lost_lease(Database&, const TaskId&, const std::string& node);  // conflict or not_found
 
 }  // namespace understudy::catalog

@@ -10,13 +10,18 @@
 #include <cerrno>
 #include <filesystem>
 
+// What is SQLite's own: connecting and the meaning of its error codes. The file is made with mode
+// 0600 before SQLite opens it. WAL with synchronous = FULL: a transaction that was committed
+// survives a power loss, and one that was not is gone. A transaction that writes begins with BEGIN
+// IMMEDIATE, so that it waits for another writer at its beginning and not in the middle.
+
 namespace understudy::catalog {
 namespace {
 
 constexpr const char* kInMemory = ":memory:";
 
-// The file must be private before SQLite writes the first byte: it holds certificates and hashes
-// of invitations. SQLite gives its -wal and -shm files the mode of the database.
+// The file must be private before SQLite writes the first byte, because certificates and hashes of
+// invitations are in it. SQLite gives its -wal and -shm files the mode of the database.
 Result<> make_private_file(const std::string& path) {
     const Fd file(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
     if (!file)
@@ -101,7 +106,7 @@ public:
             session << "PRAGMA synchronous = OFF";
             return {};
         }
-        // Readers do not wait for the writer; FULL: a commit survives power loss, not only a crash.
+        // WAL: readers do not wait for the writer. FULL: a commit survives a power loss, too.
         session << "PRAGMA journal_mode = WAL";
         session << "PRAGMA synchronous = FULL";
         return {};

@@ -5,10 +5,15 @@
 #include <algorithm>
 #include <limits>
 
+// What a worker writes while it runs a task: lease, step and memo, progress; and the task's log.
+// Each is one small transaction that changes nothing if the node no longer holds the lease
+// (conflict); the log alone asks for no lease. The log keeps its first 200 lines and its newest
+// 1,800, of at most 4 KiB each. After a crash the row has the last step and memo that were saved.
+
 namespace understudy::catalog {
 namespace {
 
-// What a task's log keeps: its first lines, which say what it set out to do, and its newest.
+// A task's log keeps its first lines, which say what the task was to do, and its newest lines.
 constexpr std::int64_t kKeptFirstLines = 200;
 constexpr std::int64_t kKeptLines = 2000;
 constexpr std::size_t kLineBytes = std::size_t{4} << 10;

@@ -7,6 +7,12 @@
 #include <limits>
 #include <set>
 
+// The queue of tasks. claim_task finds the runnable task that is due for the longest time and makes
+// it running in the same transaction. A crash of a worker leaves its task running with a lease.
+// Once the lease has lapsed, the task can be claimed again; if another task of the VM is claimed
+// instead, that puts it back into the queue. The schema allows one running task per VM that changes
+// something.
+
 namespace understudy::catalog {
 namespace {
 
@@ -33,7 +39,7 @@ constexpr Query kUnfinishedTasks(UNDERSTUDY_TASKS
 constexpr Query kTasksOfKind(UNDERSTUDY_TASKS
                              "WHERE vm = :vm AND kind = :kind " UNDERSTUDY_NEWEST_FIRST,
                              kTaskColumns);
-// Arguments that are no JSON are none.
+// A row whose arguments are no JSON is left out.
 constexpr Query kArguments(
     "SELECT DISTINCT COALESCE(CAST(json_extract(arguments, '$.' || :name) AS TEXT), '')"
     " FROM tasks WHERE vm = :vm AND kind = :kind AND json_valid(arguments)",
@@ -218,8 +224,8 @@ Result<std::optional<model::Task>> SqlCatalog::claim_task(const std::string& nod
     return db_->write([&]() -> Result<std::optional<model::Task>> {
         auto task = db_->one(kClaimable, {now, now, kinds, !except.reading, now}, read_task);
         if (!task) return std::nullopt;
-        // Another task of this VM may be `running` under a lapsed lease. Nobody runs it: it goes
-        // back to the queue, because the schema allows one running task per VM.
+        // Another task of this VM may be `running` with a lapsed lease. Nobody runs it, and the
+        // schema allows one running task per VM, so it goes back to the queue.
         if (task->vm && !task->reads_only)
             db_->run(
                 "UPDATE tasks SET state = 'queued', lease_node = '', lease_until = NULL"
@@ -246,7 +252,7 @@ Result<> SqlCatalog::release_task(const model::Task& outcome, const std::string&
     static const std::optional<TimePoint> kNotYet;
     const auto& ended = outcome.ended_already() ? outcome.ended : kNotYet;
     return db_->write([&]() -> Result<> {
-        // cancel_requested stays as it is: the request may have come after the outcome was made.
+        // cancel_requested is not written: the request may have come after `outcome` was made.
         const auto changed = db_->run(
             "UPDATE tasks SET state = :state, step = :step, memo = :memo, result = :result,"
             " done_bytes = :done, total_bytes = :total, wire_bytes = :wire, rate_bytes = :rate,"

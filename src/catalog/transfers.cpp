@@ -6,6 +6,11 @@
 
 #include <limits>
 
+// The receiver's records of transfers, one per VM and snapshot. add_transfer also holds the bases
+// that are here; end_transfer removes the row and all holds of that transfer, in one transaction.
+// After a crash the row has the durable point that was saved last, and the next offer goes on
+// there.
+
 namespace understudy::catalog {
 namespace {
 

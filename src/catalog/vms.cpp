@@ -3,6 +3,11 @@
 
 #include <fmt/format.h>
 
+// The VMs and who owns them; and other clusters that hold snapshots of them. Only set_ownership
+// changes the ownership of a VM that is known: it compares with the expected one and records the
+// event, in one transaction. remove_vm deletes all that refers to the VM, children first; tasks and
+// events stay.
+
 namespace understudy::catalog {
 namespace {
 

@@ -62,7 +62,7 @@ void Autostart::round(const std::set<ClusterId>& answered) {
         return turn && *turn == Turn::done;
     });
     if (!waiting_.empty()) return;
-    // Without the mark, the next daemon of this boot would start VMs that were shut down since.
+    // Without the mark, the next daemon in this boot would start VMs that were shut down since.
     auto marked = mark_.set();
     if (!marked && !mark_failed_) spdlog::error("autostart: {}", marked.error().text());
     mark_failed_ = !marked;

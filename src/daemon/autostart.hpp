@@ -8,18 +8,18 @@
 
 namespace understudy::daemon {
 
-// Starts the VMs whose libvirt autostart understudyd has taken over: once per boot of the host, not
-// per start of the daemon. A VM that has a replica elsewhere starts when every such peer has
-// answered and this cluster still owns it; until then it waits, and an operator may start it. One
-// thread.
+// Starts the VMs whose libvirt autostart understudyd has taken over: once per boot of the host, and
+// not at each start of the daemon. A VM that has replicas at peers is started once all these peers
+// have answered, if this cluster still owns it then. Until then it waits, and an operator may start
+// it. For one thread.
 class Autostart {
 public:
-    // `done_file` remembers for which boot of the host all has been done. If it cannot be written,
-    // every further round tries that again, and starts nothing.
+    // `done_file` keeps for which boot of the host all VMs have been started. If it cannot be
+    // written, each further round tries to write it again, and starts nothing.
     Autostart(tasks::Site& site, std::string done_file);
 
-    // After a round of contacts: starts what may start now. `answered` are the peers that this
-    // round has exchanged ownership with.
+    // Called after each round of contacts. Starts the VMs that may start now. `answered` are the
+    // peers with which ownership was exchanged in this round.
     void round(const std::set<ClusterId>& answered);
 
 private:

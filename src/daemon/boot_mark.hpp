@@ -9,7 +9,7 @@ namespace understudy::daemon {
 // Remembers in a file that something was done since the host booted. One thread.
 class BootMark {
 public:
-    // `boot` names the host's boot; empty: not known, and nothing is remembered.
+    // `boot` names the host's present boot. Empty: it is not known, and nothing is remembered.
     BootMark(std::string path, std::string boot);
 
     bool is_set() const;  // for this boot; false also if the file cannot be read

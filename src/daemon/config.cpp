@@ -16,13 +16,18 @@
 #include <map>
 #include <sstream>
 
+// Reads understudyd.toml. Each table has a map from a field's name to a Setter, which checks the
+// value and writes it into Config. The first thing that is wrong ends the reading: an unknown
+// field, a wrong type, a value out of bounds, two pools in one place. Then empty fields get what
+// holds without a file (fill_defaults). Only reads; what a path or address names is not looked at.
+
 namespace understudy::daemon {
 namespace {
 
 using Setter = std::function<Result<>(const toml::node&)>;
 using Setters = std::map<std::string, Setter, std::less<>>;
 
-// Errors of a table name their own line already.
+// An error from inside a table names its own line already.
 Result<> apply(const toml::table& table, const Setters& setters, const std::string& where);
 
 Setter text(std::string& into) {
@@ -197,7 +202,7 @@ Result<PoolConfig> pool_of(const std::string& name, const toml::table& table,
     return pool;
 }
 
-// Two pools in one place would each take the other's volumes for strangers.
+// Whether two pools are in one place. Each would then find the other's volumes there.
 bool is_same_place(const PoolConfig& a, const PoolConfig& b) {
     if (a.settings.index() != b.settings.index()) return false;
     if (const auto* here = std::get_if<Qcow2PoolConfig>(&a.settings))
@@ -305,7 +310,7 @@ Setter mode(unsigned& into) {
     };
 }
 
-// What the parser reads as an empty file or tells without a reason.
+// For what the parser reads as an empty file, or refuses without a reason.
 Result<> check_readable(const std::string& path) {
     std::error_code error;
     if (std::filesystem::is_directory(path, error))

@@ -34,7 +34,7 @@ struct PoolConfig {
     std::variant<Qcow2PoolConfig, RbdPoolConfig> settings;
 };
 
-// understudyd.toml. Every field has a value that works on one machine without a file.
+// understudyd.toml. Every field has a default that works on one machine, without a file.
 struct Config {
     std::string state_dir = "/var/lib/understudy";
     std::string socket = "/run/understudy/understudy.sock";
@@ -57,8 +57,8 @@ struct Config {
     std::vector<PoolConfig> pools;  // default: one, "default", in STATE_DIR/pool
 };
 
-// invalid: names the file, the line or field, and what is expected there. Unknown fields are
-// errors: a misspelt one must not be ignored. An empty path gives the defaults.
+// An empty path gives the defaults. invalid: the text names the file, the line or field, and what
+// is expected there. An unknown field is an error, so that a misspelt one is not ignored.
 Result<Config> load_config(const std::string& path);
 
 }  // namespace understudy::daemon

@@ -12,6 +12,12 @@
 #include <cerrno>
 #include <filesystem>
 
+// What drills leave, as files below one directory: VM/NAME/ has the evidence of a drill, and
+// consoles/TASK.txt what a running copy says on its console. A file of evidence is written whole by
+// replace_file; after a crash in keep() some files of that drill may be missing, and the next
+// keep() removes what is too much. begin_console first removes what an earlier attempt left. A
+// console of 8 MiB that was read to its end is emptied.
+
 namespace understudy::daemon {
 namespace {
 
@@ -67,7 +73,7 @@ public:
     Result<std::unique_ptr<ports::ConsoleLog>> open_console(const TaskId& task) override {
         return std::make_unique<ConsoleFile>(console_of(task).string());
     }
-    // Also what libvirt's log daemon rotated away: PATH.0, PATH.1 …
+    // Also removes the files to which libvirt's log daemon rotated it: PATH.0, PATH.1 …
     Result<> end_console(const TaskId& task) override {
         const auto path = console_of(task);
         std::error_code error;
@@ -116,7 +122,7 @@ private:
         return {};
     }
 
-    // What cannot be removed now is tried again by the next.
+    // If something cannot be removed now, the next keep() tries again.
     static void prune(const fs::path& home) {
         std::vector<fs::path> all;
         std::error_code error;

@@ -17,6 +17,12 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
+// The operators' listeners and `cluster init`. open() in order: state directory, its lock, catalog,
+// identity, the house if there is a cluster, the unix socket, HTTPS. Before init only GET and POST
+// /v1/cluster are answered. init opens the house first and saves the cluster last, so that a crash
+// or an error in between leaves no cluster. Requests use the house under a shared lock; init holds
+// the lock alone. The lock on the state directory ends with the process, even after kill -9.
+
 namespace understudy::daemon {
 namespace {
 
@@ -47,7 +53,7 @@ net::HttpResponse unknown_caller(const Error& error) {
 
 bool trusted(const net::HttpRequest& request) {
     if (!request.unix_peer) return false;
-    // The socket's mode lets the owner and its group in; the kernel tells who it really is.
+    // The socket's mode admits the owner and the group. This compares with what the kernel says.
     return request.unix_peer->uid == 0 || request.unix_peer->uid == geteuid() ||
            request.unix_peer->gid == getegid();
 }
@@ -87,7 +93,7 @@ Result<> FrontDoor::open() {
     return config_.listen_api.empty() ? Result<>{} : listen_https();
 }
 
-// Two daemons on one directory would take each other's tasks for leftovers of a crash.
+// Each of two daemons on one directory would think that the other's tasks were left by a crash.
 Result<> FrontDoor::lock_state() {
     const auto path = config_.state_dir + "/lock";
     lock_.reset(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
@@ -121,7 +127,7 @@ Result<> FrontDoor::listen_unix() {
         });
 }
 
-// The token is made once; whoever can read the file may use the API.
+// The token is made once and kept in a file. Whoever can read that file may use the API.
 Result<std::string> FrontDoor::token() {
     const auto path = config_.state_dir + "/api-token";
     std::string text;
@@ -191,7 +197,7 @@ Result<> FrontDoor::init_cluster(const std::string& name) {
     const std::unique_lock lock(mutex_);
     if (house_) return {};
     auto known = UNDERSTUDY_VALUE(catalog_->find_cluster());
-    // The house first: a hypervisor, pool or port that is missing then leaves nothing behind.
+    // The house first, so that no cluster is saved if a hypervisor, pool or port is missing.
     const auto cluster = known ? *known : model::Cluster{random_.id<ClusterId>(), name};
     UNDERSTUDY_TRY(open_house(cluster));
     if (known) return {};

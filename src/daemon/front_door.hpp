@@ -7,8 +7,8 @@
 
 namespace understudy::daemon {
 
-// The operators' listeners (unix socket, HTTPS with a token) and what is behind them: the house,
-// or, before `cluster init`, only that call.
+// The operators' listeners (unix socket; HTTPS with a token). Requests go to the house. Before
+// `cluster init` there is no house, and only GET and POST /v1/cluster are answered.
 class FrontDoor {
 public:
     explicit FrontDoor(Config config) : config_(std::move(config)) {}

@@ -26,7 +26,8 @@ public:
         return {};
     }
 
-    // Losing this over a power cut only forbids for longer, until the daemon looks again.
+    // Not made durable: if a power loss undoes it, the start stays forbidden until the daemon runs
+    // refresh_guard again.
     Result<> allow(const VmId& vm) override {
         std::error_code error;
         fs::remove(fs::path(directory_) / vm.text(), error);

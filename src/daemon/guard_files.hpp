@@ -6,8 +6,8 @@
 
 namespace understudy::daemon {
 
-// A file per VM that must not start on this host, named by its UUID, with the reason in it; the
-// libvirt hook of packaging/ reads it. `directory` is made when it is missing.
+// One file per VM that must not start on this host. Its name is the VM's UUID, and the reason is in
+// it. The libvirt hook of packaging/ reads it. `directory` is made if it is missing.
 Result<std::unique_ptr<ports::StartGuard>> open_guard_files(const std::string& directory);
 
 }  // namespace understudy::daemon

@@ -15,7 +15,7 @@ namespace {
 
 constexpr std::chrono::milliseconds kLookEvery{20};
 
-// One write, so that the lines of two daemons do not mix.
+// In one write(), so that the lines of two daemons do not mix.
 void note_passed(const std::string& directory, const std::string& name) {
     const Fd file(open((directory + "/passed").c_str(), O_WRONLY | O_APPEND | O_CLOEXEC));
     if (!file) return;

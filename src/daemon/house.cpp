@@ -21,12 +21,19 @@
 #include <cstdlib>
 #include <set>
 
+// Puts one cluster's objects together and runs them. open() in order: libvirt, pools, the guard
+// files as the catalog says, recover() (this node's tasks that a crash left running are queued
+// again), the peers' listener; then threads: the workers, one for contact with peers, one that
+// measures the pools. The destructor tells waiting calls and running tasks to end, makes durable
+// what peers are sending, stops the listener and joins the threads. What a crash leaves is in the
+// catalog.
+
 namespace understudy::daemon {
 namespace {
 
-// A transfer that came no further for so long has no source that will come back to it.
+// If a transfer came no further for so long, its source will not come back to it.
 constexpr Duration kForgottenAfter = std::chrono::hours(7 * 24);
-constexpr Duration kIdle{500};  // for tasks that become due; a new one rings the bell
+constexpr Duration kIdle{500};  // to see tasks that become due; a new one rings the bell
 
 tasks::SiteSettings settings_of(const Config& config) {
     tasks::SiteSettings settings;
@@ -114,8 +121,8 @@ House::~House() {
     for (auto& thread : threads_) thread.join();
 }
 
-// However many sends there are, one worker is free for what does not wait for a peer: a promote
-// must not queue behind them.
+// Worker 0 takes no sends and no tasks that only read, so that a promote does not wait for them
+// however many there are. If there is only one worker, it takes all.
 void House::work(std::size_t worker) {
     ports::ClaimExcept except;
     if (worker == 0 && config_.workers > 1)

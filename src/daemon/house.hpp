@@ -15,7 +15,8 @@
 namespace understudy::daemon {
 
 // One cluster's objects on this node: catalog, pools, hypervisor, the peers' listener, the workers
-// and the periodic contact with peers. Made when the cluster is known; its destructor stops all.
+// and the periodic contact with peers. Made once the cluster is known. The destructor stops all,
+// the given clock, too.
 class House {
 public:
     static Result<std::unique_ptr<House>> open(const Config& config, const model::Cluster& cluster,
@@ -25,7 +26,7 @@ public:
     House(const House&) = delete;
     House& operator=(const House&) = delete;
 
-    // Before the operators' listeners stop: calls that wait for news answer at once.
+    // To be called before the operators' listeners stop: calls that wait for news answer at once.
     void quiet();
 
     net::HttpResponse handle(const net::HttpRequest& request) {

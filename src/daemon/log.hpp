@@ -2,8 +2,8 @@
 
 namespace understudy::daemon {
 
-// Sends the log to stderr, a line each: TIME LEVEL TEXT, or, where stderr is the journal's, the
-// text behind its priority in angle brackets (sd-daemon(3)), as the journal has a time of its own.
+// Sends the log to stderr, one line each: TIME LEVEL TEXT. If stderr is the journal's, a line is
+// the priority in angle brackets and the text (sd-daemon(3)), because the journal adds the time.
 void set_up_log();
 
 }  // namespace understudy::daemon

@@ -10,6 +10,11 @@
 #include <cstdio>
 #include <cstring>
 
+// The process understudyd: command line, configuration, log, signals. SIGTERM and SIGINT are
+// blocked before any thread starts, so that only sigwait here takes them; then everything is
+// stopped in order. Exit codes: 0 stopped by a signal, 1 could not open, 2 wrong command line or
+// configuration.
+
 namespace {
 
 constexpr const char* kHelp =
@@ -22,9 +27,9 @@ Example: understudyd -c /etc/understudy/understudyd.toml
 Stop it with SIGTERM: transfers end at a durable point and go on after the next start.
 )";
 
-// glibc gives threads arenas of their own, in each of which room that librbd's passing threads have
-// freed stays unused: 300 MiB after 120 sends between Ceph clusters, and rising. With few arenas
-// what is freed is used again (90 MiB, and it stays there).
+// glibc gives threads arenas of their own. What librbd's short-lived threads have freed stays
+// unused in those: 300 MiB after 120 sends between Ceph clusters, and rising. With few arenas it is
+// used again: 90 MiB, and no more.
 constexpr int kArenas = 2;
 
 int run(const std::string& config_path) {

@@ -18,13 +18,13 @@ using Pools = std::map<std::string, std::shared_ptr<ports::StoragePool>>;
 // One of each configured pool. A pool in Ceph opens also while Ceph is down.
 Result<Pools> open_pools(const std::vector<PoolConfig>& configured);
 
-// How much room the pools have, as last asked: storage that does not answer makes nobody wait who
-// only wants to tell a peer. Thread-safe.
+// How much room the pools had when they were last asked. So whoever wants to tell a peer does not
+// wait for storage that does not answer. Thread-safe.
 class PoolRoom {
 public:
-    // Asks all pools, one after the other; one that does not answer counts as having no room.
+    // Asks all pools, one after the other. If one gives an error, it counts as having no room.
     void look(const Pools& pools);
-    // Waits a little for the first look.
+    // What the last look() found. If the first one is not done, waits for it, at most 1 s.
     std::vector<model::PoolCapability> known(const Pools& pools) const;
 
 private:

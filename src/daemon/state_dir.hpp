@@ -6,9 +6,9 @@
 
 namespace understudy::daemon {
 
-// Makes the daemon's directory where it is missing. It can be passed through by everyone, because
-// QEMU under its own user has to reach the default pool and the UEFI variables below it, and read
-// by nobody else; what is secret in it has a mode of its own.
+// Makes the daemon's directory if it is missing. Everyone may pass through it, because QEMU under
+// its own user has to reach the default pool and the UEFI variables below it. Nobody else may list
+// it. Secret files in it have a mode of their own.
 Result<> make_state_dir(const std::string& path);
 
 }  // namespace understudy::daemon

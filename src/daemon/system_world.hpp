@@ -12,7 +12,7 @@ public:
     TimePoint now() override;
     Duration monotonic() override;
     void sleep(Duration time) override;
-    void stop();  // wakes all sleepers, and nobody sleeps any more
+    void stop();  // wakes all sleepers; from then on sleep() returns at once
 
 private:
     std::mutex mutex_;

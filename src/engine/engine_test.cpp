@@ -89,7 +89,7 @@ TEST(SendPlan, without_common_snapshot_compares_what_the_peer_has_of_the_disks) 
     EXPECT_EQ(plan.kind, SendKind::resync);
     EXPECT_EQ(plan.resync, *asked.contents);
     EXPECT_EQ(plan.base, std::nullopt);
-    // Also where its catalog has lost the VM; and whole where there is nothing to compare with.
+    // Also if the peer's catalog has lost the VM. If the peer has no content to compare with: full.
     asked.at_peer.clear();
     EXPECT_EQ(plan_send(asked).value().kind, SendKind::resync);
     asked.contents->clear();
@@ -285,7 +285,7 @@ TEST(Ownership, every_rule_makes_a_change_that_the_table_allows) {
         for (const auto& owner : {kHere, kThere})
             for (std::uint64_t epoch = 1; epoch <= 4; ++epoch) {
                 const Ownership here{epoch, owner, phase};
-                // Only these exist: what is owned is ours, what was given away is another's.
+                // Other records do not exist: an owned VM is ours, and no other phase is.
                 if ((phase == Phase::owned) != (owner == kHere)) continue;
                 std::vector<Ownership> next;
                 const auto add = [&](const auto& result) {

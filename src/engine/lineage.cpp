@@ -7,6 +7,11 @@
 #include <unordered_map>
 #include <unordered_set>
 
+// Questions about the snapshots of one VM, which are a tree by `parent`. Pure: no I/O. A parent
+// that is not in the list ends a line, because it may exist on another cluster only. ancestry()
+// ends even if parents form a circle. newest_point and find_snapshot take the list as
+// sort_by_lineage orders it: the newest comes last.
+
 namespace understudy::engine {
 
 std::vector<SnapshotId> ancestry(const std::vector<Snapshot>& snapshots, const SnapshotId& id) {

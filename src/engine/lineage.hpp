@@ -9,21 +9,23 @@ namespace understudy::engine {
 
 using model::Snapshot;
 
-// `id` and its ancestors, newest first, as far as `snapshots` (of one VM, any order) tells.
+// `id` and its ancestors, newest first, as far as they are in `snapshots` (of one VM, any order).
 std::vector<SnapshotId> ancestry(const std::vector<Snapshot>& snapshots, const SnapshotId& id);
 
-// Whether `a` is a later moment of the VM than `b`: a descendant, or, where lineage does not order
-// them, of a higher epoch or a later time. False when either is not there.
+// Whether `a` is a later moment of the VM than `b`: it is a descendant. If neither descends from
+// the other, the one with the higher epoch is later, then the one with the later time. False if
+// either is not in the list.
 bool is_newer(const std::vector<Snapshot>& snapshots, const SnapshotId& a, const SnapshotId& b);
 
-// The base for a send of `until`: its newest proper ancestor that the peer also holds.
+// The base for a send of `until`: its newest ancestor, not itself, that the peer holds, too.
 std::optional<SnapshotId> newest_common_ancestor(const std::vector<Snapshot>& snapshots,
                                                  const SnapshotId& until,
                                                  const std::vector<SnapshotId>& at_peer);
 
-// The point that a replica of `owner`'s VM would go on from: its newest snapshot that is of the
-// owner's line, which is one that the owner took or shares as a base, not what was written by
-// another line and is kept beside it. Where none is known to be, the newest that is no branch.
+// The point that a replica of `owner`'s VM would go on from: the newest snapshot of the owner's
+// line. That is one that the owner took, or that is held as the base shared with the owner. If
+// there is none, the newest snapshot that is not held as a branch. `snapshots` are sorted by
+// lineage. Nothing: all are branches, or there is none.
 std::optional<Snapshot> newest_point(const std::vector<Snapshot>& snapshots, const ClusterId& owner,
                                      const std::vector<model::Hold>& holds);
 

@@ -8,24 +8,24 @@
 
 namespace understudy::engine {
 
-// What is known of one replica, for the question what would become of its VM if its cluster were
-// lost now. Nothing: not known.
+// What is known of one replica, to tell what would happen to its VM if the owner's cluster were
+// lost now. An empty optional: not known.
 struct ReplicaStatus {
     std::string name;
     std::optional<Duration> age;       // of its newest complete, verified snapshot
     std::optional<Duration> target;    // how old that may be
-    std::vector<std::string> blocked;  // keys of what is in the way of its start here
-    std::optional<bool> equal;         // as its last verification found it
-    std::optional<bool> boots;         // as its last drill found it
-    Duration ready{0};                 // how long it took to be up then
+    std::vector<std::string> blocked;  // keys of the issues that block its start here
+    std::optional<bool> equal;         // to its source, by its last verification
+    std::optional<bool> boots;         // by its last drill
+    Duration ready{0};                 // how long it took to be up in that drill
 
     bool is_late() const { return target && age && *age > *target; }
 };
 
-// Why it would not come back; empty: nothing is known to be in the way.
+// Why the VM would not come back. Empty: nothing is known that would prevent it.
 std::string why_not(const ReplicaStatus& replica);
 
-// All replicas from one peer in one look.
+// All replicas from one peer, summed up.
 struct Outlook {
     std::size_t all = 0;
     std::size_t come_back = 0;

@@ -7,13 +7,20 @@
 
 #include <tuple>
 
+// The rules of who may run a VM: one function for each change of an Ownership, and is_transition,
+// the table of all changes. Pure: no I/O, no clock; callers make the result durable
+// (tasks/owners/roles). An epoch falls only when an offer counts as never made (handing_over to
+// superseded). Two owners under one epoch are decided by the higher cluster id, so both sides
+// decide alike. tests/sim/mutations.py breaks these rules; the simulation must notice each time.
+
 namespace understudy::engine {
 
 using model::Phase;
 
 namespace {
 
-// Of two owners of one VM: the later epoch, and under one epoch the higher cluster.
+// Whether the first of two owners of one VM counts: it has the higher epoch or, under the same
+// epoch, the higher cluster id.
 bool prevails(const Ownership& one, const Ownership& other) {
     return std::tie(one.epoch, one.owner) > std::tie(other.epoch, other.owner);
 }
@@ -87,7 +94,8 @@ std::optional<Ownership> after_answer(const Ownership& here, const Ownership& th
     if (there.epoch == here.epoch) return std::nullopt;
     if (there.phase == Phase::replica || there.phase == Phase::superseded)
         return Ownership{there.epoch, self, Phase::owned};
-    // Taken, run on, and on its way back already: that handover finds a replica here.
+    // The target has taken the VM and hands it back already. That handover must find a replica
+    // here.
     return Ownership{here.epoch, here.owner, Phase::replica};
 }
 
@@ -124,7 +132,7 @@ bool is_transition(const Ownership& from, const Ownership& to, const ClusterId& 
         {Phase::superseded, Phase::replica, false, false},         // resolve: theirs is kept
         {Phase::superseded, Phase::owned, true, true},             // resolve: ours is kept
     };
-    // An offer that can be taken no more counts for nothing.
+    // If an offer can no longer be taken, it counts as never made, so the epoch may fall.
     const bool is_back = from.phase == Phase::handing_over && to.phase == Phase::superseded;
     if (to.epoch < from.epoch && !is_back) return false;
     for (const auto& rule : kRules)
@@ -140,11 +148,11 @@ std::optional<Ownership> after_hearing(const Ownership& here, const Ownership& t
     if (!prevails(there, here)) return std::nullopt;
     if (there.owner == self) {
         // A peer remembers an ownership of ours that we no longer know (a catalog restored from
-        // an old backup). Knowing less than the peer is no licence to run: keep the phase, learn
-        // the epoch so that the next promote goes above it.
+        // an old backup). That does not allow us to run the VM: keep owner and phase, and take the
+        // epoch, so that the next promote goes above it.
         return Ownership{there.epoch, here.owner, here.phase};
     }
-    // The move that gave it away has still to let go of what is here: after_answer.
+    // The move that gave the VM away has still to finish here, by after_answer.
     if (here.phase == Phase::handing_over)
         return Ownership{there.epoch, there.owner, Phase::handing_over};
     const bool was_ours = here.owner == self || here.phase == Phase::superseded;

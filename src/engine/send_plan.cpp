@@ -7,6 +7,12 @@
 
 #include <algorithm>
 
+// Chooses how a snapshot travels, in this order: nothing, if the peer has it; full, if the operator
+// says so; the base that the operator names; else the newest ancestor that both sides have. Without
+// such an ancestor: a resync, if the peer has content of the disks, else full; if the peer has
+// snapshots but cannot tell its content, there is no plan (unsupported). Pure: no I/O; the caller
+// has asked the peer.
+
 namespace understudy::engine {
 namespace {
 

@@ -20,8 +20,8 @@ struct SendQuestion {
     std::vector<SnapshotId> at_peer;    // what the peer holds of this VM
     bool full = false;                  // the operator forces a full send
     std::optional<SnapshotId> base;     // or names the base
-    // What the peer has of the snapshot's volumes, listed there or not; nothing: it was not asked,
-    // or cannot tell.
+    // What the peer has of the snapshot's volumes, listed there or not. Nothing: the peer was not
+    // asked, or it cannot tell.
     std::optional<std::vector<model::VolumeBase>> contents = {};
 };
 
@@ -29,22 +29,22 @@ struct SendPlan {
     SendKind kind = SendKind::full;
     std::optional<SnapshotId> base;
     std::string reason;                          // why this kind, for the operator
-    std::vector<model::VolumeBase> resync = {};  // what it is compared with, and built on
+    std::vector<model::VolumeBase> resync = {};  // what each disk is compared with and built on
 };
 
-// Chooses how a snapshot travels. invalid: the named base is not an ancestor or not at the peer.
-// unsupported: the peer has the VM but nothing in common, and cannot tell what it has; --full goes
-// on.
+// Chooses how a snapshot travels. invalid: the named base is no ancestor, or is not at the peer.
+// unsupported: the peer has snapshots of the VM, but none in common, and cannot tell what content
+// it has. Then only --full works.
 Result<SendPlan> plan_send(const SendQuestion&);
 
-// Whether the plan depends on SendQuestion::contents: there is nothing in common by lineage.
+// Whether the plan depends on SendQuestion::contents, because lineage finds nothing in common.
 bool asks_for_contents(const SendQuestion&);
 
-// The base of one disk: the plan's base when it had that volume, else nothing (an added disk).
+// The base of one disk: the plan's base if it has that volume, else nothing (the disk was added).
 std::optional<SnapshotId> base_of_disk(const std::optional<model::Snapshot>& base,
                                        const VolumeId& volume);
 
-// What stops a send of a VM with these obstacles: `blocks` ones that were not accepted by key.
+// refused: one of the obstacles `blocks`, and the operator has not accepted it by its key.
 Result<> check_obstacles(const std::vector<model::ReadinessIssue>& obstacles,
                          const std::vector<std::string>& accepted);
 

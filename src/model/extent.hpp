@@ -19,8 +19,9 @@ struct Extent {
     bool operator==(const Extent&) const = default;
 };
 
-// Changes travel on this grid: offsets are multiples of it, lengths too except at a disk's end.
-// 4 KiB is what the qcow2 layers can tell apart (extended L2, 128 KiB clusters, 32 subclusters).
+// Changes travel on this grid: offsets and lengths are multiples of it, except for a length at a
+// disk's end. 4 KiB is the smallest unit of the qcow2 layers (extended L2, 128 KiB clusters, 32
+// subclusters).
 inline constexpr ByteSize kGrain = base::KiB(4);
 
 }  // namespace understudy::model

@@ -7,6 +7,11 @@
 #include <array>
 #include <utility>
 
+// The words of the enumerations, and the edge between text and values: parse_json turns every
+// exception of the JSON library into `invalid`; dump_json replaces bytes that are not UTF-8. Both
+// are instantiated here for the types that cross an edge. The words are stored in catalogs and sent
+// to peers, so they stay as they are. Pure.
+
 namespace understudy::base {
 
 void to_json(nlohmann::json& j, ByteSize size) {

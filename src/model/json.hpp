@@ -14,10 +14,11 @@
 #include <string>
 #include <string_view>
 
-// The JSON form of the model: in the catalog, on the wire between peers, in the API, and printed
-// by --format json. One form for all, pinned by tests/golden. Times are RFC 3339, sizes are bytes,
-// ids are UUID text. Unknown fields are ignored on reading, so that neighbouring versions can talk.
-// from_json throws nlohmann's exceptions or std::invalid_argument; use parse_json at the edges.
+// The one JSON form of the model: in the catalog, between peers, in the API, and printed by
+// --format json. tests/golden fixes it. Times are RFC 3339, sizes are bytes, ids are UUID text.
+// Unknown fields are ignored on reading, so that neighbouring versions can talk. from_json throws
+// nlohmann's exceptions or std::invalid_argument, so parse_json is used where text comes from
+// outside.
 
 namespace understudy::base {
 
@@ -30,7 +31,7 @@ void from_json(const nlohmann::json&, ByteOffset&);
 
 namespace understudy::model {
 
-// The words used in JSON, SQL, CLI and docs. from: nothing known by that word → invalid.
+// The words used in JSON, SQL, CLI and docs. An unknown word gives `invalid`.
 std::string_view to_string(Consistency);
 std::string_view to_string(HoldKind);
 std::string_view to_string(Phase);
@@ -74,7 +75,8 @@ void to_json(nlohmann::json&, const Totals&);
 void from_json(const nlohmann::json&, Totals&);
 void to_json(nlohmann::json&, const TransferOffer&);
 void from_json(const nlohmann::json&, TransferOffer&);
-// Without the definition, which is bulky and binary: protocol/ and catalog/ carry it their way.
+// Without the definition, which is large and binary: protocol/ and catalog/ each store it in a way
+// of their own.
 void to_json(nlohmann::json&, const TransferRequest&);
 void from_json(const nlohmann::json&, TransferRequest&);
 void to_json(nlohmann::json&, const Transfer&);
@@ -98,8 +100,8 @@ void from_json(const nlohmann::json&, Drill&);
 void to_json(nlohmann::json&, const TaskLogLine&);
 void from_json(const nlohmann::json&, TaskLogLine&);
 
-// text → T with every library exception turned into invalid: "WHAT is malformed: …".
-// Instantiated in json.cpp for the types that cross an edge.
+// Makes a T of text. Every exception of the library becomes `invalid`: "WHAT is malformed: …".
+// Instantiated in json.cpp for the types that come from outside or go there.
 template <class T>
 Result<T> parse_json(std::string_view text, std::string_view what);
 template <class T>

@@ -92,7 +92,7 @@ void write(nlohmann::json& j, const char* name, const T& value) {
     }
 }
 
-// `fields` calls its second argument with the name and the member of every field of its first.
+// `fields(value, field)` calls field(name, member) for every field of `value`.
 template <class T, class Fields>
 void write_fields(nlohmann::json& j, const T& value, Fields fields) {
     j = nlohmann::json::object();

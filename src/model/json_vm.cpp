@@ -2,7 +2,10 @@
 
 #include "model/json_fields.hpp"
 
-// Each type's fields are named once; both directions follow from that.
+// Snapshots, ownership, VMs, readiness and capabilities as JSON. For each type its fields are named
+// once, and to_json and from_json both use that list. The names are stored in catalogs and sent to
+// peers, so they stay as they are. On reading, an unknown field is ignored and a missing one keeps
+// its default. Pure.
 
 namespace understudy::model {
 

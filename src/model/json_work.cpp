@@ -2,7 +2,10 @@
 
 #include "model/json_fields.hpp"
 
-// Each type's fields are named once; both directions follow from that.
+// Clusters, peers, transfers, tasks and events as JSON. For each type its fields are named once,
+// and to_json and from_json both use that list. The names are stored in catalogs and sent to peers,
+// so they stay as they are. On reading, an unknown field is ignored and a missing one keeps its
+// default. Pure.
 
 namespace understudy::model {
 
@@ -99,7 +102,8 @@ constexpr auto kTransferRequest = [](auto& v, auto field) {
     field("snapshot", v.snapshot);
     field("base", v.base);
 };
-// Sends that are no resync look as they always did.
+// `resync` and `holders` are written only if there are any, so that other requests look as they did
+// before these fields existed.
 void to_json(json& j, const TransferRequest& v) {
     write_fields(j, v, kTransferRequest);
     if (!v.resync.empty()) j["resync"] = v.resync;

@@ -10,13 +10,13 @@
 #include <string>
 #include <vector>
 
-// What two clusters ask and answer to find out where their copies of a disk differ.
+// The questions and answers by which two clusters find out where their copies of a disk differ.
 namespace understudy::model {
 
 using Sha256 = std::array<std::byte, 32>;
 
-// One block of a frozen disk. Beyond the disk's end there are zeroes, so that disks of different
-// sizes can be compared.
+// One block of a frozen disk. What is beyond the disk's end counts as zeroes, so that disks of
+// different sizes can be compared.
 struct BlockDigest {
     enum class Kind : std::uint8_t { zero = 0, data = 1, unreadable = 2 };
     Kind kind = Kind::zero;
@@ -36,17 +36,18 @@ struct DigestQuestion {
     SnapshotId snapshot;
     VolumeId volume;
     ByteSize block;                 // a power of two, kSmallestBlock to kLargestBlock
-    std::vector<ByteRange> ranges;  // ascending, of whole blocks, apart from each other
+    std::vector<ByteRange> ranges;  // ascending, of whole blocks, without overlap
     bool operator==(const DigestQuestion&) const = default;
 };
 inline constexpr ByteSize kSmallestBlock = base::KiB(4);
 inline constexpr ByteSize kLargestBlock = base::MiB(4);
 
-// The first of the question's blocks, as many as one answer has room and time for; at least one.
+// Answers for the first blocks of the question: at least one, and as many as one answer has room
+// and time for.
 struct DigestAnswer {
     std::vector<BlockDigest> blocks;
-    std::string failure;           // why the first unreadable one is; empty: all could be read
-    std::uint64_t wire_bytes = 0;  // of question and answer; known to who asked
+    std::string failure;           // why the first unreadable block is so; empty: all were read
+    std::uint64_t wire_bytes = 0;  // of question and answer; only the asking side sets it
 };
 
 struct RangeQuestion {
@@ -63,19 +64,19 @@ struct RangeAnswer {
     std::uint64_t wire_bytes = 0;  // as of DigestAnswer
 };
 
-// The newest content that a cluster has of a volume: what a send can be built on.
+// The newest content that a cluster has of a volume. A send can be built on it.
 struct VolumeBase {
     VolumeId volume;
     SnapshotId snapshot;
     bool operator==(const VolumeBase&) const = default;
 };
 
-// Where a replica's disk is not as its source's, or could not be compared.
+// A range in which a replica's disk differs from its source's, or could not be compared.
 struct DiskRange {
     std::string target;
     ByteOffset offset;
     ByteSize length;
-    std::string why;  // empty: it differs; else what could not be read
+    std::string why;  // what could not be read; empty: it differs
     bool operator==(const DiskRange&) const = default;
 };
 

@@ -22,8 +22,8 @@ struct SnapshotDisk {
     bool operator==(const SnapshotDisk&) const = default;
 };
 
-// One moment of a VM: all its disks and its definition. Immutable once published, apart from
-// `parent`, which moves to the grandparent when the parent is removed.
+// One moment of a VM: all its disks and its definition. Once published it does not change, except
+// for `parent`, which becomes the grandparent when the parent is removed.
 struct Snapshot {
     SnapshotId id;
     VmId vm;
@@ -37,12 +37,12 @@ struct Snapshot {
     bool operator==(const Snapshot&) const = default;
 };
 
-// Parents before their children; among those that neither of the two orders, the lower epoch and
-// then the earlier time first. Clocks step back and clusters' clocks differ, so time alone is no
-// order: the last one is the newest by lineage.
+// Sorts parents before their children. If neither of two is above the other, the one with the lower
+// epoch comes first, then the one with the earlier time. The last one is the newest. Time alone is
+// not enough, because a clock may be set back, and the clocks of clusters differ.
 void sort_by_lineage(std::vector<Snapshot>& snapshots);
 
-// What else belongs to that moment; kept apart because listings do not need it.
+// What else belongs to a snapshot. Kept apart from it, because listings do not need it.
 struct Definition {
     std::string domain_xml;  // libvirt's inactive XML
     std::string nvram;       // UEFI variables, raw bytes; empty for a BIOS guest

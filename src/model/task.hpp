@@ -20,20 +20,20 @@ struct Progress {
     bool operator==(const Progress&) const = default;
 };
 
-// One long-running piece of work. `kind`, `arguments` and `state` are the task's own business;
-// the rest belongs to whoever runs tasks.
+// One long-running piece of work, as it stands in the catalog.
 struct Task {
     TaskId id;
-    std::string kind;         // "snapshot_create", "send" …
-    std::optional<VmId> vm;   // one running task at a time changes a VM
-    bool reads_only = false;  // changes nothing: neither waits for the others nor is waited for
-    std::string title;        // "send web1@nightly to dr"
-    std::string actor;        // who asked for it, as in Event; empty: Understudy itself
-    std::string arguments;    // JSON object
+    std::string kind;        // "snapshot_create", "send" …
+    std::optional<VmId> vm;  // one running task at a time changes a VM
+    // Changes no VM, so it does not wait for the VM's other tasks, and they do not wait for it.
+    bool reads_only = false;
+    std::string title;      // "send web1@nightly to dr"
+    std::string actor;      // who asked for it, as in Event; empty: Understudy itself
+    std::string arguments;  // JSON object
     TaskState state = TaskState::queued;
-    std::string step;    // the step to run next, or running
-    std::string memo;    // JSON object: what finished steps left for later ones
-    std::string result;  // JSON object, once succeeded
+    std::string step;    // the step that runs, or is to run next
+    std::string memo;    // JSON object: what steps leave for later ones
+    std::string result;  // JSON object, once it has succeeded
     Progress progress;
     int attempts = 0;
     std::string error_kind;  // of the last failed attempt

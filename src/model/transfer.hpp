@@ -14,9 +14,9 @@
 
 namespace understudy::model {
 
-// How far a transfer is durable at the target: every change on the disks before `disk`, and every
-// change of `disk` below `offset`. Changes travel in ascending order of (disk, offset), so this
-// one point is the whole of what a resume needs, whatever the chunking.
+// How far a transfer is durable at the target: every change of the disks before `disk`, and every
+// change of `disk` below `offset`. Changes travel in ascending order of (disk, offset), so this one
+// point is all that a resume needs, whatever chunks they were cut into.
 struct DurablePoint {
     std::uint32_t disk = 0;
     ByteOffset offset;
@@ -31,13 +31,13 @@ struct TransferRequest {
     Snapshot snapshot;  // the disks in the order in which they travel; pools are the source's
     Definition definition;
     std::optional<SnapshotId> base;
-    // Of a resync, which has no common base: what each disk is built on at the target, which may
-    // be content that no snapshot there lists any more. Disks that are not named come whole.
+    // For a resync, which has no common base: what each disk is built on at the target. That may be
+    // content that no snapshot there lists any more. A disk that is not named here travels whole.
     std::vector<VolumeBase> resync = {};
     std::vector<ClusterId> holders = {};  // other clusters that have snapshots of the VM
 };
 
-// The receiver's durable record of one send, spanning attempts.
+// The receiver's durable record of one send, over all its attempts.
 struct Transfer {
     TransferId id;
     ClusterId source;
@@ -74,7 +74,7 @@ struct Chunk {
 
 inline constexpr ByteSize kMaxChunk = base::MiB(1);
 
-// What both sides count and compare, per attempt.
+// What both sides count in one attempt, and compare.
 struct Totals {
     std::uint64_t chunks = 0;
     std::uint64_t bytes = 0;        // of content, zero ranges included
@@ -83,8 +83,8 @@ struct Totals {
     bool operator==(const Totals&) const = default;
 };
 
-// "Chunks 0 … totals.chunks-1 of this attempt are durable", with what the target counted up to
-// there; the source compares.
+// Says that chunks 0 … totals.chunks-1 of this attempt are durable, with what the target counted up
+// to there. The source compares that with its own count.
 struct Ack {
     Totals totals;
     DurablePoint durable;

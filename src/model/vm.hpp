@@ -11,9 +11,9 @@ namespace understudy::model {
 
 enum class Phase {
     owned,         // this cluster may run the VM
-    handing_over,  // given away; only the target can decide now
+    handing_over,  // given to another cluster; only that one can decide now
     replica,       // another cluster owns it
-    superseded,    // was owned here, promoted elsewhere under a higher epoch: must not run here
+    superseded,    // was owned here, but another owner prevails: must not run here
 };
 
 // Which cluster may run a VM, as this cluster durably knows it.
@@ -37,7 +37,7 @@ struct Vm {
     std::string name;
     Ownership ownership;
     bool autostart = false;     // what the operator set before Understudy took it over
-    std::vector<VmDisk> disks;  // of the present head; for a replica those of its newest snapshot
+    std::vector<VmDisk> disks;  // of the present head; of a replica: those of its newest snapshot
     std::optional<SnapshotId> head_parent;  // the snapshot that the present head was made on
     bool operator==(const Vm&) const = default;
 };
@@ -54,7 +54,7 @@ struct Replication {
 
 enum class Severity {
     blocks,  // a start there is impossible
-    warns,   // it would start, but differently from here
+    warns,   // it would start, but not in the same way as here
 };
 
 // Why a replica would not start at all, or not as it was.

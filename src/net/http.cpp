@@ -7,6 +7,9 @@
 #include <algorithm>
 #include <array>
 
+// What the values of HTTP mean, without any I/O: header fields, a request's target taken apart and
+// percent-decoded, and which status stands for which ErrorKind and back. Pure.
+
 namespace understudy::net {
 namespace {
 

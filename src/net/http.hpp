@@ -59,16 +59,16 @@ struct HttpResponse {
     Headers headers;  // besides Content-Type, Content-Length and Connection
 };
 
-// Splits a request target into path, segments and query. Segments and query values are decoded
-// ("+" in a query is a space); invalid: broken encoding, a NUL, a query name given twice, no
-// leading "/".
+// Splits a request target into path, segments and query. Segments and query values are decoded; "+"
+// in a query is a space. invalid: the encoding is broken, there is a NUL, a query name is given
+// twice, or the target does not begin with "/".
 Result<> parse_target(std::string_view target, HttpRequest& into);
 
 std::string_view reason_phrase(int status);
-// What an answer with this status means to the one who asked (404 → not_found …).
+// The kind of error that an answer with this status means (404 → not_found …).
 ErrorKind kind_of_status(int status);
-// The status that tells of an error of this kind, in both APIs; kind_of_status(status_of(k)) == k
-// but for cancelled. The kind that a body states counts more than its status.
+// The status for an error of this kind, in both APIs. kind_of_status(status_of(k)) == k, except for
+// cancelled. If a body states a kind, that counts and not the status.
 int status_of(ErrorKind kind);
 
 }  // namespace understudy::net

@@ -7,6 +7,13 @@
 #include <algorithm>
 #include <mutex>
 
+// A client with one kept connection. A request drops a connection on which something can be read
+// already (its end, or garbage), connects if there is none, writes, reads the answer. GET and HEAD
+// are sent once more if a kept connection ended before the first byte of an answer. If writing
+// fails, an answer may still come for 1 s: a server that refuses a request answers before it has
+// read it all. After any error the connection is dropped. The mutex guards the stream against
+// interrupt().
+
 namespace understudy::net {
 namespace {
 
@@ -62,7 +69,7 @@ Result<ReceivedResponse> HttpClient::Impl::exchange(const OutgoingRequest& reque
     stream->set_timeouts(left_until(deadline), left_until(deadline));
     auto written = write_request(*stream, request);
     if (!written && written.error().kind() != ErrorKind::unavailable) return error_of(written);
-    // A server that refuses a request early (too large, say) answers before it has all of it.
+    // A server that refuses a request early (because it is too large) answers before it has all.
     auto until = written ? deadline : std::min(deadline, Clock::now() + kLateAnswer);
     HttpInput input{*stream, std::move(pending)};
     auto received =
@@ -88,7 +95,7 @@ Result<HttpResponse> HttpClient::request(std::string_view method, std::string_vi
     auto deadline = Clock::now() + timeout;
     OutgoingRequest outgoing{method, target, impl_->options.host, headers, body, {}};
     bool repeatable = method == "GET" || method == "HEAD";
-    // Whatever can be read before the request was sent is the end of the connection or garbage.
+    // If something can be read before the request is sent, it is the connection's end or garbage.
     if (impl_->stream && (!impl_->pending.empty() || impl_->stream->readable_now())) impl_->drop();
     while (true) {
         bool reused = impl_->stream != nullptr;

@@ -11,7 +11,7 @@
 
 namespace understudy::net {
 
-// Makes a connection within the given time, or says why not.
+// Makes a connection within the given time, or gives the error.
 using Connector = std::function<Result<std::unique_ptr<Stream>>(Duration timeout)>;
 
 Connector unix_connector(std::string path);
@@ -19,8 +19,8 @@ Connector unix_connector(std::string path);
 Connector tcp_connector(std::string name, Endpoint endpoint);
 Connector tls_connector(std::string name, Endpoint endpoint, TlsContext tls);
 
-// Asks one server, over one connection that is kept between requests. One thread at a time, but for
-// interrupt().
+// Asks one server, over one connection that is kept between requests. One thread at a time uses it;
+// interrupt() alone may be called by any thread.
 class HttpClient {
 public:
     struct Options {
@@ -34,25 +34,25 @@ public:
     HttpClient(HttpClient&&) noexcept;
     HttpClient& operator=(HttpClient&&) noexcept;
 
-    // Any complete answer is a success here, whatever its status. When a kept connection turns out
-    // to be closed before any byte of an answer, a GET or HEAD is sent once more on a new one;
-    // other methods are not, as the server may have acted on them (a connection known to be closed
-    // is never used, though). `timeout` covers everything, connecting included.
+    // Any complete answer is a success here, whatever its status. If a kept connection is closed
+    // before any byte of an answer, a GET or HEAD is sent once more on a new one. Other methods are
+    // not, because the server may have acted on them. A connection that is known to be closed is
+    // never used. `timeout` covers everything, connecting included.
     Result<HttpResponse> request(std::string_view method, std::string_view target,
                                  std::string_view body = {}, const Headers& headers = {},
                                  Duration timeout = std::chrono::seconds(30));
 
-    // Turns a fresh connection into a stream of `protocol` (kFramesProtocol); the stream has no
-    // timeouts set. When the server answers anything but 101, the error has the kind of that status
-    // and the answer's text, and *declined, if given, the answer itself.
+    // Turns a new connection into a stream of `protocol` (kFramesProtocol), without timeouts. If
+    // the server answers anything but 101, the error has the kind of that status and the answer's
+    // text, and *declined, if given, gets the answer itself.
     Result<std::unique_ptr<Stream>> upgrade(std::string_view target, std::string_view protocol,
                                             const Headers& headers = {},
                                             Duration timeout = std::chrono::seconds(30),
                                             HttpResponse* declined = nullptr);
 
-    // From any thread: the request under way and all later ones fail as `cancelled`. A connection
-    // being made is not interrupted, but then not used. Streams that upgrade() gave away are not
-    // concerned.
+    // From any thread: the request under way and all later ones fail as `cancelled`. If a
+    // connection is being made, that goes on, but the connection is not used. Streams that
+    // upgrade() returned are not affected.
     void interrupt();
 
 private:

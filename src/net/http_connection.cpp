@@ -6,6 +6,12 @@
 #include <array>
 #include <exception>
 
+// What the server does on one connection, in its own thread: TLS handshake, then request after
+// request until one end closes, a limit is reached or the server stops; or an upgrade, which keeps
+// the thread until its handler returns. Before a connection is closed after an answer, what the
+// client still sends is read for at most 1 s. Exceptions of handlers become a 500 and a line in the
+// log.
+
 namespace understudy::net {
 namespace {
 
@@ -13,8 +19,8 @@ using Clock = std::chrono::steady_clock;
 
 constexpr Duration kLinger = std::chrono::seconds(1);
 
-// Closing with unread bytes would reset the connection and could destroy the answer on its way: the
-// client's remaining bytes are taken for a moment.
+// Reads what the client still sends, for at most kLinger: if a connection is closed with unread
+// bytes, it is reset, and an answer on its way may be lost.
 void linger(Stream& stream) {
     if (!stream.end_writing()) return;
     auto deadline = Clock::now() + kLinger;

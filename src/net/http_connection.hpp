@@ -10,8 +10,8 @@
 
 namespace understudy::net {
 
-// Lets stop() reach a connection whatever its thread is doing, even while there is no stream yet,
-// through a second descriptor of its socket.
+// Lets stop() reach a connection through a second descriptor of its socket, whatever the
+// connection's thread is doing, even if there is no stream yet.
 class ConnectionState {
 public:
     void keep_handle(Fd handle);

@@ -18,6 +18,11 @@
 #include <system_error>
 #include <thread>
 
+// Accepts connections and gives each a thread, at most max_connections; up to 4 more threads tell
+// further clients that the server is full, and beyond that they are cut off. Threads that have
+// ended are joined before the next accept. stop() ends the acceptor, wakes all connections, waits
+// stop_grace for answers under way, cuts off the rest and waits until their threads have ended.
+
 namespace understudy::net {
 namespace {
 

@@ -25,17 +25,17 @@ public:
         Duration idle_timeout = std::chrono::seconds(75);  // between requests
         Duration handshake_timeout = kHandshakeTimeout;
         Duration stop_grace = std::chrono::seconds(2);  // for responses being made at stop()
-        // Sees a request before its body is read (the body is empty then); its answer, if any,
-        // ends the request: nobody unknown gets to send a body. Called by many threads.
+        // Sees a request before its body is read, so the body is empty. If it gives an answer, that
+        // ends the request: so a body is read only of those who are known. Called by many threads.
         std::function<std::optional<HttpResponse>(const HttpRequest&)> admit = {};
         std::function<void(const std::string&)> log = {};  // failures worth a line; many threads
     };
     // Called by many threads at once. Exceptions become a 500 and a line in the log.
     using Handler = std::function<HttpResponse(const HttpRequest&)>;
-    // Called when a request for kFramesProtocol was answered 101 by the handler, after the 101 was
-    // sent; the stream (no timeouts set) begins with the first byte after the request. It runs in
-    // the connection's thread and counts as a connection until it returns. stop() wakes it only as
-    // long as the stream exists, and only through the stream.
+    // Called if the handler answered 101 to a request for kFramesProtocol, after the 101 was sent.
+    // The stream (no timeouts set) begins with the first byte after the request. The call runs in
+    // the connection's thread and counts as a connection until it returns. stop() can wake it only
+    // through the stream, so only as long as the stream exists.
     using UpgradeHandler = std::function<void(const HttpRequest&, std::unique_ptr<Stream>)>;
 
     HttpServer();
@@ -49,8 +49,8 @@ public:
                    UpgradeHandler upgrade = {});
 
     // Closes the listener, wakes every connection and waits for their threads. Requests already in
-    // the handler may still be answered within stop_grace; a handler that itself never returns is
-    // waited for. Not to be called from a handler. A second call does nothing.
+    // the handler may still be answered within stop_grace. If a handler never returns, neither does
+    // this. Must not be called from a handler. A second call does nothing.
     void stop();
 
 private:

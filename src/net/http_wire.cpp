@@ -11,6 +11,12 @@
 #include <array>
 #include <nlohmann/json.hpp>
 
+// HTTP/1.1 messages on a stream: Boost.Beast parses, and writing is done by hand. A request is read
+// in two parts: its header, which `check` may refuse, and then its body. Header and body are
+// bounded, and the deadline holds for the whole message, however slowly bytes come. Bytes beyond a
+// message stay in HttpInput::pending for the next one. Header fields that are written are checked
+// for line breaks.
+
 namespace understudy::net {
 namespace {
 
@@ -20,7 +26,7 @@ using Clock = std::chrono::steady_clock;
 
 constexpr std::size_t kReadSize = 16 * 1024;
 
-// nothing: the deadline passed.
+// Reads what is there, or waits for it. Nothing: the deadline passed. 0: the stream's end.
 Result<std::optional<std::size_t>> fill(HttpInput& input, SteadyTime deadline) {
     auto left = std::chrono::ceil<Duration>(deadline - Clock::now());
     if (!input.stream.poll_readable(std::max(left, Duration(0)))) return std::nullopt;
@@ -35,7 +41,7 @@ enum class Step { header_done, message_done, ended, timed_out, wrong };
 
 enum class Until { header, message };
 
-// Feeds the parser until that is complete. `wrong`: see `problem`.
+// Feeds the parser until the header or the message is complete. `wrong`: `problem` says why.
 template <class Parser>
 Result<Step> advance(Parser& parser, HttpInput& input, SteadyTime deadline, Until until,
                      error_code& problem) {
@@ -87,7 +93,7 @@ HttpResponse answer_to(const error_code& problem) {
     return error_answer(400, "this is not an HTTP/1.1 request: " + problem.message());
 }
 
-// Names and values that would end a header line early must not get into one.
+// Whether a text can stand in a header line: a control character could end the line early.
 bool fits_header(std::string_view text) {
     return std::ranges::none_of(text, [](char c) {
         return (static_cast<unsigned char>(c) < ' ' && c != '\t') || c == '\x7f';

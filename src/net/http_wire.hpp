@@ -30,20 +30,21 @@ struct ReceivedRequest {
     bool keep_alive = false;
 };
 
-// Why there is no request. `answer` is what to send before closing; nothing: just close (the other
-// side closed or went silent between requests).
+// There is no request. `answer` is to be sent before closing. Nothing: just close, because the
+// other side closed or was silent between requests.
 struct NoRequest {
     std::optional<HttpResponse> answer;
 };
 
 using HeaderCheck = std::function<std::optional<HttpResponse>(const HttpRequest&)>;
 
-// `check`, if set, sees the request before its body is read; its answer ends the request.
+// `check`, if set, sees the request before its body is read. If it gives an answer, that is the
+// `answer` of NoRequest.
 std::expected<ReceivedRequest, NoRequest> read_request(HttpInput& input,
                                                        const RequestLimits& limits,
                                                        const HeaderCheck& check);
 
-// An error in the JSON form that both APIs use, so that whoever asks needs to read only one.
+// An error in the JSON form that both APIs use, so that a client has only one form to read.
 HttpResponse error_answer(int status, std::string_view text);
 
 struct AnswerForm {

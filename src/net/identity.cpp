@@ -15,6 +15,11 @@
 #include <array>
 #include <cerrno>
 
+// The cluster's certificate and key. If there is no certificate in the directory, a key and a
+// certificate are made and written, the certificate last: a crash before that leaves no
+// certificate, and the next start makes both anew. A key that others may read is refused; files
+// that do not belong together are corrupt, and nothing is replaced.
+
 namespace understudy::net {
 namespace {
 

@@ -7,8 +7,8 @@
 
 namespace understudy::net {
 
-// What a cluster proves itself with: a self-signed certificate that its peers pin by fingerprint.
-// The private key must never be logged or sent.
+// What a cluster proves its identity with: a self-signed certificate, whose fingerprint its peers
+// pin. The private key must never be logged or sent.
 struct Identity {
     std::string certificate_pem;
     std::string private_key_pem;
@@ -18,11 +18,11 @@ struct Identity {
 // client. Names of more than 64 characters are cut (X.520); nothing relies on the name.
 Result<Identity> make_identity(std::string_view common_name);
 
-// The identity kept in `directory` (cert.pem, and key.pem readable by its owner only), made there
-// if there is no certificate yet; the directory is made with mode 0700 if it is missing. Durable
-// when it returns: the certificate is written last, so that after a crash there is a whole
-// identity or none. One process at a time.
-// corrupt: the files do not belong together or cannot be read; refused: others may read the key.
+// The identity in `directory`: cert.pem, and key.pem, which only its owner may read. If there is no
+// cert.pem, both are made; if the directory is missing, it is made with mode 0700. The files are
+// durable on return. cert.pem is written last, so that after a crash there is a whole identity or
+// none. One process at a time.
+// corrupt: the files do not belong together or are no PEM. refused: others may read the key.
 Result<Identity> load_or_create_identity(const std::string& directory,
                                          std::string_view common_name);
 

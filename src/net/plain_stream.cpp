@@ -9,6 +9,10 @@
 #include <cerrno>
 #include <cstring>
 
+// A stream without TLS on a socket, and a stream that first gives bytes which were read already
+// (PrefixedStream, after an upgrade). Sockets are non-blocking: a call that would block waits with
+// poll under the stream's timeout. write_all2 sends header and payload with one sendmsg.
+
 namespace understudy::net {
 namespace {
 
@@ -16,8 +20,8 @@ class PlainStream final : public SocketStream {
 public:
     using SocketStream::SocketStream;
 
-    // A server's stop() may hold a second descriptor of the socket: closing ours alone would not
-    // tell the other side.
+    // A server keeps a second descriptor of the socket for stop(). So closing ours alone would not
+    // end the connection for the other side.
     ~PlainStream() override { ::shutdown(socket().get(), SHUT_RDWR); }
 
     Result<std::size_t> read_some(std::span<std::byte> into) override {

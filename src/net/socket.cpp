@@ -18,6 +18,12 @@
 #include <cstring>
 #include <memory>
 
+// Sockets: parsing addresses, listening, connecting, accepting, waiting. Every descriptor is
+// non-blocking and close-on-exec. listen_tcp tries IPv6 first, which takes IPv4 as well.
+// listen_unix removes a socket file on which nobody listens, as a daemon that was killed leaves it.
+// connect_tcp tries one address after the other until the deadline; only the name's look-up has no
+// bound here.
+
 namespace understudy::net {
 namespace {
 
@@ -57,8 +63,8 @@ void set_option(int fd, int level, int name, int value) {
     ::setsockopt(fd, level, name, &value, sizeof value);  // all of them only improve matters
 }
 
-// Frames are written whole, so waiting for more (Nagle) only delays; a dead peer of an idle
-// connection is noticed after 15 + 4 × 5 s.
+// No waiting for more bytes (Nagle), because frames are written whole. If the peer of an idle
+// connection is dead, that is noticed after 15 + 4 × 5 s.
 void tune_connection(int fd) {
     set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
     set_option(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
@@ -171,7 +177,7 @@ Result<Fd> listen_tcp(const std::string& host, std::uint16_t port) {
     auto addresses = resolve(host, port, AI_PASSIVE);
     if (!addresses) return fail(std::move(addresses.error()).during("listen on " + where));
     int error = EADDRNOTAVAIL;
-    // Of "every address" the IPv6 one comes first: it takes IPv4 as well.
+    // IPv6 first: if "every address" is asked for, the IPv6 one takes IPv4 as well.
     for (int family : {AF_INET6, AF_INET}) {
         for (addrinfo* it = addresses->get(); it != nullptr; it = it->ai_next) {
             if (it->ai_family != family) continue;
@@ -211,7 +217,8 @@ Result<Fd> listen_unix(const std::string& path, unsigned mode) {
     UNDERSTUDY_TRY(remove_stale_socket(path, *address));
     auto fd = new_unix_socket();
     if (!fd) return fd;
-    // Linux gives the file the descriptor's mode at bind (less the umask): never wider than asked.
+    // At bind, Linux gives the file the descriptor's mode, less the umask. So its mode is never
+    // wider than asked for, not even before the chmod below.
     if (::fchmod(fd->get(), mode) != 0) return fail(errno_error(errno, "protect " + path));
     if (::bind(fd->get(), reinterpret_cast<const sockaddr*>(&*address), sizeof *address) != 0)
         return fail(errno_error(errno, "create the socket " + path));

@@ -12,6 +12,10 @@
 #include <chrono>
 #include <cstring>
 
+// What plain and TLS streams have in common: the peer's address, waiting with a timeout, TCP_INFO,
+// and shutdown() from another thread. After shutdown() a call fails as cancelled, whatever the
+// socket's own error was.
+
 namespace understudy::net {
 namespace {
 

@@ -25,7 +25,7 @@ protected:
     Result<> wait_readable();
     Result<> wait_writable();
     bool was_shut_down() const { return shut_down_.load(); }
-    // `error`, or `cancelled` when it is only the consequence of shutdown().
+    // `error`; but `cancelled` if shutdown() was called, which is then its cause.
     Error explained(Error error) const;
     Error socket_error(int error_number, std::string_view what) const;
 

@@ -21,7 +21,7 @@ struct PeerCredentials {
     pid_t pid = 0;
 };
 
-// The kernel's view of a TCP connection (TCP_INFO); since the connection was made where it counts.
+// The kernel's view of a TCP connection (TCP_INFO). Counters begin when the connection is made.
 struct LinkStats {
     std::uint64_t delivery_rate = 0;        // bytes/s, of the most recent flight
     bool app_limited = false;               // that rate was limited by us, not by the link
@@ -37,37 +37,39 @@ struct LinkStats {
 
 // A connection that carries bytes in order.
 //
-// Threads: one thread at a time uses a stream, for reading and writing alike (OpenSSL allows no
-// more; a plain stream is held to the same rule). A thread that writes and sometimes expects an
-// answer alternates by readable_now() or poll_readable(). shutdown() alone may be called by any
-// thread at any time while the stream exists.
+// Threads: only one thread at a time uses a stream, for reading or for writing (OpenSSL allows no
+// more, and a plain stream has the same rule). A thread that writes and sometimes expects an answer
+// looks for it with readable_now() or poll_readable(). shutdown() alone may be called by any thread
+// at any time while the stream exists.
 //
-// After an error the stream is of no use any more, except that its destructor must run.
+// After an error the stream must not be used any more, only destroyed.
 class Stream {
 public:
     virtual ~Stream() = default;
 
-    // Waits for at least one byte. 0: the other side ended the connection properly (for TLS: with a
-    // close alert; a connection cut without one is `unavailable`). `into` is not empty.
+    // Waits for at least one byte. 0: the other side ended the connection properly. With TLS that
+    // needs a close alert; if the connection is cut without one, the error is `unavailable`. `into`
+    // must not be empty.
     virtual Result<std::size_t> read_some(std::span<std::byte> into) = 0;
     virtual Result<> write_all(std::span<const std::byte> data) = 0;
-    // The same bytes as write_all(header), write_all(payload), without a small packet of its own
-    // for the header and without copying the payload (but its first 16 KiB on TLS).
+    // Writes the same bytes as write_all(header) and write_all(payload), but the header gets no
+    // small packet of its own, and the payload is not copied (with TLS only its first 16 KiB).
     virtual Result<> write_all2(std::span<const std::byte> header,
                                 std::span<const std::byte> payload) = 0;
 
-    // How long a call may see no progress before it fails as `unavailable`; zero: for ever (the
-    // default).
+    // How long a call may make no progress before it fails as `unavailable`. Zero, the default: for
+    // ever.
     virtual void set_timeouts(Duration read, Duration write) = 0;
 
-    // Whether read_some would return at once: with bytes, with the end or with an error.
+    // Whether read_some would return at once, be it with bytes, with the end or with an error.
     virtual bool readable_now() = 0;
     virtual bool poll_readable(Duration timeout) = 0;  // waits up to `timeout` for that
 
     // Tells the other side that nothing more will be written; reading goes on.
     virtual Result<> end_writing() = 0;
 
-    // Makes calls in other threads, and all later ones, return (reads and writes: `cancelled`).
+    // Makes calls in other threads, and all later ones, return. Reads and writes fail as
+    // `cancelled`.
     virtual void shutdown() = 0;
 
     virtual const std::string& peer_address() const = 0;  // "10.0.0.2:40112"; "unix"

@@ -10,6 +10,11 @@
 #include <algorithm>
 #include <cerrno>
 
+// A TLS connection after its handshake. What is written is encrypted into the gathering BIO and
+// sent by flush(); with kernel TLS there is no such BIO. Reads and writes wait with poll under the
+// stream's timeout. After the first failure of OpenSSL or of a write, every later call gives that
+// error, because half a record may be out. The destructor sends the close alert if it can.
+
 namespace understudy::net {
 namespace {
 

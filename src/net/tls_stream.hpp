@@ -9,7 +9,7 @@
 
 namespace understudy::net {
 
-// A finished handshake's connection. `ssl` works on `socket`, which is non-blocking.
+// A connection after its handshake. `ssl` works on `socket`, which is non-blocking.
 class TlsStream final : public SocketStream {
 public:
     TlsStream(Fd socket, SslHandle ssl);
@@ -24,7 +24,7 @@ public:
     const std::string& peer_fingerprint() const override { return peer_fingerprint_; }
 
 private:
-    Result<> encrypt(std::span<const std::byte> data);  // what is sent only with flush()
+    Result<> encrypt(std::span<const std::byte> data);  // flush() sends it
     Result<> flush();
     void set_failed(int ssl_error, int system_error, std::string_view what);
 
@@ -34,8 +34,8 @@ private:
     std::optional<Error> failed_;  // the first failure; OpenSSL allows no call after it
 };
 
-// What an SSL_get_error other than "want" and "zero return" means. `system_error` is the errno
-// right after the call.
+// The Error for a result of SSL_get_error that is neither a "want" nor "zero return".
+// `system_error` is the errno right after the call.
 Error tls_error(int ssl_error, int system_error, std::string_view what);
 
 }  // namespace understudy::net

@@ -9,15 +9,17 @@
 
 namespace understudy::ports {
 
-// What one file, or a part of it, tells of one disk: all of it, or what changed. One thread.
+// What one file, or one layer in a file, says about one disk: its whole content, or what changed.
+// For one thread.
 class DiskLayer {
 public:
     virtual ~DiskLayer() = default;
     virtual ByteSize size() const = 0;  // of the disk, whole 512-byte sectors
-    // What the layer knows, to the byte. What it leaves out is as below; with nothing below, zero.
-    // The stream keeps the file open itself.
+    // What the layer knows, exact to the byte. A range that it leaves out has the content of the
+    // layer below; if there is none below, it is zero. The stream itself keeps the file open.
     virtual Result<std::unique_ptr<ExtentStream>> extents() = 0;
-    // Fills `into` from within its data extents. Fast where the calls ascend.
+    // Fills `into`; the range lies within data extents of this layer. Fast if the offsets of the
+    // calls ascend.
     virtual Result<> read(ByteOffset offset, std::span<std::byte> into) = 0;
 };
 
@@ -35,11 +37,11 @@ struct NewDiskFile {
     std::optional<Base> base;
 };
 
-// What a file must be about, by the names that it states, where its format has them.
+// Which moments a file must be about. Compared with the names in the file, if its format has names.
 struct WantedMoment {
     bool whole = true;  // the file is relative to nothing
     std::string base;   // else what it is relative to
-    std::string until;  // what it leads to; of a file that holds several moments, the one to take
+    std::string until;  // the moment that it leads to; if it holds several, the one to take
 };
 
 // A kind of file that holds a disk's content and that other tools read. Thread-safe.
@@ -48,14 +50,15 @@ public:
     virtual ~DiskFormat() = default;
     virtual std::string ending() const = 0;    // of file names: "qcow2"
     virtual bool needs_base_file() const = 0;  // to write an increment
-    virtual std::string name_of(
-        const SnapshotId&) const = 0;  // what create() calls a moment; or ""
-    // The file holds nothing yet; publish() makes it whole and durable, discard() deletes it.
-    // Offsets and lengths on model::kGrain, ascending.
+    // The name that create() gives a moment in the file; "" if the format has no names.
+    virtual std::string name_of(const SnapshotId&) const = 0;
+    // Begins a file. publish() makes it whole and durable, discard() deletes it. What is written to
+    // it ascends, with offsets and lengths that are multiples of model::kGrain.
     virtual Result<std::unique_ptr<Incoming>> create(const NewDiskFile&) = 0;
-    // The whole structure is checked before it returns; the last layer is the topmost. A file that
-    // refers to others is opened alone. corrupt: not what the format prescribes (the text names the
-    // place); invalid: of other moments, or no file of this format at all.
+    // Opens a file and checks its whole structure before it returns. The last layer is the topmost.
+    // If the file refers to other files, those are not opened. corrupt: it is not as the format
+    // prescribes; the text names the place. invalid: it is about other moments than `wanted`, or it
+    // is no file of this format.
     virtual Result<std::vector<std::unique_ptr<DiskLayer>>> open(const std::string& path,
                                                                  const WantedMoment& wanted) = 0;
 };

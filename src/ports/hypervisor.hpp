@@ -36,8 +36,8 @@ struct VmDescription {
     std::vector<DiskDescription> disks;
     std::string domain_xml;  // inactive, without secrets and without the layers of its disks
     bool has_nvram = false;
-    // What cannot travel (TPM state, host devices, secrets, shared disks), as it would stand at
-    // any target; a `blocks` one is refused at send unless accepted by its key.
+    // What cannot travel to any target (TPM state, host devices, secrets, shared disks). If one
+    // `blocks`, a send is refused unless the operator accepts it by its key.
     std::vector<model::ReadinessIssue> obstacles;
 };
 
@@ -46,7 +46,7 @@ struct DiskSwitch {
     DiskSource source;
 };
 
-// What an XML needs to start on this host, and what was changed for it.
+// A definition from elsewhere that is to start on this host, and what it shall have here.
 struct AdaptRequest {
     std::string domain_xml;
     std::vector<DiskSwitch> disks;                // every travelling disk's new source
@@ -54,10 +54,11 @@ struct AdaptRequest {
     bool cut_off = false;                         // a drill: no network at all
     std::string new_name;                         // empty: keep
     std::optional<VmId> new_id;
-    bool from_here = false;  // a rollback: only the disks change, all else is here as it was
-    // With cut_off: cards are plugged into this network or bridge instead, which reaches nothing.
+    bool from_here = false;  // a rollback: only the disks change, all else is as it was here
+    // With cut_off: the network or bridge that cards are connected to, which reaches nothing else.
+    // Empty: none.
     std::string isolated_network = {};
-    std::string console_log = {};  // a drill: what the guest's console says goes there, too
+    std::string console_log = {};  // a drill: the guest's console is written to this file, too
 };
 
 struct Adapted {
@@ -65,9 +66,9 @@ struct Adapted {
     std::string nvram_path;                     // empty for a BIOS guest
     std::vector<std::string> changes;           // each change in words
     std::vector<model::ReadinessIssue> issues;  // why it would not start, or differently
-    bool has_agent = false;    // a channel for a guest agent; whether one is in the guest is open
-    bool has_console = false;  // one whose output console_log gets
-    ByteSize memory;           // that the guest has at its start
+    bool has_agent = false;    // it has a channel for a guest agent; the guest may have no agent
+    bool has_console = false;  // it has a console that is written to console_log
+    ByteSize memory;           // of the guest at its start
 };
 
 // libvirt, seen from the core. Thread-safe. Unknown VM: not_found. Daemon gone: unavailable.
@@ -78,22 +79,25 @@ public:
     virtual Result<std::vector<VmSummary>> list() = 0;
     virtual Result<VmDescription> describe(const VmId&) = 0;
 
-    virtual Result<> start(const VmId&) = 0;                     // done when it runs already
-    virtual Result<> shutdown(const VmId&, Duration limit) = 0;  // asks the guest; waits
-    virtual Result<> stop(const VmId&) = 0;                      // at once, like the plug
+    virtual Result<> start(const VmId&) = 0;  // success if it runs already
+    // Asks the guest and waits until the VM is off. unavailable: it was still on after `limit`.
+    virtual Result<> shutdown(const VmId&, Duration limit) = 0;
+    virtual Result<> stop(const VmId&) = 0;  // at once, like a power cut
     virtual Result<> pause(const VmId&) = 0;
     virtual Result<> resume(const VmId&) = 0;
 
-    // One moment over all disks: switches every named disk of a running VM to its (already made)
-    // overlay, atomically. Frozen through the guest agent when it answers within the limit
-    // (`filesystem`), else `crash`; thaw always runs.
-    // When some disks are no overlays, `still` snapshots those: it is called before the switch,
-    // once, while the VM is paused and all that it wrote has reached its disks. A VM that ran goes
-    // on afterwards, whatever failed; only a crash of this process leaves it paused.
+    // Takes one moment over all disks: switches every named disk of a running VM to its overlay,
+    // which exists already, in one step. If the guest agent answers within the limit, the guest's
+    // file systems are frozen for that moment and thawed after it, and the result is `filesystem`.
+    // Else it is `crash`.
+    // If some disks get no overlay, `still` snapshots those; else it is empty. It is called once,
+    // before the switch, while the VM is paused and all that it wrote has reached its disks.
+    // A VM that ran goes on afterwards, whatever failed. Only a crash of this process may leave it
+    // paused or frozen.
     virtual Result<model::Consistency> snapshot(const VmId&, const std::vector<DiskSwitch>&,
                                                 Duration freeze_limit,
                                                 const std::function<Result<>()>& still) = 0;
-    // Ends a freeze that a snapshot left behind whose daemon died; done when there is none.
+    // Ends a freeze that is left of a snapshot whose daemon died. Success if there is none.
     virtual Result<> thaw(const VmId&) = 0;
     // Repairs a snapshot of a running VM that was interrupted, whichever process ended. On success
     // one of these is true:
@@ -110,12 +114,12 @@ public:
     virtual Result<> repair_interrupted_snapshot(
         const VmId&, const std::vector<DiskSwitch>&,
         const std::function<Result<>()>& on_overlays_stale) = 0;
-    // The same as a snapshot for a stopped VM: changes its definition, all disks in one step. From
-    // then on the definition names no layer below these disks: the next start finds them by the
-    // headers of the files. To be called before a layer of a stopped VM's disk is deleted.
+    // The switch for a stopped VM: puts these disks into its definition, all in one step. After
+    // that the definition names no layer below these disks, and the next start finds the layers by
+    // the headers of the files. Must be called before a layer of a stopped VM's disk is deleted.
     virtual Result<> set_disks(const VmId&, const std::vector<DiskSwitch>&) = 0;
-    // Merges layers under a running VM; returns when done. `cancelled` is asked now and then.
-    // Idempotent: a merge that already happened is a success.
+    // Merges layers under a running VM, and returns when that is done. `cancelled` is asked now and
+    // then. If the merge has happened already, that is a success.
     virtual Result<> merge(const VmId&, const std::string& target, const LiveMerge&,
                            const std::function<bool()>& cancelled) = 0;
 
@@ -127,21 +131,22 @@ public:
     virtual Result<> write_nvram(const std::string& path, const std::string& bytes) = 0;
     virtual Result<> remove_nvram(const std::string& path) = 0;  // fine if it is not there
 
-    // Looks at a running guest. Each answers within seconds, whatever the guest does.
+    // The next three look at a running guest. Each returns within seconds, whatever the guest does.
     virtual Result<std::string> screenshot(const VmId&) = 0;  // PNG; unsupported: no screen
     virtual Result<bool> agent_answers(const VmId&) = 0;
-    // Whether a connection can be made, over nothing but the guest's own network. Without an
-    // address: to those that libvirt knows of it. invalid: no address.
+    // Whether a TCP connection to the guest can be made, over the guest's own network only. If
+    // `address` is empty, the addresses that libvirt knows of the guest are tried. invalid:
+    // `address` is no numeric IP address.
     virtual Result<bool> answers_on(const VmId&, const std::string& address,
                                     std::uint16_t port) = 0;
-    virtual Result<ByteSize> free_memory() = 0;  // of the host, as far as a guest could have it
+    virtual Result<ByteSize> free_memory() = 0;  // of the host, as much as a guest could get
 
-    // Everything in model::Capabilities that a hypervisor knows (pools and features stay empty).
+    // Fills what a hypervisor knows of model::Capabilities; pools and features stay empty.
     virtual Result<model::Capabilities> capabilities() = 0;
-    // The disks that travel, as a definition from anywhere states them; sizes are 0. Nothing is
-    // looked at but the text: a network disk's location is its image, "POOL/IMAGE".
+    // The disks that travel, as a definition from any host states them. Only the text is read: all
+    // sizes are 0, and a network disk's location is its image, "POOL/IMAGE".
     virtual Result<std::vector<DiskDescription>> disks_of(const std::string& domain_xml) = 0;
-    // Pure apart from looking at this host's capabilities: nothing is defined.
+    // Changes the text only. Reads this host's capabilities; defines nothing.
     virtual Result<Adapted> adapt(const AdaptRequest&) = 0;
 };
 

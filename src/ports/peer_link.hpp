@@ -16,8 +16,8 @@ struct PeerVm {
     bool known = false;
     model::Ownership ownership;         // meaningful when known
     std::vector<SnapshotId> snapshots;  // published there
-    // look_up_state of a VM that it owns: what its hypervisor says: "running", "paused", "stopped"
-    // or "undefined"; else empty.
+    // From look_up_state, if the peer owns the VM: what its hypervisor says, which is "running",
+    // "paused", "stopped" or "undefined". Else empty.
     std::string state = {};
     std::string trouble = {};  // why it could not be started there after it was handed over
 };
@@ -25,8 +25,8 @@ struct PeerVm {
 // A VM that its owner gives away.
 struct Handover {
     VmId vm;
-    model::Ownership ownership;  // as the source has recorded it: the target's, the next epoch
-    SnapshotId snapshot;         // the last one: the target has it
+    model::Ownership ownership;  // the source's record: the target owns it, under the next epoch
+    SnapshotId snapshot;         // the last one, which the target has
     bool start = true;
     bool autostart = false;                // what the operator had set
     std::vector<std::string> accept = {};  // obstacles, by key
@@ -48,9 +48,9 @@ struct LinkStats {
 class ChunkChannel {
 public:
     virtual ~ChunkChannel() = default;
-    virtual Result<> send(const model::Chunk&) = 0;  // may block; the payload is free afterwards
-    // The newest acknowledgement that has arrived, if any; does not block. An error that the
-    // target reported ends the channel and comes back from here or from send.
+    virtual Result<> send(const model::Chunk&) = 0;  // may block; does not keep the payload
+    // The newest acknowledgement that has arrived, if any. Does not block. If the target reported
+    // an error, the channel is over, and this call or send gives that error.
     virtual Result<std::optional<model::Ack>> poll_ack() = 0;
     // Asks the target to make everything sent so far on all channels durable.
     virtual Result<> request_flush() = 0;
@@ -58,45 +58,50 @@ public:
     virtual std::uint64_t wire_bytes() = 0;  // sent so far, framing included
 };
 
-// How this cluster talks to one peer. Thread-safe; every call may fail with unavailable, and then
-// it may or may not have happened there: all calls are idempotent.
+// How this cluster talks to one peer. Thread-safe. Every call may fail with unavailable. The peer
+// may have carried it out all the same, so all calls are idempotent and may be repeated.
 class PeerLink {
 public:
     virtual ~PeerLink() = default;
     virtual Result<model::Capabilities> exchange_capabilities(const model::Capabilities& ours) = 0;
     virtual Result<std::vector<OwnershipNote>> exchange_ownership(
         const std::vector<OwnershipNote>& ours) = 0;  // the peer's view of VMs shared with us
-    // From its record alone: no hypervisor is asked, which may be waiting for this very answer.
+    // From the peer's record alone. No hypervisor is asked, because it may be in the middle of a
+    // start that waits for this answer.
     virtual Result<PeerVm> look_up(const VmId&) = 0;
     virtual Result<PeerVm> look_up_state(const VmId&) = 0;  // with state and trouble
     virtual Result<model::TransferOffer> offer(const model::TransferRequest&) = 0;
-    // Begins a new attempt at the durable point of the latest offer; earlier channels are dead.
+    // Opens one channel of an attempt. The first one begins the attempt, at the durable point of
+    // the latest offer. That offer has ended earlier attempts, so their channels are dead.
     virtual Result<std::unique_ptr<ChunkChannel>> open_channel(const TransferId&,
                                                                std::uint64_t attempt) = 0;
-    // Publishes the snapshot when `totals` equals what the target counted in this attempt.
+    // Publishes the snapshot if `totals` equals what the target counted in this attempt.
     virtual Result<std::vector<model::ReadinessIssue>> commit(const TransferId&,
                                                               std::uint64_t attempt,
                                                               const model::Totals& totals) = 0;
     virtual Result<> abandon(const TransferId&) = 0;  // removes what was received
-    // Both answer with the target's record afterwards, for engine::after_answer. hand_over: an
-    // error other than unavailable says why it does not take the VM now; it may still when asked
-    // again. take_back: it decides now, and declines what it has not taken.
+    // Both give the target's record of the VM after the call, for engine::after_answer. hand_over:
+    // an error other than unavailable says why the target does not take the VM now; if it is asked
+    // again, it may take it. take_back: the target decides now; if it has not taken the VM, it
+    // declines.
     virtual Result<model::Ownership> hand_over(const Handover&) = 0;
     virtual Result<model::Ownership> take_back(const VmId&, const model::Ownership& offered) = 0;
 
-    // Only of a peer with the feature "digests-1"; all three change nothing there.
-    // Digests of a snapshot that the two share. not_found: it is not there, or none of our
-    // business.
+    // The next three may be asked only of a peer with the feature "digests-1". They change nothing
+    // there.
+    // Digests of a snapshot that the two share. not_found: it is not there, or this cluster may not
+    // ask about it.
     virtual Result<model::DigestAnswer> digests(const model::DigestQuestion&) = 0;
-    // Bytes of a snapshot that the peer sent here. corrupt: they are not what its digest says.
+    // Bytes of a snapshot that the peer sent here. corrupt: they do not have the digest that came
+    // with them.
     virtual Result<model::RangeAnswer> read_range(const model::RangeQuestion&) = 0;
-    // The newest content that the peer has of these volumes of a VM, also where its catalog knows
-    // nothing of them; volumes without any, and those of others, are left out.
+    // The newest content that the peer has of each of these volumes of a VM, even if its catalog
+    // does not know the volume. A volume without content, or of another VM, is left out.
     virtual Result<std::vector<model::VolumeBase>> contents(const VmId&,
                                                             const std::vector<VolumeId>&) = 0;
 };
 
-// Makes links by the peer's record; a link connects when first used.
+// Gives a link to a peer, made from the peer's record. A link connects when it is first used.
 class PeerLinks {
 public:
     virtual ~PeerLinks() = default;

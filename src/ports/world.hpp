@@ -7,7 +7,7 @@
 
 namespace understudy::ports {
 
-// The time, so that a simulation can own it. Thread-safe.
+// The time. A simulation has a clock of its own. Thread-safe.
 class Clock {
 public:
     virtual ~Clock() = default;
@@ -16,7 +16,7 @@ public:
     virtual void sleep(Duration time) = 0;  // at least this long, unless the process is stopping
 };
 
-// Random bits for ids; a simulation seeds them. Secrets do not come from here. Thread-safe.
+// Random bits for ids; a simulation seeds them. Secrets are not made from these. Thread-safe.
 class Random {
 public:
     virtual ~Random() = default;

@@ -9,7 +9,7 @@
 #include <vector>
 
 // What a cluster understands on the wire, by name, in Capabilities.features. A sender uses only
-// what the other side named; a name that is not known here is ignored.
+// what the other side has named. If a name is not known here, it is ignored.
 namespace understudy::protocol {
 
 inline constexpr std::string_view kFeatureChunks = "chunks-1";  // frames as WIRE.md has them
@@ -22,11 +22,11 @@ inline constexpr std::string_view kFeatureHandover = "handover-1";
 
 std::vector<std::string> our_features();
 bool has_feature(const model::Capabilities& peer, std::string_view feature);
-// The codecs that may be used towards that peer; none is always among them.
+// The codecs that may be used for that peer. Codec::none is always one of them.
 std::vector<model::Codec> usable_codecs(const model::Capabilities& peer);
-// unsupported, with what is missing, when no send to that peer can work.
+// unsupported: no send to that peer can work; the text names the feature that is missing.
 Result<> check_can_receive(const model::Capabilities& peer);
-// unsupported when that peer cannot compare what it has with what is here.
+// unsupported: that peer cannot compare what it has with what is here.
 Result<> check_can_compare(const model::Capabilities& peer);
 
 }  // namespace understudy::protocol

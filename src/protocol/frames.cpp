@@ -7,6 +7,11 @@
 
 #include <algorithm>
 
+// The frames of a channel as bytes, as WIRE.md has them: encoding, and decoding with every check
+// that needs no knowledge of the transfer. decode_header checks size, magic and checksum first,
+// then each field and its bounds; only after that a caller may read the payload that the header
+// announces. A control frame's payload has a checksum in the header's digest field. Pure: no I/O.
+
 namespace understudy::protocol {
 namespace {
 
@@ -29,7 +34,7 @@ constexpr std::size_t kCheckAt = 56;
 
 constexpr std::array<char, 4> kMagic{'U', 'S', 'F', '1'};
 
-// FNV-1a, 64 bit (RFC 9923). Each step is invertible, so any change of one byte shows.
+// FNV-1a, 64 bit (RFC 9923). Each step is invertible, so any change of one byte is noticed.
 std::uint64_t check_of(std::span<const std::byte> bytes) {
     std::uint64_t hash = 0xcbf29ce484222325;
     for (const auto byte : bytes)
@@ -54,7 +59,7 @@ HeaderBytes encode(const FrameHeader& header) {
     return bytes;
 }
 
-// A control frame has no content to digest; the field carries its payload's checksum.
+// A control frame has no content to digest, so this field has the checksum of its payload.
 model::Digest payload_check(std::span<const std::byte> payload) {
     model::Digest digest{};
     put(std::span(digest), 0, check_of(payload));

@@ -10,8 +10,8 @@
 #include <vector>
 
 // The binary frames of a channel, as WIRE.md specifies them: a header of fixed size, then its
-// payload. Nothing here does I/O; a caller reads kHeaderSize bytes, decodes them, and then reads
-// payload_length bytes, which decode_header has bounded.
+// payload. Nothing here does I/O. A caller reads kHeaderSize bytes, decodes them, and then reads
+// payload_length bytes; decode_header has checked that this is not too much.
 namespace understudy::protocol {
 
 enum class FrameType : std::uint8_t {
@@ -41,19 +41,20 @@ using HeaderBytes = std::array<std::byte, kHeaderSize>;
 
 // The chunk must be within the limits of WIRE.md; the payload follows the header on the wire.
 HeaderBytes encode_chunk_header(const model::Chunk& chunk);
-HeaderBytes encode_flush_request(std::uint64_t chunks);  // how many must be covered
+HeaderBytes encode_flush_request(std::uint64_t chunks);  // how many must be made durable
 HeaderBytes encode_goodbye();
 std::array<std::byte, kHeaderSize + kAckSize> encode_ack(const model::Ack& ack);
 std::vector<std::byte> encode_error(const Error& error);  // long texts are cut, never refused
 
-// Exactly kHeaderSize bytes. Checks the header's own checksum and every limit that can be checked
-// without knowing the transfer; corrupt for a broken checksum, else invalid with what is wrong.
+// Takes exactly kHeaderSize bytes. Checks the header's own checksum and every limit that can be
+// checked without knowing the transfer. corrupt: the checksum is wrong. invalid: the text says what
+// else is wrong.
 Result<FrameHeader> decode_header(std::span<const std::byte> bytes);
 
 // The chunk that a decoded chunk header and its payload make up; borrows the payload.
 model::Chunk chunk_of(const FrameHeader& header, std::span<const std::byte> payload);
 Result<model::Ack> decode_ack(const FrameHeader& header, std::span<const std::byte> payload);
-// The error that the other side reported; a malformed report comes back as an error about that.
+// The error that the other side reported. If the report is malformed, an error that says so.
 Error decode_error(const FrameHeader& header, std::span<const std::byte> payload);
 
 }  // namespace understudy::protocol

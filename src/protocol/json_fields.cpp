@@ -2,6 +2,10 @@
 
 #include <algorithm>
 
+// Reading JSON from a peer with bounds: on depth and the number of values while it is parsed, on
+// texts, names, lists and epochs after that. What is wrong is thrown as Malformed, and `decoded`
+// (json_fields.hpp) turns it into an Error. Pure: no I/O.
+
 namespace understudy::protocol::detail {
 namespace {
 

@@ -12,16 +12,16 @@
 #include <string_view>
 #include <vector>
 
-// How the messages_*.cpp files of this folder read JSON from a peer. Exceptions are used inside
-// them and end in `decoded`.
+// How the messages_*.cpp files of this folder read JSON from a peer. They throw exceptions, which
+// `decoded` catches; none leaves this folder.
 namespace understudy::protocol::detail {
 
 using Malformed = std::invalid_argument;
 
-// Parses with a bound on depth and number of values, so that a small body cannot become a huge
-// document.
+// Parses with a bound on the depth and the number of values, so that a small body cannot become a
+// huge document.
 nlohmann::json parse_bounded(std::string_view body);
-// Bytes that are not UTF-8 (names come from libvirt) are replaced, never refused.
+// Bytes that are not UTF-8 (names come from libvirt) are replaced and not refused.
 std::string dump(const nlohmann::json& j);
 
 template <std::invocable<const nlohmann::json&> Read>
@@ -36,7 +36,7 @@ auto decoded(std::string_view body, std::string_view what, Read read)
     }
 }
 
-// The field's own name is added to whatever is wrong inside it.
+// If `read` throws, the field's name is put before the text of what is wrong.
 template <class Read>
 auto inside(std::string_view name, Read read) {
     try {

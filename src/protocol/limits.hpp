@@ -6,7 +6,8 @@
 #include <cstdint>
 
 // Every limit of the wire in one place. A value beyond its limit is refused before anything is
-// allocated for it. Raising one is a new feature name, because the other side may have the old one.
+// allocated for it. To raise a limit needs a new feature name, because the other side may have the
+// old limit.
 namespace understudy::protocol {
 
 inline constexpr std::size_t kMaxName = 255;  // bytes of a VM's, snapshot's, pool's … name

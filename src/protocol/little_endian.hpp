@@ -6,8 +6,8 @@
 #include <cstring>
 #include <span>
 
-// Fixed-size little-endian integers at given places of a byte buffer; the caller has checked that
-// they lie within it.
+// Fixed-size little-endian integers at given places of a byte buffer. The caller has checked that
+// the places lie within it.
 namespace understudy::protocol {
 
 static_assert(std::endian::native == std::endian::little, "byte swapping is not written yet");

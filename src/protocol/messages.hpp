@@ -9,17 +9,17 @@
 #include <string_view>
 #include <vector>
 
-// The JSON bodies of the peers' API, one pair of functions for each. Decoding trusts nothing: the
-// limits of limits.hpp, ids that are there and not nil, names without control characters; an error
-// is `invalid` and names the field. Unknown fields are ignored, so that neighbouring versions can
-// talk. A body in a caller's hands is already bounded by body_limit().
+// The JSON bodies of the peers' API, one pair of functions for each. Decoding trusts nothing: it
+// checks the limits of limits.hpp, that ids are there and not nil, and that names have no control
+// characters. An error is `invalid` and names the field. Unknown fields are ignored, so that
+// neighbouring versions can talk. The caller has already bounded the body by body_limit().
 namespace understudy::protocol {
 
 struct PairRequest {
     std::string secret;  // one-time, from the invitation; never logged
     model::Cluster cluster;
     std::string address;  // host:port where the joining side listens for peers
-    // The joining side's certificate. It counts only when the TLS session was made with the same.
+    // The joining side's certificate. It counts only if the TLS session was made with the same one.
     std::string certificate_pem;
     bool operator==(const PairRequest&) const = default;
 };
@@ -55,11 +55,11 @@ Result<ports::PeerVm> decode_peer_vm(std::string_view body);
 // The VM is named by the path.
 std::string encode_handover(const ports::Handover&);
 Result<ports::Handover> decode_handover(std::string_view body);
-// A single record: what is offered back, and the reply to both calls.
+// One record of ownership: the request of take_back, and the reply to hand_over and take_back.
 std::string encode_record(const model::Ownership&);
 Result<model::Ownership> decode_record(std::string_view body);
 
-// invalid when the definition is too large to travel.
+// invalid: the definition is too large to travel.
 Result<std::string> encode_offer_request(const model::TransferRequest&);
 Result<model::TransferRequest> decode_offer_request(std::string_view body);
 std::string encode_offer_reply(const model::TransferOffer&);
@@ -77,7 +77,7 @@ Result<model::DigestAnswer> decode_digest_answer(std::string_view body);
 
 std::string encode_range_question(const model::RangeQuestion&);
 Result<model::RangeQuestion> decode_range_question(std::string_view body);
-// Bytes and what their SHA-256 has to be; who decodes compares the two.
+// Bytes and their SHA-256. Decoding does not compare the two; the caller must.
 struct RangeReply {
     std::string bytes;
     model::Sha256 sha256{};
@@ -98,7 +98,7 @@ Result<std::vector<model::VolumeBase>> decode_contents_reply(std::string_view bo
 
 // The body of every reply that is not 2xx.
 std::string encode_error_reply(const Error&);
-// The peer's error; if the body is no such thing (a proxy's page), an error that says so.
+// The peer's error. If the body is none (it may be a proxy's page), an error that says so.
 Error decode_error_reply(std::string_view body, int http_status);
 
 }  // namespace understudy::protocol

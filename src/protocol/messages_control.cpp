@@ -2,6 +2,10 @@
 #include "protocol/messages.hpp"
 #include "protocol/text.hpp"
 
+// JSON bodies of pairing, capabilities, ownership, look-ups, handovers and errors; one pair of
+// functions for each. Decoding takes the fields first and then checks them; the first one that is
+// wrong gives `invalid` with its name. An error from a peer gets printable, bounded texts. Pure.
+
 namespace understudy::protocol {
 
 using detail::decoded;

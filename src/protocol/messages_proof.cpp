@@ -7,8 +7,9 @@
 #include <bit>
 #include <cstring>
 
-// What is said to compare two copies of a disk. Digests travel as bytes: a tag for each block, and
-// 32 bytes behind it where there is data.
+// JSON bodies of a comparison: questions for digests, ranges and contents, and their answers.
+// Digests travel as bytes, packed by zstd: a tag for each block, and 32 bytes after it if it has
+// data. Counts, lengths and packed sizes are bounded. Pure.
 
 namespace understudy::protocol {
 namespace {

@@ -4,6 +4,11 @@
 
 #include <set>
 
+// JSON bodies of a send: the offer of a snapshot, its answer, the commit and its answer. An offer
+// has the VM's definition and UEFI variables packed (packing.hpp). Decoding checks that the request
+// fits together: disks and volumes named once, the snapshot of that VM, a resync without a base.
+// Pure.
+
 namespace understudy::protocol {
 namespace {
 

@@ -7,6 +7,9 @@
 #include <charconv>
 #include <optional>
 
+// The URLs of the peers' API, made and taken apart. parse_route compares the target as it was sent:
+// still encoded, and with its query. Pure.
+
 namespace understudy::protocol {
 namespace {
 
