@@ -21,8 +21,8 @@ Duration rpo_target(const tasks::Site& site, const model::Vm& vm) {
     return settings.rpo_target;
 }
 
-engine::Understudied understudied(const json& view) {
-    engine::Understudied known;
+engine::ReplicaStatus replica_status(const json& view) {
+    engine::ReplicaStatus known;
     known.name = view.at("name");
     known.target = Duration(view.at("rpo_target_ms").get<std::int64_t>());
     if (!view.at("age_ms").is_null()) known.age = Duration(view.at("age_ms").get<std::int64_t>());
@@ -37,7 +37,7 @@ engine::Understudied understudied(const json& view) {
 }
 
 // One command, the most urgent one; empty: there is nothing to do.
-std::string what_next(const json& view, const engine::Understudied& known) {
+std::string what_next(const json& view, const engine::ReplicaStatus& known) {
     const auto vm = base::shell_word(view.at("name").get<std::string>());
     const auto owner = view.at("owner_name").get<std::string>();
     if (!known.age || known.is_late())
@@ -77,7 +77,7 @@ json unsettled_view(tasks::Site& site, const model::Vm& vm) {
                                 : std::string("understudy task list")}};
 }
 
-json summary_view(const std::string& peer, const std::vector<engine::Understudied>& replicas) {
+json summary_view(const std::string& peer, const std::vector<engine::ReplicaStatus>& replicas) {
     const auto seen = engine::outlook(peer, replicas);
     const auto ms = [](const std::optional<Duration>& time) {
         return time ? json(time->count()) : json(nullptr);
@@ -99,7 +99,7 @@ Result<json> replicas_at_a_glance(tasks::Site& site) {
     auto transfers = UNDERSTUDY_VALUE(site.catalog.transfers());
     auto replicas = json::array();
     auto unsettled = json::array();
-    std::map<std::string, std::vector<engine::Understudied>> by_peer;
+    std::map<std::string, std::vector<engine::ReplicaStatus>> by_peer;
     for (const auto& vm : vms) {
         if (vm.ownership.phase == model::Phase::owned) continue;
         if (vm.ownership.phase != model::Phase::replica) {
@@ -109,7 +109,7 @@ Result<json> replicas_at_a_glance(tasks::Site& site) {
         auto view = replica_view(site, vm);
         if (!view) return view;
         (*view)["rpo_target_ms"] = rpo_target(site, vm).count();
-        const auto known = understudied(*view);
+        const auto known = replica_status(*view);
         (*view)["state"] = "replica";
         (*view)["late"] = known.is_late();
         (*view)["arriving"] = arriving(transfers, vm.id);

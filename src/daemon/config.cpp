@@ -259,7 +259,7 @@ Setter drill(tasks::DrillSettings& into) {
         const Duration most = std::chrono::hours(24);
         return apply(*table,
                      {{"timeout", duration(into.limit, least, most)},
-                      {"settle", duration(into.settle, least, most)},
+                      {"settle", duration(into.min_uptime, least, most)},
                       {"console", pattern(into.console)},
                       {"at_once", whole(into.at_once, 1, 64)}},
                      "drill.");

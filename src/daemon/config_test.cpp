@@ -47,7 +47,7 @@ TEST_F(ConfigFile, says_how_drills_are_to_go) {
         load("[drill]\ntimeout = \"10m\"\nsettle = \"90s\"\nconsole = \"login:\"\nat_once = 4\n");
     ASSERT_TRUE(config);
     EXPECT_EQ(config->drill.limit, std::chrono::minutes(10));
-    EXPECT_EQ(config->drill.settle, std::chrono::seconds(90));
+    EXPECT_EQ(config->drill.min_uptime, std::chrono::seconds(90));
     EXPECT_EQ(config->drill.console, "login:");
     EXPECT_EQ(config->drill.at_once, 4u);
     EXPECT_THAT(load("[drill]\nconsole = \"(\"\n").error().text(), HasSubstr("drill.console"));

@@ -6,7 +6,7 @@
 
 namespace understudy::engine {
 
-std::string why_not(const Understudied& replica) {
+std::string why_not(const ReplicaStatus& replica) {
     if (!replica.age) return "nothing of it has arrived whole yet";
     if (!replica.blocked.empty())
         return fmt::format("{} {} in the way", fmt::join(replica.blocked, ", "),
@@ -43,7 +43,7 @@ std::string time_text(const Outlook& seen) {
 
 }  // namespace
 
-Outlook outlook(const std::string& peer, const std::vector<Understudied>& replicas) {
+Outlook outlook(const std::string& peer, const std::vector<ReplicaStatus>& replicas) {
     Outlook seen;
     std::string loser;
     std::vector<std::string> late;

@@ -10,7 +10,7 @@ namespace understudy::engine {
 
 // What is known of one replica, for the question what would become of its VM if its cluster were
 // lost now. Nothing: not known.
-struct Understudied {
+struct ReplicaStatus {
     std::string name;
     std::optional<Duration> age;       // of its newest complete, verified snapshot
     std::optional<Duration> target;    // how old that may be
@@ -23,7 +23,7 @@ struct Understudied {
 };
 
 // Why it would not come back; empty: nothing is known to be in the way.
-std::string why_not(const Understudied& replica);
+std::string why_not(const ReplicaStatus& replica);
 
 // All replicas from one peer in one look.
 struct Outlook {
@@ -35,6 +35,6 @@ struct Outlook {
     std::size_t late = 0;
     std::string text;  // one sentence or a few, for people
 };
-Outlook outlook(const std::string& peer, const std::vector<Understudied>& replicas);
+Outlook outlook(const std::string& peer, const std::vector<ReplicaStatus>& replicas);
 
 }  // namespace understudy::engine

@@ -8,7 +8,7 @@ namespace {
 using std::chrono::minutes;
 using std::chrono::seconds;
 
-Understudied fine(const std::string& name, Duration age) {
+ReplicaStatus fine(const std::string& name, Duration age) {
     return {name, age, std::chrono::hours(24), {}, true, true, seconds(20)};
 }
 
@@ -31,7 +31,7 @@ TEST(Outlook, counts_nothing_that_is_known_to_be_in_the_way) {
     differs.equal = false;
     auto dead = fine("web4", minutes(1));
     dead.boots = false;
-    Understudied empty{"web5", {}, {}, {}, {}, {}, {}};
+    ReplicaStatus empty{"web5", {}, {}, {}, {}, {}, {}};
     const auto seen = outlook("prod", {blocked, differs, fine("web1", minutes(2)), dead, empty});
     EXPECT_EQ(seen.come_back, 1U);
     EXPECT_EQ(seen.worst_loss, minutes(2)) << "of what comes back";

@@ -11,9 +11,9 @@ constexpr double kBurstSeconds = 0.1;
 
 }  // namespace
 
-void Throttle::settle(Duration now) {
-    const auto elapsed = std::max(now - settled_, Duration::zero());
-    settled_ = now;
+void Throttle::refill(Duration now) {
+    const auto elapsed = std::max(now - refilled_, Duration::zero());
+    refilled_ = now;
     if (rate_ == 0) {
         owed_ = 0;
         return;
@@ -25,13 +25,13 @@ void Throttle::settle(Duration now) {
 
 void Throttle::set_rate(std::uint64_t bytes_per_second, Duration now) {
     if (bytes_per_second == rate_) return;
-    settle(now);
+    refill(now);
     rate_ = bytes_per_second;
     if (rate_ == 0) owed_ = 0;
 }
 
 Duration Throttle::wait(Duration now) {
-    settle(now);
+    refill(now);
     if (rate_ == 0 || owed_ <= 0) return Duration::zero();
     const auto seconds = owed_ / static_cast<double>(rate_);
     return Duration(std::max<std::int64_t>(1, std::llround(std::ceil(seconds * 1000))));

@@ -19,11 +19,11 @@ public:
     void spend(std::uint64_t bytes) { owed_ += static_cast<double>(bytes); }
 
 private:
-    void settle(Duration now);
+    void refill(Duration now);
 
     std::uint64_t rate_ = 0;
     double owed_ = 0;  // bytes; negative: saved up for a burst
-    Duration settled_{};
+    Duration refilled_{};
 };
 
 }  // namespace understudy::mover

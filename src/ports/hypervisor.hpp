@@ -107,8 +107,9 @@ public:
     // A VM that ran goes on afterwards. After an error (also one of `on_overlays_stale`) or the end
     // of this process in between it may be paused; call again. unavailable: it takes longer, or the
     // VM is off.
-    virtual Result<> settle_snapshot(const VmId&, const std::vector<DiskSwitch>&,
-                                     const std::function<Result<>()>& on_overlays_stale) = 0;
+    virtual Result<> repair_interrupted_snapshot(
+        const VmId&, const std::vector<DiskSwitch>&,
+        const std::function<Result<>()>& on_overlays_stale) = 0;
     // The same as a snapshot for a stopped VM: changes its definition, all disks in one step. From
     // then on the definition names no layer below these disks: the next start finds them by the
     // headers of the files. To be called before a layer of a stopped VM's disk is deleted.

@@ -22,7 +22,7 @@ tasks::SiteSettings settings() {
     settings.threads = false;
     settings.handover_patience = Duration(500);
     settings.drill.limit = Duration(3000);
-    settings.drill.settle = Duration(600);
+    settings.drill.min_uptime = Duration(600);
     // Small, so that a resume begins in the middle of a disk.
     settings.checkpoint_every = Duration(200);
     settings.checkpoint_bytes = base::KiB(64);
@@ -123,8 +123,8 @@ memory::WorldHooks Cluster::hooks() {
     hooks.merge = [this](const ports::LiveMerge& merge) { return pool_.perform_merge(merge); };
     hooks.forgets = [this] { return world_.chance().one_in(world_.weather.forgets); };
     hooks.forgets_for_good = [this] { return world_.weather.forgets_for_good; };
-    hooks.take_back = [this](const std::string& base, const std::string& top) {
-        return pool_.take_back(base, top);
+    hooks.commit_back = [this](const std::string& base, const std::string& top) {
+        return pool_.commit_back(base, top);
     };
     hooks.size = [this](const ports::DiskSource& source) {
         return pool_.disk_size(source.location);

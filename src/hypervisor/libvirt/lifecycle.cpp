@@ -125,7 +125,7 @@ Result<> stop(virDomainPtr domain) {
 }
 
 Result<> pause(Pauses& pauses, virDomainPtr domain) {
-    UNDERSTUDY_TRY(pauses.settle(domain, Pauses::Late::stay_paused));
+    UNDERSTUDY_TRY(pauses.set_late_action(domain, Pauses::Late::stay_paused));
     auto state = UNDERSTUDY_VALUE(state_of(domain));
     if (state == VmState::paused) return {};
     if (state == VmState::stopped)
@@ -134,7 +134,7 @@ Result<> pause(Pauses& pauses, virDomainPtr domain) {
 }
 
 Result<> resume(Pauses& pauses, virDomainPtr domain) {
-    UNDERSTUDY_TRY(pauses.settle(domain, Pauses::Late::go_on));
+    UNDERSTUDY_TRY(pauses.set_late_action(domain, Pauses::Late::go_on));
     auto state = UNDERSTUDY_VALUE(state_of(domain));
     if (state == VmState::running) return {};
     if (state == VmState::stopped)

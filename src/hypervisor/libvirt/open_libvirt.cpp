@@ -60,10 +60,12 @@ public:
             return take_snapshot(pauses_, domain, switches, freeze_limit, still);
         });
     }
-    Result<> settle_snapshot(const VmId& vm, const std::vector<ports::DiskSwitch>& switches,
-                             const std::function<Result<>()>& on_overlays_stale) override {
+    Result<> repair_interrupted_snapshot(
+        const VmId& vm, const std::vector<ports::DiskSwitch>& switches,
+        const std::function<Result<>()>& on_overlays_stale) override {
         return with(vm, [&](virDomainPtr domain) {
-            return libvirt::settle_snapshot(pauses_, domain, switches, on_overlays_stale);
+            return libvirt::repair_interrupted_snapshot(pauses_, domain, switches,
+                                                        on_overlays_stale);
         });
     }
     Result<> thaw(const VmId& vm) override { return with(vm, libvirt::thaw); }

@@ -82,7 +82,7 @@ std::shared_ptr<Pauses::Attempts> Pauses::make() {
 }
 
 Result<> Pauses::pause(virDomainPtr domain, Duration limit, Late late) {
-    UNDERSTUDY_TRY(settle(domain, late));
+    UNDERSTUDY_TRY(set_late_action(domain, late));
     auto id = id_of(domain);
     if (!id) return error_of(id);
     const auto attempts = attempts_;
@@ -118,7 +118,7 @@ Result<> Pauses::pause(virDomainPtr domain, Duration limit, Late late) {
     return still_waiting(domain, late);
 }
 
-Result<> Pauses::settle(virDomainPtr domain, Late late) {
+Result<> Pauses::set_late_action(virDomainPtr domain, Late late) {
     auto id = UNDERSTUDY_VALUE(id_of(domain));
     {
         const std::lock_guard lock(attempts_->mutex);
@@ -130,7 +130,7 @@ Result<> Pauses::settle(virDomainPtr domain, Late late) {
 }
 
 Result<Pause> Pause::begin(Pauses& pauses, virDomainPtr domain) {
-    UNDERSTUDY_TRY(pauses.settle(domain, Pauses::Late::go_on));
+    UNDERSTUDY_TRY(pauses.set_late_action(domain, Pauses::Late::go_on));
     int state = VIR_DOMAIN_NOSTATE;
     if (virDomainGetState(domain, &state, nullptr, 0) < 0)
         return fail(domain_error(domain, "look at"));

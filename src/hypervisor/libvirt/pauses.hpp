@@ -25,7 +25,7 @@ public:
     // Until a running VM stands still. unavailable: QEMU has not answered within the limit.
     Result<> pause(virDomainPtr domain, Duration limit, Late late);
     // unavailable: QEMU has not answered an earlier pause(), and `late` is what becomes of that.
-    Result<> settle(virDomainPtr domain, Late late);
+    Result<> set_late_action(virDomainPtr domain, Late late);
 
 private:
     class Attempt;

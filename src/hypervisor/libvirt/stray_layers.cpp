@@ -32,7 +32,8 @@ constexpr const char* kAdvice =
     "goes on, `understudy vm stop` stops the VM; what it wrote stays.";
 
 // What QEMU answers to a command of its own protocol (QMP).
-Result<json> ask(virDomainPtr domain, const char* command, const json& arguments = json::object()) {
+Result<json> qmp_command(virDomainPtr domain, const char* command,
+                         const json& arguments = json::object()) {
     const json request{{"execute", command}, {"arguments", arguments}};
     char* text = nullptr;
     if (virDomainQemuMonitorCommand(domain, request.dump().c_str(), &text, 0) < 0)
@@ -70,7 +71,8 @@ struct Nodes {
 };
 
 Result<Nodes> nodes_of(virDomainPtr domain) {
-    auto listed = UNDERSTUDY_VALUE(ask(domain, "query-named-block-nodes", {{"flat", true}}));
+    auto listed =
+        UNDERSTUDY_VALUE(qmp_command(domain, "query-named-block-nodes", {{"flat", true}}));
     Nodes nodes;
     for (const auto& node : listed) {
         const auto name = node.value("node-name", std::string());
@@ -115,7 +117,7 @@ Result<Known> known_to_libvirt(virDomainPtr domain, unsigned flags = 0) {
 // The disk whose device stands on this node; nothing when none does.
 Result<std::optional<Disk>> disk_on(virDomainPtr domain, const Known& known,
                                     const std::string& node) {
-    auto devices = UNDERSTUDY_VALUE(ask(domain, "query-block"));
+    auto devices = UNDERSTUDY_VALUE(qmp_command(domain, "query-block"));
     for (const auto& device : devices) {
         if (!device.contains("inserted") ||
             device["inserted"].value("node-name", std::string()) != node)
@@ -135,7 +137,7 @@ Result<std::optional<Disk>> disk_on(virDomainPtr domain, const Known& known,
 }
 
 Result<std::optional<std::string>> state_of_job(virDomainPtr domain, const std::string& id) {
-    auto jobs = UNDERSTUDY_VALUE(ask(domain, "query-jobs"));
+    auto jobs = UNDERSTUDY_VALUE(qmp_command(domain, "query-jobs"));
     for (const auto& job : jobs)
         if (job.value("id", std::string()) == id) return job.value("status", std::string());
     return std::nullopt;
@@ -168,8 +170,8 @@ Result<Stray> begin(virDomainPtr domain, const Known& known, const Nodes& nodes,
     auto state = UNDERSTUDY_VALUE(state_of_job(domain, stray.job));
     if (state) return stray;
     auto begun = UNDERSTUDY_VALUE(
-        ask(domain, "block-commit",
-            {{"job-id", stray.job}, {"device", format_node(number)}, {"base-node", own}}));
+        qmp_command(domain, "block-commit",
+                    {{"job-id", stray.job}, {"device", format_node(number)}, {"base-node", own}}));
     return stray;
 }
 
@@ -193,7 +195,7 @@ Result<> await(virDomainPtr domain, const std::string& job, const std::string& w
 }
 
 Result<> complete(virDomainPtr domain, const std::string& job) {
-    auto asked = UNDERSTUDY_VALUE(ask(domain, "job-complete", {{"id", job}}));
+    auto asked = UNDERSTUDY_VALUE(qmp_command(domain, "job-complete", {{"id", job}}));
     return await(domain, job, {});
 }
 
@@ -201,12 +203,12 @@ Result<> complete(virDomainPtr domain, const std::string& job) {
 Result<> remove(virDomainPtr domain, const Nodes& nodes, unsigned number) {
     for (const auto& node : {format_node(number), storage_node(number)}) {
         if (!nodes.names.contains(node)) continue;
-        auto removed = UNDERSTUDY_VALUE(ask(domain, "blockdev-del", {{"node-name", node}}));
+        auto removed = UNDERSTUDY_VALUE(qmp_command(domain, "blockdev-del", {{"node-name", node}}));
     }
     return {};
 }
 
-Result<> let_go(virDomainPtr domain, const Nodes& nodes, const std::vector<Stray>& strays) {
+Result<> remove_strays(virDomainPtr domain, const Nodes& nodes, const std::vector<Stray>& strays) {
     for (const auto& stray : strays)
         if (!stray.job.empty()) UNDERSTUDY_TRY(complete(domain, stray.job));
     for (const auto& stray : strays) UNDERSTUDY_TRY(remove(domain, nodes, stray.number));
@@ -251,9 +253,9 @@ Result<> complete_definition(virDomainPtr domain, std::vector<ports::DiskSwitch>
 
 }  // namespace
 
-Result<> settle_snapshot(Pauses& pauses, virDomainPtr domain,
-                         const std::vector<ports::DiskSwitch>& switches,
-                         const std::function<Result<>()>& on_overlays_stale) {
+Result<> repair_interrupted_snapshot(Pauses& pauses, virDomainPtr domain,
+                                     const std::vector<ports::DiskSwitch>& switches,
+                                     const std::function<Result<>()>& on_overlays_stale) {
     auto active = UNDERSTUDY_VALUE(is_active(domain));
     if (!active) return fail(ErrorKind::unavailable, label(domain) + " is off by now");
     // Before libvirt is asked: what it adds meanwhile is not taken for a stray one.
@@ -268,13 +270,14 @@ Result<> settle_snapshot(Pauses& pauses, virDomainPtr domain,
         UNDERSTUDY_TRY(await(domain, stray.job, "ready"));
     }
     if (!in_use) {
-        UNDERSTUDY_TRY(let_go(domain, nodes, strays));
-        // One that stands still may do so because an earlier call was cut off behind let_go().
+        UNDERSTUDY_TRY(remove_strays(domain, nodes, strays));
+        // One that stands still may do so because an earlier call was cut off behind
+        // remove_strays().
         auto now = UNDERSTUDY_VALUE(summary_of(domain));
         return now.state == ports::VmState::running ? Result<>{} : on_overlays_stale();
     }
     auto pause = UNDERSTUDY_VALUE(Pause::begin(pauses, domain));
-    auto done = let_go(domain, nodes, strays);
+    auto done = remove_strays(domain, nodes, strays);
     if (done) done = on_overlays_stale();
     if (!done) {
         // It may be off some overlays already, and nobody has noted that they hold old data.

@@ -80,11 +80,12 @@ protected:
     // The VM's state when it was said that the overlays are spent, if it was.
     std::optional<ports::VmState> settle() {
         std::optional<ports::VmState> then;
-        auto settled = virt_.settle_snapshot(guest_->id(), switches(), [&]() -> Result<> {
-            EXPECT_FALSE(then) << "called twice";
-            then = state();
-            return {};
-        });
+        auto settled =
+            virt_.repair_interrupted_snapshot(guest_->id(), switches(), [&]() -> Result<> {
+                EXPECT_FALSE(then) << "called twice";
+                then = state();
+                return {};
+            });
         EXPECT_TRUE(settled) << settled.error().text();
         return then;
     }
@@ -125,7 +126,7 @@ TEST_F(StrayLayers, of_a_vm_that_libvirt_has_on_them_the_definition_says_so_too)
         ADD_FAILURE();
         return {};
     };
-    ASSERT_TRUE(virt_.settle_snapshot(guest_->id(), switches(), never));
+    ASSERT_TRUE(virt_.repair_interrupted_snapshot(guest_->id(), switches(), never));
     EXPECT_THAT(guest_->xml(true), on_both);
     EXPECT_THAT(guest_->chain("vda"), ElementsAre(path("a.1"), path("a")));
 }
@@ -177,7 +178,7 @@ TEST_F(StrayLayers, a_vm_that_stands_still_is_settled_too_and_stands_still) {
 TEST_F(StrayLayers, the_vm_stays_paused_when_nobody_could_note_that_its_overlays_are_spent) {
     switch_behind_its_back();
     const auto failed = [] { return fail(ErrorKind::no_space, "no room for the note"); };
-    auto settled = virt_.settle_snapshot(guest_->id(), switches(), failed);
+    auto settled = virt_.repair_interrupted_snapshot(guest_->id(), switches(), failed);
     EXPECT_EQ(settled.error().kind(), ErrorKind::no_space);
     EXPECT_EQ(state(), ports::VmState::paused);
     EXPECT_EQ(settle(), ports::VmState::paused);
@@ -189,9 +190,9 @@ TEST_F(StrayLayers, of_a_vm_that_is_off_nothing_is_said) {
         ADD_FAILURE();
         return {};
     };
-    EXPECT_EQ(virt_.settle_snapshot(guest_->id(), switches(), never).error().kind(),
+    EXPECT_EQ(virt_.repair_interrupted_snapshot(guest_->id(), switches(), never).error().kind(),
               ErrorKind::unavailable);
-    EXPECT_EQ(virt_.settle_snapshot(VmId::random(), switches(), never).error().kind(),
+    EXPECT_EQ(virt_.repair_interrupted_snapshot(VmId::random(), switches(), never).error().kind(),
               ErrorKind::not_found);
 }
 

@@ -190,10 +190,10 @@ Result<model::Consistency> MemoryHypervisor::snapshot(
     return consistency_;
 }
 
-Result<> MemoryHypervisor::settle_snapshot(const VmId& vm,
-                                           const std::vector<ports::DiskSwitch>& switches,
-                                           const std::function<Result<>()>& on_overlays_stale) {
-    UNDERSTUDY_TRY(begin("settle_snapshot"));
+Result<> MemoryHypervisor::repair_interrupted_snapshot(
+    const VmId& vm, const std::vector<ports::DiskSwitch>& switches,
+    const std::function<Result<>()>& on_overlays_stale) {
+    UNDERSTUDY_TRY(begin("repair_interrupted_snapshot"));
     auto guest = UNDERSTUDY_VALUE(find(vm));
     if (guest->summary.state == VmState::stopped)
         return fail(ErrorKind::unavailable, "the VM is off by now");
@@ -204,12 +204,12 @@ Result<> MemoryHypervisor::settle_snapshot(const VmId& vm,
             return disk != nullptr && disk->source == change.source;
         });
     if (is_known || (believed.empty() && guest->summary.state == VmState::running))
-        return end("settle_snapshot");
+        return end("repair_interrupted_snapshot");
     for (auto& disk : guest->disks) {
         const auto known = believed.find(disk.target);
         if (known == believed.end() || known->second == disk.source) continue;
-        if (hooks_.take_back)
-            UNDERSTUDY_TRY(hooks_.take_back(known->second.location, disk.source.location));
+        if (hooks_.commit_back)
+            UNDERSTUDY_TRY(hooks_.commit_back(known->second.location, disk.source.location));
         disk.source = known->second;
         guest->layers.erase(disk.target);
     }
@@ -218,7 +218,7 @@ Result<> MemoryHypervisor::settle_snapshot(const VmId& vm,
     guest->summary.state = VmState::paused;  // a caller that dies leaves it so
     UNDERSTUDY_TRY(on_overlays_stale());
     guest->summary.state = state;
-    return end("settle_snapshot");
+    return end("repair_interrupted_snapshot");
 }
 
 Result<> MemoryHypervisor::thaw(const VmId& vm) {

@@ -41,7 +41,7 @@ struct WorldHooks {
     // Whether it still has none when the VM is off, which is defined with the disks of before.
     std::function<bool()> forgets_for_good;
     // What was written to `top` since a switch that was forgotten goes to `base`, too.
-    std::function<Result<>(const std::string& base, const std::string& top)> take_back;
+    std::function<Result<>(const std::string& base, const std::string& top)> commit_back;
 };
 
 // A libvirt in RAM for simulations. Deterministic: no clock, no randomness, no thread; VMs are
@@ -85,8 +85,9 @@ public:
     Result<model::Consistency> snapshot(const VmId&, const std::vector<ports::DiskSwitch>&,
                                         Duration freeze_limit,
                                         const std::function<Result<>()>& still) override;
-    Result<> settle_snapshot(const VmId&, const std::vector<ports::DiskSwitch>&,
-                             const std::function<Result<>()>& on_overlays_stale) override;
+    Result<> repair_interrupted_snapshot(
+        const VmId&, const std::vector<ports::DiskSwitch>&,
+        const std::function<Result<>()>& on_overlays_stale) override;
     Result<> thaw(const VmId&) override;
     Result<> set_disks(const VmId&, const std::vector<ports::DiskSwitch>&) override;
     Result<> merge(const VmId&, const std::string& target, const ports::LiveMerge&,

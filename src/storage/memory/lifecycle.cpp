@@ -189,7 +189,7 @@ Result<ports::DiskSource> activate_in_place(Volume& volume, const Layer& onto,
         return source;
     }
     if (volume.rollback == onto.snapshot)
-        volume.take_back(onto);
+        volume.commit_back(onto);
     else if (head->snapshot != onto.snapshot)
         return fail(ErrorKind::conflict, "the volume has a head");
     return source;

@@ -44,7 +44,7 @@ public:
 
     // What a hypervisor does about a switch that it has no record of: `base` has all that was
     // written to `top` as well, which keeps it. conflict: they are not two such layers.
-    Result<> take_back(const std::string& base, const std::string& top);
+    Result<> commit_back(const std::string& base, const std::string& top);
 
     // Power loss: unflushed bytes are gone, every Incoming from before answers `unavailable`.
     void crash();

@@ -140,7 +140,7 @@ void Volume::freeze(const SnapshotId& id, const std::string& location) {
     layers.insert(std::ranges::find(layers, Role::head, &Layer::role), std::move(frozen));
 }
 
-void Volume::take_back(const Layer& onto) {
+void Volume::commit_back(const Layer& onto) {
     auto* head = find(Role::head);
     head->parent = onto.location;
     head->size = onto.size;

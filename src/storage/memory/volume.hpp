@@ -62,7 +62,7 @@ public:
     void merge_content(const Merge& of);  // base gets what top holds
     void finish_merge(const Merge& of);   // base takes the place of top
     void freeze(const SnapshotId& id, const std::string& location);  // in place: below the head
-    void take_back(const Layer& onto);                               // in place: the head
+    void commit_back(const Layer& onto);                             // in place: the head
 
 private:
     bool may_merge(const Layer& base, const Layer& top);

@@ -172,7 +172,7 @@ Result<> MemoryPool::perform_merge(const ports::LiveMerge& merge) {
     return fail(ErrorKind::conflict, "no merge of " + merge.top + " is planned");
 }
 
-Result<> MemoryPool::take_back(const std::string& base, const std::string& top) {
+Result<> MemoryPool::commit_back(const std::string& base, const std::string& top) {
     const std::lock_guard lock(state_->mutex);
     for (auto& [id, volume] : state_->volumes) {
         const auto* above = volume.at(top);

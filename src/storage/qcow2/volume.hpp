@@ -87,7 +87,7 @@ private:
     Result<> check_mendable(const VolumeRecord& record, const VolumeLayer& layer) const;
     Result<> remove_everything();
     Result<bool> restore_forgotten(const std::string& location);
-    Result<> settle_live_merge(VolumeRecord& record, const std::string& location);
+    Result<> reconcile_live_merge(VolumeRecord& record, const std::string& location);
     std::string pool_directory() const;
     std::string path_of(const VolumeLayer& layer) const;
     std::string path_of(std::string_view file) const;
@@ -103,7 +103,7 @@ private:
                                         LayerRole role);
     Result<> check_replaceable(const VolumeRecord& record);
     Result<bool> head_is_on(const VolumeRecord& record, const SnapshotId& on);
-    Result<ports::DiskSource> settle_rollback(VolumeRecord& record, const std::string& file);
+    Result<ports::DiskSource> finish_rollback(VolumeRecord& record, const std::string& file);
 
     Result<> unname(VolumeRecord& record, const SnapshotId& id);
     Result<> prune(VolumeRecord& record);  // unnamed layers that nothing needs

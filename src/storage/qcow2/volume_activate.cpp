@@ -48,7 +48,7 @@ Result<ports::DiskSource> Volume::activate(const SnapshotId& id, ports::Activati
     const bool made_for_it = head && head->snapshot == id && head->parent == onto.file;
     if (kind == ports::ActivationKind::promote) {
         if (const auto* next = newest_successor(record, id))
-            return settle_rollback(record, std::string(next->file));
+            return finish_rollback(record, std::string(next->file));
         if (made_for_it) {
             const auto source = source_of(*head);
             UNDERSTUDY_TRY(prune(record));  // a crash may have left the head before it
@@ -133,7 +133,7 @@ Result<> Volume::check_replaceable(const VolumeRecord& record) {
 }
 
 // The VM is defined with the head of a rollback: it takes the place of the one that was there.
-Result<ports::DiskSource> Volume::settle_rollback(VolumeRecord& record, const std::string& file) {
+Result<ports::DiskSource> Volume::finish_rollback(VolumeRecord& record, const std::string& file) {
     UNDERSTUDY_TRY(check_replaceable(record));
     auto* chosen = record.find_file(file);
     const auto source = source_of(*chosen);

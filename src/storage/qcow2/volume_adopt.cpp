@@ -56,7 +56,7 @@ Result<ports::AdoptedVolume> Volume::adopt(const ports::VolumeLabel& label,
     auto old = UNDERSTUDY_VALUE(load());
     if (old) {
         auto& record = *old;
-        UNDERSTUDY_TRY(settle_live_merge(record, source.location));
+        UNDERSTUDY_TRY(reconcile_live_merge(record, source.location));
         const auto* head = record.find(LayerRole::head);
         if (!head || source_of(*head) != source)
             return fail(ErrorKind::conflict, fmt::format("volume {} exists and {} is not its head",
@@ -100,7 +100,7 @@ Result<bool> Volume::restore_forgotten(const std::string& location) {
 
 // The caller tells which file the VM is defined with, which settles whether a planned merge of the
 // head took place.
-Result<> Volume::settle_live_merge(VolumeRecord& record, const std::string& location) {
+Result<> Volume::reconcile_live_merge(VolumeRecord& record, const std::string& location) {
     if (!record.merge || !record.merge->live) return {};
     const auto* top = record.find_file(record.merge->top);
     if (top->role != LayerRole::head) return {};

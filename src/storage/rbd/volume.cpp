@@ -41,7 +41,7 @@ Result<StoredRecord> Volume::loaded() {
                 fmt::format("no volume {} in {}", id_.text(), images_.cluster().where()));
 }
 
-Result<StoredRecord> Volume::settled() {
+Result<StoredRecord> Volume::open_for_change() {
     auto stored = loaded();
     if (!stored) return error_of(stored);
     UNDERSTUDY_TRY(sweep(*stored));

@@ -77,7 +77,7 @@ private:
     // These expect mutex_ to be held.
     Result<std::optional<StoredRecord>> load();  // none also while it is being removed
     Result<StoredRecord> loaded();               // to look at
-    Result<StoredRecord> settled();              // to change: what a crash left is removed first
+    Result<StoredRecord> open_for_change();      // to change: what a crash left is removed first
     Result<> save(StoredRecord& stored);
     std::unexpected<Error> no_snapshot(const SnapshotId& id) const;
     ports::DiskSource source_of(const VolumeImage& image) const;
@@ -116,7 +116,7 @@ private:
     Result<bool> head_is_on(const VolumeRecord& record, const SnapshotId& on);
     Result<ports::DiskSource> promote(StoredRecord& stored, const VolumeSnapshot& onto);
     Result<ports::DiskSource> roll_back_in_place(StoredRecord& stored);
-    Result<ports::DiskSource> settle_rollback(StoredRecord& stored, const std::string& image);
+    Result<ports::DiskSource> finish_rollback(StoredRecord& stored, const std::string& image);
     Result<bool> restore_forgotten(const std::string& location);
     Result<std::unique_ptr<ports::Incoming>> begin_incoming(StoredRecord stored,
                                                             std::optional<SnapshotId> base,

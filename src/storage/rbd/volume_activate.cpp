@@ -22,7 +22,7 @@ const VolumeImage* newest_successor(const VolumeRecord& record, const SnapshotId
 
 Result<ports::DiskSource> Volume::activate(const SnapshotId& id, ports::ActivationKind kind) {
     const std::lock_guard lock(mutex_);
-    auto stored = UNDERSTUDY_VALUE(settled());
+    auto stored = UNDERSTUDY_VALUE(open_for_change());
     auto& record = stored.record;
     const auto* found = record.listed(id);
     if (!found) return no_snapshot(id);
@@ -59,7 +59,7 @@ Result<ports::DiskSource> Volume::promote(StoredRecord& stored, const VolumeSnap
     auto& record = stored.record;
     if (record.rollback == onto.id) return roll_back_in_place(stored);
     if (const auto* next = newest_successor(record, onto.id))
-        return settle_rollback(stored, std::string(next->name));
+        return finish_rollback(stored, std::string(next->name));
     if (const auto* head = record.find(ImageRole::head)) {
         if (head->snapshot == onto.id) return source_of(*head);
         return fail(Error(ErrorKind::conflict,
@@ -107,7 +107,7 @@ Result<ports::DiskSource> Volume::roll_back_in_place(StoredRecord& stored) {
 }
 
 // The VM is defined with the head of a rollback: it takes the place of the one that was there.
-Result<ports::DiskSource> Volume::settle_rollback(StoredRecord& stored, const std::string& name) {
+Result<ports::DiskSource> Volume::finish_rollback(StoredRecord& stored, const std::string& name) {
     auto& record = stored.record;
     UNDERSTUDY_TRY(check_replaceable(record));
     for (auto& image : record.images) {
@@ -130,7 +130,7 @@ Result<ports::DiskSource> Volume::settle_rollback(StoredRecord& stored, const st
 
 Result<> Volume::deactivate(const ports::DiskSource& source) {
     const std::lock_guard lock(mutex_);
-    auto stored = UNDERSTUDY_VALUE(settled());
+    auto stored = UNDERSTUDY_VALUE(open_for_change());
     auto& record = stored.record;
     const auto name = image_at(source.location);
     auto* image = name ? record.image(*name) : nullptr;
@@ -168,7 +168,7 @@ Result<bool> Volume::head_equals(const SnapshotId& on) {
 
 Result<> Volume::retire_head(const SnapshotId& on) {
     const std::lock_guard lock(mutex_);
-    auto stored = UNDERSTUDY_VALUE(settled());
+    auto stored = UNDERSTUDY_VALUE(open_for_change());
     auto& record = stored.record;
     auto equal = UNDERSTUDY_VALUE(head_is_on(record, on));
     auto* head = record.find(ImageRole::head);

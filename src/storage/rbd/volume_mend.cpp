@@ -68,7 +68,7 @@ private:
 
 Result<std::unique_ptr<ports::Incoming>> Volume::mend(const SnapshotId& id) {
     const std::lock_guard lock(mutex_);
-    auto stored = UNDERSTUDY_VALUE(settled());
+    auto stored = UNDERSTUDY_VALUE(open_for_change());
     auto& record = stored.record;
     const auto* snapshot = record.listed(id);
     if (!snapshot) return no_snapshot(id);

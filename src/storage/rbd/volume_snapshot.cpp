@@ -61,7 +61,7 @@ private:
 
 Result<ports::DiskSource> Volume::prepare_snapshot(const SnapshotId& id) {
     const std::lock_guard lock(mutex_);
-    auto stored = UNDERSTUDY_VALUE(settled());
+    auto stored = UNDERSTUDY_VALUE(open_for_change());
     auto& record = stored.record;
     const auto* head = record.find(ImageRole::head);
     if (!head)

@@ -13,9 +13,8 @@
 
 namespace understudy::tasks {
 
-Result<std::optional<ports::DiskDescription>> attached_disk(Site& site,
-                                                            const ports::VmDescription& described,
-                                                            const model::VmDisk& disk) {
+Result<std::optional<ports::DiskDescription>> reconcile_attached_disk(
+    Site& site, const ports::VmDescription& described, const model::VmDisk& disk) {
     auto pool = UNDERSTUDY_VALUE(site.pool(disk.pool));
     auto head = UNDERSTUDY_VALUE(pool->head(disk.volume));
     if (!head) return std::nullopt;
@@ -24,10 +23,10 @@ Result<std::optional<ports::DiskDescription>> attached_disk(Site& site,
         const bool on_head = defined.source.location == head->location;
         if (on_head && runs) return defined;  // a merge that is planned can go on
         if (!on_head && defined.target != disk.target) continue;
-        auto settled =
+        auto adopted =
             pool->adopt(disk.volume, {described.summary.name, disk.target}, defined.source);
-        if (settled) return defined;
-        if (settled.error().kind() != ErrorKind::conflict) return error_of(settled);
+        if (adopted) return defined;
+        if (adopted.error().kind() != ErrorKind::conflict) return error_of(adopted);
         auto moving = UNDERSTUDY_VALUE(
             is_being_snapshotted(site, described.summary.id, defined.source.location));
         if (moving)
@@ -92,8 +91,8 @@ Result<> remove_from_volume(Work& work, FollowedDisks& follow, const VmId& vm,
     if (!known) return {};
     std::optional<ports::DiskDescription> attached;
     if (described) {
-        auto found = UNDERSTUDY_VALUE(
-            attached_disk(work.site(), *described, {disk.target, disk.volume, disk.pool}));
+        auto found = UNDERSTUDY_VALUE(reconcile_attached_disk(
+            work.site(), *described, {disk.target, disk.volume, disk.pool}));
         attached = std::move(found);
     }
     if (!attached) return pool->remove_snapshot(disk.volume, id);

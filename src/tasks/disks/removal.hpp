@@ -12,9 +12,8 @@ namespace understudy::tasks {
 // another one may have taken its place. A live merge that was cut off is settled by what the VM is
 // defined with. conflict: the VM is on a layer that no pool has recorded, by a snapshot that was
 // cut off half-way; nothing under it may be touched.
-Result<std::optional<ports::DiskDescription>> attached_disk(Site& site,
-                                                            const ports::VmDescription& described,
-                                                            const model::VmDisk& disk);
+Result<std::optional<ports::DiskDescription>> reconcile_attached_disk(
+    Site& site, const ports::VmDescription& described, const model::VmDisk& disk);
 
 // Takes one snapshot, already unlisted in the catalog, out of its volumes: live under a running
 // VM, offline otherwise and for a disk that the VM no longer has. Volumes that nothing needs after

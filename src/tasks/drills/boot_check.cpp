@@ -213,7 +213,7 @@ private:
             case BootCheck::Kind::console: return matched_;
             case BootCheck::Kind::automatic:
             case BootCheck::Kind::none:
-                return now() - began_ >= std::min(watch_.settle, watch_.limit);
+                return now() - began_ >= std::min(watch_.min_uptime, watch_.limit);
         }
         return false;
     }

@@ -40,7 +40,7 @@ struct BootWatch {
     VmId vm;
     BootCheck check;                       // definite
     Duration limit;                        // no longer than that
-    Duration settle;                       // none: it runs for so long
+    Duration min_uptime;                   // none: it runs for so long
     ports::ConsoleLog* console = nullptr;  // none: it has no console that is heard
     std::function<void()> look;            // called now and then, for what else there is to see
 };

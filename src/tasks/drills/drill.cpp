@@ -211,7 +211,7 @@ BootWatch watch_for(Work& work, const Stage& stage, const BootCheck& asked) {
         definite(asked, stage.adapted.has_agent, stage.console != nullptr, settings.console);
     const auto limit = arguments_of(work).limit_ms;
     watch.limit = limit == 0 ? settings.limit : Duration(static_cast<Duration::rep>(limit));
-    watch.settle = settings.settle;
+    watch.min_uptime = settings.min_uptime;
     watch.console = stage.console.get();
     return watch;
 }

@@ -244,7 +244,7 @@ Result<> write(Work& work) {
     return write_words(work, exported);
 }
 
-Result<> let_go(Work& work) {
+Result<> release_holds(Work& work) {
     UNDERSTUDY_TRY(let_go_for_task(work, arguments_of(work).snapshot));
     const auto& base = arguments_of(work).base;
     return base ? let_go_for_task(work, *base) : Result<>{};
@@ -261,7 +261,7 @@ Result<> put_in_place(Work& work) {
     const auto directory = memo_of(work).directory;
     if (!is_in_place(work, directory))
         UNDERSTUDY_TRY(work.site().directories->put_in_place(unfinished(work), directory));
-    UNDERSTUDY_TRY(let_go(work));
+    UNDERSTUDY_TRY(release_holds(work));
     auto& result = result_of(work);
     result.directory = directory;
     result.format = arguments_of(work).format;
@@ -274,7 +274,7 @@ Result<> put_in_place(Work& work) {
 Result<> clean_up(Work& work) {
     if (!memo_of(work).directory.empty())
         UNDERSTUDY_TRY(work.site().directories->remove(unfinished(work)));
-    UNDERSTUDY_TRY(let_go(work));
+    UNDERSTUDY_TRY(release_holds(work));
     work.begin_again();
     return {};
 }

@@ -9,7 +9,7 @@
 #include "tasks/files/kinds.hpp"
 #include "tasks/queue/pass.hpp"
 #include "tasks/records/file_records.hpp"
-#include "tasks/replicas/taken_in.hpp"
+#include "tasks/replicas/incoming_rules.hpp"
 
 #include <fmt/format.h>
 
@@ -357,14 +357,14 @@ Result<> publish(Work& work) {
     return {};
 }
 
-Result<> let_go(Work& work) {
+Result<> release_holds(Work& work) {
     const auto& copied = memo_of(work).copied;
     return copied ? let_go_for_task(work, *copied) : Result<>{};
 }
 
 Result<> define(Work& work) {
     auto& site = work.site();
-    UNDERSTUDY_TRY(let_go(work));
+    UNDERSTUDY_TRY(release_holds(work));
     auto snapshot =
         UNDERSTUDY_VALUE(site.catalog.snapshot(memo_of(work).snapshot.value_or(SnapshotId{})));
     auto vm = UNDERSTUDY_VALUE(site.catalog.vm(snapshot.vm));
@@ -413,7 +413,7 @@ Result<> clean_up(Work& work) {
     auto& site = work.site();
     const auto transfer = memo_of(work).transfer;
     const auto id = memo_of(work).snapshot.value_or(SnapshotId{});
-    UNDERSTUDY_TRY(let_go(work));
+    UNDERSTUDY_TRY(release_holds(work));
     if (!transfer) return {};
     auto listed = UNDERSTUDY_VALUE(site.catalog.find_snapshot(id));
     if (listed) {

@@ -97,16 +97,16 @@ namespace {
 
 // The record after what a peer said of one VM; nothing: it is none of its business, or no claim.
 Result<std::optional<model::Vm>> note(Site& site, const ClusterId& peer,
-                                      const ports::OwnershipNote& said) {
-    auto vm = UNDERSTUDY_VALUE(site.catalog.find_vm(said.vm));
+                                      const ports::OwnershipNote& note) {
+    auto vm = UNDERSTUDY_VALUE(site.catalog.find_vm(note.vm));
     if (!vm) return std::nullopt;
     auto shared = UNDERSTUDY_VALUE(shared_with(site, *vm, peer));
     if (!shared) return std::nullopt;
-    UNDERSTUDY_TRY(note_holders(site, said.vm, said.holders));
-    if (said.ownership.owner != peer || said.ownership.phase != model::Phase::owned)
+    UNDERSTUDY_TRY(note_holders(site, note.vm, note.holders));
+    if (note.ownership.owner != peer || note.ownership.phase != model::Phase::owned)
         return std::nullopt;
-    if (const auto next = engine::after_hearing(vm->ownership, said.ownership, site.cluster.id)) {
-        UNDERSTUDY_TRY(run_between_points(site.settings.at_point, said.vm, "hear.record", [&] {
+    if (const auto next = engine::after_hearing(vm->ownership, note.ownership, site.cluster.id)) {
+        UNDERSTUDY_TRY(run_between_points(site.settings.at_point, note.vm, "hear.record", [&] {
             return change_role(site, *vm, *next, "peer " + cluster_name(site, peer));
         }));
         vm->ownership = *next;
@@ -121,9 +121,9 @@ Result<> end_outdated(Site& site, const ClusterId& peer,
     auto transfers = UNDERSTUDY_VALUE(site.catalog.transfers());
     for (const auto& transfer : transfers) {
         if (transfer.source != peer) continue;
-        const bool outdated = std::ranges::any_of(notes, [&](const auto& said) {
-            return said.vm == transfer.request.vm && said.ownership.owner != peer &&
-                   said.ownership.epoch >= transfer.request.ownership.epoch;
+        const bool outdated = std::ranges::any_of(notes, [&](const auto& note) {
+            return note.vm == transfer.request.vm && note.ownership.owner != peer &&
+                   note.ownership.epoch >= transfer.request.ownership.epoch;
         });
         if (outdated) UNDERSTUDY_TRY(end_receiving(site, transfer.request.vm));
     }
@@ -140,14 +140,14 @@ Result<> hear_ownership(Site& site, const ClusterId& peer,
 
 Result<> hear_claims(Site& site, const ClusterId& peer,
                      const std::vector<ports::OwnershipNote>& notes) {
-    for (const auto& said : notes) {
-        auto vm = UNDERSTUDY_VALUE(note(site, peer, said));
+    for (const auto& note : notes) {
+        auto vm = UNDERSTUDY_VALUE(note(site, peer, note));
         if (!vm || vm->ownership.phase != model::Phase::superseded) continue;
         const auto& hook = site.settings.at_point;
-        UNDERSTUDY_TRY(run_between_points(hook, said.vm, "hear.pause", [&] {
+        UNDERSTUDY_TRY(run_between_points(hook, note.vm, "hear.pause", [&] {
             return pause_superseded(site, *vm, cluster_name(site, peer));
         }));
-        UNDERSTUDY_TRY(run_between_points(hook, said.vm, "hear.keep_branch", [&] {
+        UNDERSTUDY_TRY(run_between_points(hook, note.vm, "hear.keep_branch", [&] {
             return see_branch_kept(site, *vm, vm->ownership);
         }));
     }
@@ -158,8 +158,8 @@ Result<> contact_peer(Site& site, const ClusterId& peer, const model::Capabiliti
     auto link = UNDERSTUDY_VALUE(site.peers.to(peer));
     auto theirs = UNDERSTUDY_VALUE(link->exchange_capabilities(ours));
     auto notes = UNDERSTUDY_VALUE(ownership_notes_for(site, peer));
-    auto heard = UNDERSTUDY_VALUE(link->exchange_ownership(notes));
-    UNDERSTUDY_TRY(hear_ownership(site, peer, heard));
+    auto reply = UNDERSTUDY_VALUE(link->exchange_ownership(notes));
+    UNDERSTUDY_TRY(hear_ownership(site, peer, reply));
     return site.catalog.touch_peer(peer, site.clock.now(), theirs);
 }
 

@@ -110,7 +110,8 @@ Result<> swap_roles(Site& site, const ClusterId& from, const model::Vm& vm,
     return site.catalog.save_replication(there);
 }
 
-Result<model::Ownership> take(Site& site, const ClusterId& from, const ports::Handover& handover) {
+Result<model::Ownership> accept_handover(Site& site, const ClusterId& from,
+                                         const ports::Handover& handover) {
     auto vm = UNDERSTUDY_VALUE(vm_shared_with(site, from, handover.vm));
     if (!vm) return fail(ErrorKind::conflict, "there is no replica of the VM");
     const auto& offered = handover.ownership;
@@ -140,7 +141,7 @@ Result<model::Ownership> take_over(Site& site, const ClusterId& from,
                                    const ports::Handover& handover) {
     Result<model::Ownership> taken;
     UNDERSTUDY_TRY(between_offers(site, [&]() -> Result<> {
-        taken = take(site, from, handover);
+        taken = accept_handover(site, from, handover);
         return {};
     }));
     return taken;
@@ -165,7 +166,7 @@ Result<model::Ownership> decline(Site& site, const ClusterId& from, const VmId& 
     return answer;
 }
 
-Result<> tell_state(Site& site, const VmId& vm, ports::PeerVm& answer) {
+Result<> fill_vm_state(Site& site, const VmId& vm, ports::PeerVm& answer) {
     auto described = site.hypervisor.describe(vm);
     if (!described && described.error().kind() != ErrorKind::not_found) return error_of(described);
     using ports::VmState;

@@ -18,6 +18,6 @@ Result<model::Ownership> decline(Site& site, const ClusterId& from, const VmId& 
                                  const model::Ownership& offered);
 
 // For the source that waits for the VM to run: what the hypervisor says, and why it does not.
-Result<> tell_state(Site& site, const VmId& vm, ports::PeerVm& answer);
+Result<> fill_vm_state(Site& site, const VmId& vm, ports::PeerVm& answer);
 
 }  // namespace understudy::tasks

@@ -3,7 +3,7 @@
 #include "protocol/limits.hpp"
 #include "tasks/disks/digests.hpp"
 #include "tasks/owners/ownership_news.hpp"
-#include "tasks/replicas/taken_in.hpp"
+#include "tasks/replicas/incoming_rules.hpp"
 
 #include <fmt/format.h>
 

@@ -25,10 +25,10 @@
 namespace understudy::tasks {
 
 struct DrillSettings {
-    Duration limit{300'000};  // for a guest to boot in
-    Duration settle{60'000};  // for so long one runs that can be asked nothing
-    std::string console;      // a pattern on the console that means booted; empty: none
-    std::size_t at_once = 2;  // copies that run on this node
+    Duration limit{300'000};      // for a guest to boot in
+    Duration min_uptime{60'000};  // for so long one runs that can be asked nothing
+    std::string console;          // a pattern on the console that means booted; empty: none
+    std::size_t at_once = 2;      // copies that run on this node
 };
 
 // How old the newest point of a replica may be.

@@ -104,10 +104,10 @@ Result<> tell_other_holders(Work& work, const model::Vm& vm) {
     for (const auto& holder : holders) {
         auto link = site.peers.to(holder);
         if (!link) continue;
-        auto heard = (*link)->exchange_ownership({{vm.id, vm.ownership}});
-        if (!heard) continue;
-        std::erase_if(*heard, [&](const auto& said) { return said.vm != vm.id; });
-        UNDERSTUDY_TRY(hear_ownership(site, holder, *heard));
+        auto reply = (*link)->exchange_ownership({{vm.id, vm.ownership}});
+        if (!reply) continue;
+        std::erase_if(*reply, [&](const auto& note) { return note.vm != vm.id; });
+        UNDERSTUDY_TRY(hear_ownership(site, holder, *reply));
     }
     return {};
 }

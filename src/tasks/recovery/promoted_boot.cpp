@@ -47,7 +47,7 @@ Result<BootWatch> watch_for(Work& work, const VmId& vm, const model::Snapshot& s
     watch.check = definite(asked, adapted.has_agent, false, {});
     watch.limit =
         limit == 0 ? site.settings.drill.limit : Duration(static_cast<Duration::rep>(limit));
-    watch.settle = site.settings.drill.settle;
+    watch.min_uptime = site.settings.drill.min_uptime;
     return watch;
 }
 

@@ -10,7 +10,7 @@
 #include "tasks/owners/ownership_news.hpp"
 #include "tasks/owners/take_over.hpp"
 #include "tasks/queue/turns.hpp"
-#include "tasks/replicas/taken_in.hpp"
+#include "tasks/replicas/incoming_rules.hpp"
 #include "tasks/replicas/tidying.hpp"
 
 #include <fmt/format.h>
@@ -43,7 +43,7 @@ Result<ports::PeerVm> Receiving::look_up(const ClusterId& from, const VmId& id) 
 Result<ports::PeerVm> Receiving::look_up_state(const ClusterId& from, const VmId& id) {
     auto answer = look_up(from, id);
     if (!answer || !answer->known || answer->ownership.owner != site_.cluster.id) return answer;
-    UNDERSTUDY_TRY(tell_state(site_, id, *answer));
+    UNDERSTUDY_TRY(fill_vm_state(site_, id, *answer));
     return answer;
 }
 

@@ -1,8 +1,8 @@
 #include "engine/ownership.hpp"
 #include "tasks/disks/volumes.hpp"
 #include "tasks/owners/ownership_news.hpp"
+#include "tasks/replicas/incoming_rules.hpp"
 #include "tasks/replicas/receiving.hpp"
-#include "tasks/replicas/taken_in.hpp"
 
 // How a whole transfer becomes a snapshot of this cluster's catalog.
 

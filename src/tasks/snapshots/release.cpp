@@ -68,7 +68,7 @@ Result<> check_heads(Work& work) {
     if (!described) return error_of(described);
     auto disks = UNDERSTUDY_VALUE(known_disks(site, id));
     for (const auto& disk : disks) {
-        auto attached = attached_disk(site, *described, disk);
+        auto attached = reconcile_attached_disk(site, *described, disk);
         if (!attached && attached.error().kind() != ErrorKind::not_found) return error_of(attached);
     }
     return {};

@@ -92,10 +92,10 @@ Result<> undo(Work& work) {
 }
 
 // The volume of this disk, or nothing when it is new here. A live merge that was cut off, and that
-// nobody finished, is settled by where the VM is now.
-Result<std::optional<VmDisk>> settled_volume(Site& site, const std::vector<VmDisk>& known,
-                                             const ports::DiskDescription& disk,
-                                             const std::string& vm_name) {
+// nobody finished, is adopted by where the VM is now.
+Result<std::optional<VmDisk>> reconcile_volume(Site& site, const std::vector<VmDisk>& known,
+                                               const ports::DiskDescription& disk,
+                                               const std::string& vm_name) {
     auto at_head = volume_at(site, known, disk.source);
     if (!at_head) return at_head;
     for (const auto& candidate : known) {
@@ -103,9 +103,9 @@ Result<std::optional<VmDisk>> settled_volume(Site& site, const std::vector<VmDis
         auto pool = UNDERSTUDY_VALUE(site.pool(candidate.pool));
         auto there = UNDERSTUDY_VALUE(pool->knows(candidate.volume));
         if (!there) continue;
-        auto settled = pool->adopt(candidate.volume, {vm_name, disk.target}, disk.source);
-        if (settled) return candidate;
-        if (settled.error().kind() != ErrorKind::conflict) return error_of(settled);
+        auto adopted = pool->adopt(candidate.volume, {vm_name, disk.target}, disk.source);
+        if (adopted) return candidate;
+        if (adopted.error().kind() != ErrorKind::conflict) return error_of(adopted);
     }
     return std::nullopt;
 }
@@ -148,7 +148,7 @@ Result<> plan(Work& work) {
     auto known = UNDERSTUDY_VALUE(known_disks(site, subject.vm.id));
     std::vector<VmDisk> disks;
     for (const auto& disk : subject.described.disks) {
-        auto volume = settled_volume(site, known, disk, subject.vm.name);
+        auto volume = reconcile_volume(site, known, disk, subject.vm.name);
         if (!volume) return fail(std::move(volume.error()).during(disk.target));
         if (!*volume) {
             auto pool = UNDERSTUDY_VALUE(pool_taking(site, disk));
@@ -246,15 +246,15 @@ Result<> publish(Work& work) {
 }
 
 // The volumes of disks that were unplugged since the last snapshot may have no snapshot left.
-Result<> let_go(Work& work) {
+Result<> forget_unplugged_volumes(Work& work) {
     return forget_unused(work.site(), arguments_of(work).vm, memo_of(work).former);
 }
 
 // Before the moment everything is undone. After it the overlays hold the guest's newest writes, so
 // that the snapshot is completed instead, whatever the task is called then.
-Result<> take_back(Work& work) {
+Result<> undo_or_complete(Work& work) {
     if (!memo_of(work).moment_has_passed()) {
-        auto passed = has_passed(work);
+        auto passed = complete_or_give_up_switch(work);
         if (!passed && passed.error().kind() != ErrorKind::not_found) return error_of(passed);
         if (!passed || !*passed) {
             UNDERSTUDY_TRY(undo(work));
@@ -265,7 +265,7 @@ Result<> take_back(Work& work) {
     }
     UNDERSTUDY_TRY(commit(work));
     UNDERSTUDY_TRY(publish(work));
-    UNDERSTUDY_TRY(let_go(work));
+    UNDERSTUDY_TRY(forget_unplugged_volumes(work));
     work.log("the moment had passed already: the snapshot is complete");
     return {};
 }
@@ -282,8 +282,8 @@ Kind snapshot_create() {
                   {.name = "moment", .run = moment},
                   {.name = "commit", .run = commit, .must_go_on = true},
                   {.name = "publish", .run = publish, .must_go_on = true},
-                  {.name = "let_go", .run = let_go, .must_go_on = true}},
-        .on_failure = take_back};
+                  {.name = "let_go", .run = forget_unplugged_volumes, .must_go_on = true}},
+        .on_failure = undo_or_complete};
 }
 
 }  // namespace understudy::tasks

@@ -19,9 +19,9 @@
 // The one moment of a snapshot. `moment` checks that the plan still fits and saves in the memo that
 // an attempt begins (`taken`). Then disks without overlays are snapshotted while the VM stands
 // still, and all others are switched in one call. A crash after `taken` may leave the guest paused
-// or frozen, or on overlays that libvirt does not know of. settle_moment finds out which disks the
-// VM is on, and let_guest_go_on lets it run: from `moment` at the next attempt, from has_passed
-// after a cancel.
+// or frozen, or on overlays that libvirt does not know of. reconcile_interrupted_switch finds out
+// which disks the VM is on, and let_guest_go_on lets it run: from `moment` at the next attempt,
+// from has_passed after a cancel.
 
 namespace understudy::tasks {
 namespace {
@@ -95,7 +95,7 @@ Result<> check_plan(Work& work, const ports::VmDescription& described) {
 
 // All at once, where threads are allowed: Ceph answers each with its monitors' next commit, and the
 // VM stands still until the last of them.
-Result<> take_in_place(Work& work, const std::vector<model::VmDisk>& disks) {
+Result<> snapshot_in_place(Work& work, const std::vector<model::VmDisk>& disks) {
     auto& site = work.site();
     const auto id = snapshot_id(work);
     std::atomic<std::size_t> next{0};
@@ -127,7 +127,7 @@ Result<> take_in_place(Work& work, const std::vector<model::VmDisk>& disks) {
 
 // All disks at once: those that stay on their heads first, while the VM stands still; the switch of
 // the others is what tells later that the moment has passed.
-Result<model::Consistency> take_all(Work& work, const ports::VmDescription& described) {
+Result<model::Consistency> snapshot_all_disks(Work& work, const ports::VmDescription& described) {
     auto& site = work.site();
     auto in_place = UNDERSTUDY_VALUE(disks_in_place(work));
     for (const auto& disk : in_place) {  // what an attempt took that was cut off is too old
@@ -136,13 +136,13 @@ Result<model::Consistency> take_all(Work& work, const ports::VmDescription& desc
     }
     const auto switches = planned_switches(work);
     if (described.summary.state == ports::VmState::stopped) {
-        UNDERSTUDY_TRY(take_in_place(work, in_place));
+        UNDERSTUDY_TRY(snapshot_in_place(work, in_place));
         if (!switches.empty()) UNDERSTUDY_TRY(site.hypervisor.set_disks(vm_id(work), switches));
         return model::Consistency::crash;
     }
     std::function<Result<>()> still;
     if (!in_place.empty()) {
-        still = [&] { return take_in_place(work, in_place); };
+        still = [&] { return snapshot_in_place(work, in_place); };
         memo_of(work).stands_still = described.summary.state == ports::VmState::running;
         UNDERSTUDY_TRY(work.save_memo());
     }
@@ -285,7 +285,7 @@ namespace {
 // or is paused, it is put on the disks that libvirt names, and overlays that it is not on are
 // removed: they would hide what it writes there. If the VM is off, overlays that are not known to
 // be stale stay, because its last writes may be in them.
-Result<> settle_moment(Work& work) {
+Result<> reconcile_interrupted_switch(Work& work) {
     if (!memo_of(work).taken || planned_switches(work).empty()) return {};
     auto& hypervisor = work.site().hypervisor;
     auto described = UNDERSTUDY_VALUE(hypervisor.describe(vm_id(work)));
@@ -295,17 +295,17 @@ Result<> settle_moment(Work& work) {
     if (switched || !memo_of(work).overlays_stale) {
         if (state == ports::VmState::running && !switched) memo_of(work).stands_still = true;
         UNDERSTUDY_TRY(work.save_memo());
-        auto settled =
-            hypervisor.settle_snapshot(vm_id(work), planned_switches(work), [&]() -> Result<> {
+        auto repaired = hypervisor.repair_interrupted_snapshot(
+            vm_id(work), planned_switches(work), [&]() -> Result<> {
                 memo_of(work).overlays_stale = true;
                 auto saved = work.save_memo();
                 if (!saved) memo_of(work).overlays_stale = false;
                 return saved;
             });
-        if (!settled && settled.error().kind() != ErrorKind::cancelled)
-            return fail(Error(ErrorKind::unavailable, settled.error().what())  // whatever it is
-                            .advising(settled.error().advice()));
-        if (!settled || switched) return settled;
+        if (!repaired && repaired.error().kind() != ErrorKind::cancelled)
+            return fail(Error(ErrorKind::unavailable, repaired.error().what())  // whatever it is
+                            .advising(repaired.error().advice()));
+        if (!repaired || switched) return repaired;
     }
     if (!memo_of(work).overlays_stale) {  // none was in use
         described = UNDERSTUDY_VALUE(hypervisor.describe(vm_id(work)));
@@ -318,8 +318,8 @@ Result<> settle_moment(Work& work) {
 
 }  // namespace
 
-Result<bool> has_passed(Work& work) {
-    UNDERSTUDY_TRY(settle_moment(work));
+Result<bool> complete_or_give_up_switch(Work& work) {
+    UNDERSTUDY_TRY(reconcile_interrupted_switch(work));
     if (memo_of(work).domain_xml) let_guest_go_on(work);  // the moment had begun
     auto described = UNDERSTUDY_VALUE(work.site().hypervisor.describe(vm_id(work)));
     if (is_switched(work, described)) return true;
@@ -330,7 +330,7 @@ Result<bool> has_passed(Work& work) {
     auto fits = check_plan(work, described);
     if (!fits && fits.error().kind() == ErrorKind::conflict) return false;
     UNDERSTUDY_TRY(std::move(fits));
-    UNDERSTUDY_TRY(take_all(work, described));
+    UNDERSTUDY_TRY(snapshot_all_disks(work, described));
     return true;
 }
 
@@ -338,7 +338,7 @@ Result<> moment(Work& work) {
     // A cancelled task whose moment had passed was completed, and others may have come since: a
     // retry must not switch the VM back to layers that are frozen by now.
     if (memo_of(work).moment_has_passed()) return {};
-    UNDERSTUDY_TRY(settle_moment(work));
+    UNDERSTUDY_TRY(reconcile_interrupted_switch(work));
     if (memo_of(work).stands_still) let_guest_go_on(work);
     auto described = UNDERSTUDY_VALUE(work.site().hypervisor.describe(vm_id(work)));
     auto consistency = model::Consistency::crash;
@@ -352,7 +352,7 @@ Result<> moment(Work& work) {
         // Counted from before the moment, so that a stated RPO is never better than the truth.
         memo_of(work).taken = work.site().clock.now();
         UNDERSTUDY_TRY(work.save_memo());
-        auto taken = UNDERSTUDY_VALUE(take_all(work, described));
+        auto taken = UNDERSTUDY_VALUE(snapshot_all_disks(work, described));
         consistency = taken;
     }
     memo_of(work).consistency = std::string(model::to_string(consistency));

@@ -44,6 +44,6 @@ Result<> moment(Work& work);
 // Whether the moment has passed: the VM is on its overlays. Asked when the task is to end. If the
 // VM was switched off after an attempt, nobody knows what its overlays hold: the moment is
 // completed now.
-Result<bool> has_passed(Work& work);
+Result<bool> complete_or_give_up_switch(Work& work);
 
 }  // namespace understudy::tasks

@@ -84,15 +84,15 @@ Result<> hold(Work& work) {
 }
 
 // What an earlier task left half-done is settled by what the VM is defined with now.
-Result<> settle_present(const ports::VmDescription& described, const model::SnapshotDisk& disk,
-                        ports::StoragePool& pool) {
+Result<> reconcile_present_disk(const ports::VmDescription& described,
+                                const model::SnapshotDisk& disk, ports::StoragePool& pool) {
     auto known = UNDERSTUDY_VALUE(pool.knows(disk.volume));
     for (const auto& defined : described.disks) {
         if (!known || defined.target != disk.target) continue;
-        auto settled =
+        auto adopted =
             pool.adopt(disk.volume, {described.summary.name, disk.target}, defined.source);
-        if (!settled && settled.error().kind() != ErrorKind::conflict)
-            return fail(std::move(settled.error()).during(disk.target));
+        if (!adopted && adopted.error().kind() != ErrorKind::conflict)
+            return fail(std::move(adopted.error()).during(disk.target));
     }
     return {};
 }
@@ -103,7 +103,7 @@ Result<std::vector<ports::DiskSwitch>> make_heads(Work& work, const model::Snaps
     std::vector<ports::DiskSwitch> heads;
     for (const auto& disk : snapshot.disks) {
         auto pool = UNDERSTUDY_VALUE(site.pool(disk.pool));
-        if (described) UNDERSTUDY_TRY(settle_present(*described, disk, *pool));
+        if (described) UNDERSTUDY_TRY(reconcile_present_disk(*described, disk, *pool));
         auto head = pool->activate(disk.volume, snapshot.id, ports::ActivationKind::rollback);
         if (!head) return fail(std::move(head.error()).during("activate " + disk.target));
         auto present = UNDERSTUDY_VALUE(pool->head(disk.volume));
@@ -169,15 +169,15 @@ Result<> drop_heads(Work& work, const model::Snapshot& snapshot) {
 Result<> take_place(Work& work, const std::vector<MadeHead>& heads, const SnapshotId& snapshot) {
     for (const auto& head : heads) {
         auto pool = UNDERSTUDY_VALUE(work.site().pool(head.disk->pool));
-        auto settled = pool->activate(head.disk->volume, snapshot, ports::ActivationKind::promote);
-        if (!settled) return fail(std::move(settled.error()).during(head.disk->target));
+        auto adopted = pool->activate(head.disk->volume, snapshot, ports::ActivationKind::promote);
+        if (!adopted) return fail(std::move(adopted.error()).during(head.disk->target));
     }
     return {};
 }
 
 // The catalog first: until the pools have the new heads no snapshot can be taken of them, which
 // would get a wrong parent.
-Result<> settle(Work& work) {
+Result<> finish_rollback(Work& work) {
     auto& site = work.site();
     auto vm = UNDERSTUDY_VALUE(site.catalog.vm(arguments_of(work).vm));
     auto snapshot = UNDERSTUDY_VALUE(snapshot_of(work));
@@ -202,14 +202,14 @@ Result<> settle(Work& work) {
 }
 
 // New heads that the VM was not defined with go. Once it is, there is only the way forward.
-Result<> take_back(Work& work) {
+Result<> undo_or_complete(Work& work) {
     auto snapshot = snapshot_of(work);
     if (!snapshot && snapshot.error().kind() == ErrorKind::not_found) return {};
     if (!snapshot) return error_of(snapshot);
     const auto made = heads_of(memo_of(work).made, *snapshot);
     auto defined = UNDERSTUDY_VALUE(is_defined_with(work, made));
     if (defined || (made.empty() && memo_of(work).defining)) {
-        UNDERSTUDY_TRY(settle(work));
+        UNDERSTUDY_TRY(finish_rollback(work));
         work.log("the VM had its new disks already: the rollback is complete");
         return {};
     }
@@ -228,8 +228,8 @@ Kind snapshot_rollback() {
             records_of<SnapshotRollbackArguments, SnapshotRollbackMemo, SnapshotRollbackResult>(),
         .steps = {{.name = "hold", .run = hold},
                   {.name = "go_back", .run = go_back},
-                  {.name = "settle", .run = settle, .must_go_on = true}},
-        .on_failure = take_back};
+                  {.name = "settle", .run = finish_rollback, .must_go_on = true}},
+        .on_failure = undo_or_complete};
 }
 
 }  // namespace understudy::tasks

@@ -186,7 +186,7 @@ const std::vector<std::string> kSteps{
     "snapshot_remove.merge",
     "snapshot_rollback.hold",
     "snapshot_rollback.go_back",
-    "snapshot_rollback.settle",
+    "snapshot_rollback.min_uptime",
     "send.plan",
     "send.guard_autostart",
     "send.transfer",
@@ -232,7 +232,7 @@ const std::vector<std::string> kSteps{
     "resolve.check",
     "resolve.keep_as_new_vm",
     "resolve.decide",
-    "resolve.settle",
+    "resolve.min_uptime",
     "resolve.start_new_vm",
 };
 

@@ -1,4 +1,4 @@
-#include "tasks/replicas/taken_in.hpp"
+#include "tasks/replicas/incoming_rules.hpp"
 
 #include "engine/lineage.hpp"
 #include "tasks/disks/volumes.hpp"
