@@ -27,7 +27,7 @@ Result<Format> format_from(const std::string& word) {
     if (word == "table") return Format::table;
     if (word == "json") return Format::json;
     return fail(ErrorKind::invalid,
-                fmt::format("'{}' is no format: it is table or json", escape(word)));
+                fmt::format("'{}' is not a format; the formats are table and json", escape(word)));
 }
 
 // The format for errors. It is found also when the rest of the command line cannot be parsed.

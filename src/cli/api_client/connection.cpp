@@ -100,11 +100,10 @@ Result<std::unique_ptr<Api>> connect_url(const Target& target) {
     auto explaining = [secure](Duration timeout) -> Result<std::unique_ptr<net::Stream>> {
         auto stream = secure(timeout);
         if (stream || stream.error().kind() != ErrorKind::refused) return stream;
-        return fail(
-            Error(ErrorKind::refused, stream.error().what())
-                .advising("Another machine answers there, or the cluster was set up anew: "
-                          "then get its new certificate's fingerprint on one of its nodes. The "
-                          "token was not sent."));
+        return fail(Error(ErrorKind::refused, stream.error().what())
+                        .advising("Another machine answers there, or the cluster was set up again. "
+                                  "If it was set up again, get the fingerprint of its new "
+                                  "certificate on one of its nodes. The token was not sent."));
     };
     return std::make_unique<HttpApi>(net::HttpClient(std::move(explaining), options), token, host);
 }

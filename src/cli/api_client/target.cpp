@@ -32,9 +32,9 @@ Result<> check_at_most_one(const Choice& choice, std::string_view where) {
     if (ways > 1)
         return fail(
             Error(ErrorKind::invalid,
-                  fmt::format("more than one of configuration, socket and URL is given {}", where))
-                .advising("One of them tells which cluster is meant: leave the others "
-                          "out."));
+                  fmt::format("more than one of these is given {}: configuration, socket, URL",
+                              where))
+                .advising("Use only one of them to say which cluster you mean."));
     return {};
 }
 
@@ -139,7 +139,7 @@ Result<std::string> read_token(const std::string& file) {
     if (error != 0) return fail(Error(ErrorKind::invalid, errno_error(error, step).what()));
     if (open_to_others && S_ISREG(found.st_mode))
         return fail(Error(ErrorKind::invalid, step + ": every user of this machine can read it")
-                        .advising(fmt::format("Take that away: chmod o= '{}'", file)));
+                        .advising(fmt::format("Remove that right: chmod o= '{}'", file)));
     std::string_view token(buffer.data(), size);
     const auto blank = [](char c) { return c == '\n' || c == '\r' || c == ' ' || c == '\t'; };
     while (!token.empty() && blank(token.back())) token.remove_suffix(1);

@@ -9,12 +9,12 @@ namespace {
 constexpr std::string_view kNotes = R"(
 Exit codes:
   0  done
-  1  failed (or interrupted while waiting: the task goes on)
-  2  usage: the command line is wrong, or nobody could be asked (add -y)
-  3  refused: a promise would break; the message says which and what to do
+  1  failed (or interrupted while waiting; the task continues)
+  2  usage: the command line is wrong, or there is no terminal to ask on (add -y)
+  3  refused: a promise would be broken; the message says which promise, and what to do
   4  unreachable: understudyd, or the peer that the work needs, does not answer
 
-Environment (options win over it):
+Environment (an option wins over its variable):
   UNDERSTUDY_CONFIG, UNDERSTUDY_SOCKET, UNDERSTUDY_URL, UNDERSTUDY_TOKEN_FILE,
   UNDERSTUDY_FINGERPRINT, UNDERSTUDY_FORMAT
 
@@ -39,10 +39,10 @@ std::vector<CommandSpec> commands() {
 
 std::vector<GroupSpec> groups() {
     return {
-        {"cluster", "this cluster: its name, pools and how it is"},
-        {"peer", "other clusters that this one is paired with"},
+        {"cluster", "this cluster: its name, its pools, its state"},
+        {"peer", "the clusters with which this cluster is paired"},
         {"vm", "the virtual machines that run here"},
-        {"vm snapshot", "moments of a VM: take, list, remove, go back, send, export"},
+        {"vm snapshot", "snapshots of a VM: take, list, remove, roll back, send, export, import"},
         {"replica", "ready copies of other clusters' VMs, kept here"},
         {"task", "long-running work: what runs, what failed and why"},
         {"event", "what happened, who did it and when"},
@@ -70,7 +70,7 @@ std::vector<OptionSpec> global_options() {
          .help = "table (for people) or json (for scripts)",
          .names = Names::words,
          .words = "table json"},
-        {"--no-wait", "", "print the task's id and leave, instead of waiting for its end"},
+        {"--no-wait", "", "print the task's id, and do not wait for its end"},
         {"-y,--yes", "", "do not ask before something is destroyed"},
         {"-h,--help", "", "what a command does, with an example"},
     };

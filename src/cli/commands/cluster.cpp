@@ -85,14 +85,15 @@ std::vector<CommandSpec> cluster_commands() {
     return {
         {.path = "cluster init",
          .summary = "Give this cluster its name, key and certificate",
-         .details =
-             "Done once, before the first peer. Doing it again with the same name changes nothing.",
+         .details = "Run it once, before you pair the first peer. If you run it again with the "
+                    "same name, nothing changes.",
          .example = "understudy cluster init home",
          .positionals = {{"NAME", "how peers and operators call this cluster"}},
          .options = {},
          .run = cluster_init},
         {.path = "cluster status",
-         .summary = "Show this cluster's name, hypervisor, pools and how much it holds",
+         .summary =
+             "Show this cluster's name, hypervisor and pools, and how many VMs and replicas it has",
          .details = "",
          .example = "understudy cluster status\nunderstudy cluster status --format json",
          .positionals = {},

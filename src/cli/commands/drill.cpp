@@ -133,11 +133,11 @@ Result<Exit> drill_all(const Context& context, const json& body,
 Result<Exit> replica_drill(Context& context, const Arguments& arguments) {
     const auto word = arguments.find("VM");
     if (word.has_value() == arguments.has("all"))
-        return fail(ErrorKind::invalid, "name a VM, or say --all");
+        return fail(ErrorKind::invalid, "name a VM, or use --all");
     if (arguments.has("all") && arguments.has("snapshot"))
         return fail(ErrorKind::invalid, "--all drills the newest snapshot of each replica");
     if (arguments.has("peer") && !arguments.has("all"))
-        return fail(ErrorKind::invalid, "--peer goes with --all");
+        return fail(ErrorKind::invalid, "--peer can be used only with --all");
     auto body = UNDERSTUDY_VALUE(drill_body(arguments));
     if (!word) return drill_all(context, body, arguments.find("peer"));
     const auto name = split_at_snapshot(*word);
@@ -150,11 +150,11 @@ Result<Exit> replica_drill(Context& context, const Arguments& arguments) {
 std::vector<CommandSpec> drill_commands() {
     return {
         {"replica drill",
-         "Start a copy of a replica, cut off from the network, and see whether it boots",
-         "The copy has a name, a UUID and throw-away disks of its own; it is watched until it is "
-         "up, and taken away again whatever happens. What arrives for the replica meanwhile is not "
-         "disturbed. The time that it took, a screenshot and the end of its console are kept: "
-         "`replica info` shows where. Exit code 1 when it did not boot.",
+         "Start a copy of a replica without a network, and find out whether it boots",
+         "The copy has its own name, UUID and throw-away disks. It is watched until it is up, and "
+         "is removed in every case. Sends to the replica continue meanwhile. The time to boot, a "
+         "screenshot and the end of the console are kept; `replica info` shows where. The exit "
+         "code is 1 if the copy did not boot.",
          "understudy replica drill web1 --wait 'console=login:'\n"
          "understudy replica drill --all --peer prod --timeout 10m",
          {{.name = "VM",
@@ -166,12 +166,14 @@ std::vector<CommandSpec> drill_commands() {
           kSnapshotOrNewest,
           {.flags = "--wait",
            .value = "WHAT",
-           .help = "agent, console=REGEX, tcp=PORT, tcp=ADDRESS:PORT, or none (that it keeps "
-                   "running is no proof); when not given, the agent if the VM has a channel for "
-                   "one, else what [drill] in understudyd.toml says",
+           .help = "agent, console=REGEX, tcp=PORT, tcp=ADDRESS:PORT, or none (the copy only has "
+                   "to keep running, which proves little). If not given: agent if the VM has a "
+                   "channel for it, else what [drill] in understudyd.toml says",
            .names = Names::words,
            .words = "agent console= tcp= none"},
-          {"--timeout", "TIME", "how long it may take to boot; 5m when not given"},
+          {"--timeout", "TIME",
+           "how long it may take to boot; if not given, what [drill] in understudyd.toml says "
+           "(default 5m)"},
           {"--network", "NAME",
            "plug its cards into this isolated network or bridge, instead of unplugging them"}},
          replica_drill},

@@ -83,15 +83,17 @@ Result<Exit> event_list(Context& context, const Arguments& arguments) {
 std::vector<CommandSpec> event_commands() {
     return {
         {"event list",
-         "Show what happened, who did it and when",
-         "Changes of role, what operators asked for, failures and recoveries; the oldest of those "
-         "shown first. Nothing can be taken out unnoticed: each carries a hash over the one "
-         "before, which --verify checks.",
+         "Show what happened, who did it, and when",
+         "The events are changes of role, what operators asked for, failures and recoveries. Of "
+         "the "
+         "events shown, the oldest is first. Each event has a hash over the event before it, so "
+         "that no "
+         "event can be removed unnoticed; --verify checks this.",
          "understudy event list --limit 20\nunderstudy event list --follow",
          {},
-         {{"--follow", "", "go on with those to come"},
-          {"--limit", "N", "how many of the newest; 100 when not given"},
-          {"--verify", "", "check that none was changed or taken out"}},
+         {{"--follow", "", "continue to show new events"},
+          {"--limit", "N", "how many of the newest events; 100 if not given"},
+          {"--verify", "", "check that no event was changed or removed"}},
          event_list},
     };
 }

@@ -38,8 +38,8 @@ Result<ExportWords> export_words(const Arguments& arguments) {
     const auto name = split_at_snapshot(arguments.text("VM"));
     if (name.snapshot.empty())
         return fail(ErrorKind::invalid,
-                    fmt::format("say which snapshot, and to which directory: `understudy vm "
-                                "snapshot export {} SNAPSHOT DIR`",
+                    fmt::format("the snapshot or the directory is missing: `understudy vm snapshot "
+                                "export {} SNAPSHOT DIR`",
                                 arguments.text("VM")));
     return ExportWords{name, arguments.text("SNAPSHOT")};
 }
@@ -62,7 +62,8 @@ Result<Exit> snapshot_import(Context& context, const Arguments& arguments) {
     const auto name = arguments.find("as-new-vm");
     if (name && name->empty()) return fail(ErrorKind::invalid, "--as-new-vm: a name is missing");
     if (!name && (arguments.has("accept") || arguments.has("base-dir")))
-        return fail(ErrorKind::invalid, "--accept and --base-dir go with --as-new-vm");
+        return fail(ErrorKind::invalid,
+                    "--accept and --base-dir can be used only with --as-new-vm");
     if (name) body["as_new_vm"] = *name;
     if (const auto pool = arguments.find("pool")) body["pool"] = *pool;
     if (const auto base = arguments.find("base-dir")) body["base_directory"] = absolute(*base);
@@ -76,10 +77,11 @@ std::vector<CommandSpec> file_commands() {
     return {
         {"vm snapshot export",
          "Write a snapshot into a directory, as files that other tools read",
-         "understudyd writes the directory, on its node; it is there only when it is whole. An "
-         "incremental export holds what changed since an earlier snapshot. As qcow2 its files "
-         "build on those of that snapshot's export, which is looked for in the directories beside "
-         "DIR. As rbd the files are for `rbd import-diff`.",
+         "understudyd writes the directory on its own node. The directory appears only when it is "
+         "complete. An incremental export holds what changed since an earlier snapshot. In the "
+         "format qcow2, its files need the files of the earlier snapshot's export. The command "
+         "looks for that export in the directories beside DIR. In the format rbd, the files are "
+         "for `rbd import-diff`.",
          "understudy vm snapshot export web1 monday /mnt/usb/web1-monday\n"
          "understudy vm snapshot export web1@tuesday /mnt/usb/web1-tuesday --incremental-from "
          "monday\n"
@@ -87,7 +89,7 @@ std::vector<CommandSpec> file_commands() {
          {kVmAtSnapshot,
           {.name = "SNAPSHOT", .help = "its name or id, or @newest", .names = Names::snapshot},
           {.name = "DIR",
-           .help = "where to; nothing may be there yet",
+           .help = "the new directory; it must not exist, or must be empty",
            .required = false,
            .names = Names::file}},
          {{.flags = "--incremental-from",
@@ -105,26 +107,27 @@ std::vector<CommandSpec> file_commands() {
            .names = Names::file}},
          snapshot_export},
         {"vm snapshot import",
-         "Take in a snapshot from a directory of files",
-         "It becomes what it was: a replica's snapshot of a VM that another cluster owns, on which "
-         "what that cluster sends next builds, or one more snapshot of a VM that is here. With "
-         "--as-new-vm it becomes a new VM, which is not started. Every byte is verified before "
-         "anything of it is listed. Directories of Parallel Virtual Cluster's snapshot exports and "
-         "backups are taken in as new VMs.",
+         "Import a snapshot from a directory of files",
+         "If another cluster owns the VM, the snapshot becomes a replica's snapshot, and the next "
+         "send from that cluster is incremental. If the VM is here, it becomes one more snapshot "
+         "of it. With --as-new-vm it becomes a new VM, which is not started. Every byte is "
+         "verified before the snapshot is listed. Snapshot exports and backups of Parallel Virtual "
+         "Cluster are imported as new VMs.",
          "understudy vm snapshot import /mnt/usb/web1-monday\n"
          "understudy vm snapshot import /mnt/usb/web1-tuesday --as-new-vm web1-test --pool fast",
          {{.name = "DIR",
            .help = "the directory with manifest.json or snapshot.json",
            .names = Names::file}},
-         {{"--as-new-vm", "NAME", "as a VM of its own, under this name and a new UUID"},
-          {"--pool", "POOL", "where its disks go, where they are not here yet"},
+         {{"--as-new-vm", "NAME", "as a separate VM, with this name and a new UUID"},
+          {"--pool", "POOL", "the pool for disks that are not here yet"},
           {.flags = "--base-dir",
            .value = "DIR",
-           .help = "where the export that it builds on is",
+           .help = "where the export of its base is",
            .names = Names::file},
           {.flags = "--accept",
            .value = "KEY",
-           .help = "go on although this (tpm, network:lan …) keeps it from starting here as it was",
+           .help = "continue although KEY (tpm, network:lan …) prevents it from starting here as "
+                   "before",
            .repeats = true}},
          snapshot_import},
     };

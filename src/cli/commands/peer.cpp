@@ -30,9 +30,9 @@ Result<Exit> peer_invite(Context& context, const Arguments& arguments) {
         [](const Context& c, const json& answer) {
             c.print_line(escape(text_at(answer, "token")));
             c.print_note(fmt::format(
-                "\nValid once, until {}. On the other cluster:\n"
+                "\nThe token is valid once, until {}. On the other cluster run:\n"
                 "    understudy peer join -        (and paste it)\n"
-                "It must reach this cluster at {}.",
+                "The other cluster must be able to reach this cluster at {}.",
                 escape(text_at(answer, "expires")), escape(text_at(answer, "address"))));
         });
 }
@@ -46,7 +46,7 @@ Result<std::string> token_from(std::istream& in) {
     }
     if (token.empty()) return fail(ErrorKind::invalid, "there is no token on standard input");
     if (token.size() > kMaxToken)
-        return fail(ErrorKind::invalid, "what is on standard input is too long for a token");
+        return fail(ErrorKind::invalid, "standard input is too long to be a token");
     return token;
 }
 
@@ -88,7 +88,7 @@ std::string map_lines(const json& peer, const char* kind, std::string_view label
     std::string lines;
     if (!map.is_object()) return lines;
     for (const auto& [there, here] : map.items())
-        lines += fmt::format("  {} {} there is {} here\n", label, escape(there),
+        lines += fmt::format("  {} {} on the peer is {} here\n", label, escape(there),
                              here.is_string() ? escape(here.get<std::string>()) : "unknown");
     return lines;
 }
@@ -140,8 +140,8 @@ Result<Exit> peer_remove(Context& context, const Arguments& arguments) {
     const Question about{.command = "peer remove", .path = path, .question = "Remove this peer?"};
     UNDERSTUDY_TRY(confirm_about(context, about, [&](const json& peer) {
         return fmt::format(
-            "The pairing with {} ends: nothing is sent to it or received from it any more, and its "
-            "maps are forgotten. Pairing again needs a new invite.{}",
+            "The pairing with {} ends. Nothing is sent to it or received from it any more, and its "
+            "mappings are removed. To pair again, you need a new invitation.{}",
             escape(text_at(at(peer, "peer"), "name")),
             arguments.has("force")
                 ? " With --force unfinished transfers from it are removed too, and bases for it "
@@ -166,8 +166,8 @@ Result<std::string> map_holding(const Context& context, const std::string& peer,
     if (network != pool) return std::string(network ? "network" : "pool");
     return fail(
         ErrorKind::invalid,
-        network ? fmt::format("'{}' is both a network and a pool: say which, as in `peer map {} "
-                              "network --remove {}`",
+        network ? fmt::format("'{}' is mapped as a network and as a pool. Say which one, as in "
+                              "`peer map {} network --remove {}`",
                               there, peer, there)
                 : fmt::format("neither a network nor a pool '{}' is mapped for {}", there, peer));
 }
@@ -218,7 +218,9 @@ Result<Exit> peer_limit(Context& context, const Arguments& arguments) {
         auto parsed = rate_from(word);
         if (!parsed) return fail(std::move(parsed.error()).during("the limit"));
         rate = *parsed;
-        if (rate == 0) return fail(ErrorKind::invalid, "a limit of 0 would send nothing: say none");
+        if (rate == 0)
+            return fail(ErrorKind::invalid,
+                        "a limit of 0 would send nothing; use none for no limit");
     }
     return context.call_and_print(
         request("PUT", path_of({"v1", "peers", arguments.text("PEER"), "limit"}),
@@ -239,16 +241,16 @@ std::vector<CommandSpec> peer_commands() {
     return {
         {"peer invite",
          "Print a token that pairs one other cluster with this one",
-         "The token holds a secret that is good for one pairing: pass it on as you would a "
+         "The token contains a secret that is valid for one pairing. Keep it secret, like a "
          "password.",
          "understudy peer invite --ttl 1h",
          {},
-         {{"--ttl", "TIME", "how long the token is good (15m, 2h); 15m when not given"}},
+         {{"--ttl", "TIME", "how long the token is valid (15m, 2h); 15m if not given"}},
          peer_invite},
         {"peer join",
          "Pair with the cluster that printed the token",
-         "With - the token is read from standard input, so that it stays out of the process list "
-         "and the shell's history.",
+         "With - the token is read from standard input. Then neither the process list nor the "
+         "shell's history shows it.",
          "understudy peer join -",
          {{"TOKEN", "what `peer invite` printed there, or -"}},
          {},
@@ -268,16 +270,18 @@ std::vector<CommandSpec> peer_commands() {
          {},
          peer_info},
         {"peer remove",
-         "End the pairing with a peer",
-         "Refused while replicas of it are here, VMs of this cluster are sent to it, or a transfer "
-         "is not over. Replicas and snapshots stay in any case.",
+         "End the pairing with a peer (asks first)",
+         "Refused while replicas of the peer are here, while VMs of this cluster are sent to it, "
+         "or while a transfer is not finished. Replicas and snapshots stay in any case.",
          "understudy peer remove dr",
          {kPeer},
-         {{"--force", "", "also then; unfinished transfers from it are removed"}},
+         {{"--force", "",
+           "end the pairing also in these cases; unfinished transfers from the peer are removed"}},
          peer_remove},
         {"peer map",
-         "Say which network and pool here stand for a peer's",
-         "For replicas that come from that peer. Without a mapping, shows the present ones.",
+         "Say which network or pool here is used instead of a peer's",
+         "The mappings are for replicas from that peer. Without THERE=HERE, the command shows the "
+         "present mappings.",
          "understudy peer map home network lan=br0\nunderstudy peer map home pool ssd=vms\n"
          "understudy peer map home network --remove lan",
          {kPeer,
@@ -287,14 +291,15 @@ std::vector<CommandSpec> peer_commands() {
            .names = Names::words,
            .words = "network pool"},
           {.name = "THERE=HERE",
-           .help = "the peer's name of it, and ours",
+           .help = "its name on the peer, and its name here",
            .required = false,
            .repeats = true}},
          {{.flags = "--remove", .value = "THERE", .help = "forget this mapping", .repeats = true}},
          peer_map},
         {"peer limit",
          "Limit the bandwidth of sends to a peer",
-         "Bytes per second over all sends to it. Running sends follow at once.",
+         "The limit is in bytes per second, for all sends to the peer together. It also applies to "
+         "running sends, at once.",
          "understudy peer limit dr 50MiB\nunderstudy peer limit dr none",
          {kPeer, {"RATE", "such as 50MiB (per second), or none"}},
          {},

@@ -33,8 +33,8 @@ Result<Exit> version(Context& context, const Arguments&) {
 std::vector<CommandSpec> program_commands() {
     return {
         {"completion",
-         "Print the script that makes a shell complete understudy's words",
-         "Packages install it; by hand, put the example's line into ~/.bashrc.",
+         "Print the script for the completion of understudy's commands in a shell",
+         "`cmake --install` installs it. By hand: put the line of the example into ~/.bashrc.",
          "eval \"$(understudy completion bash)\"",
          {{.name = "SHELL", .help = "bash", .names = Names::words, .words = "bash"}},
          {},

@@ -26,10 +26,11 @@ Result<json> promote_body(const Arguments& arguments) {
     if (arguments.has("even-if-owner-answers")) body["owner_may_answer"] = true;
     const bool checks = arguments.has("check");
     if (checks && arguments.has("no-start"))
-        return fail(ErrorKind::invalid, "what is not started cannot be seen to boot");
+        return fail(ErrorKind::invalid, "--check needs a start; it cannot be used with --no-start");
     for (const char* option : {"wait", "timeout"})
         if (!checks && arguments.has(option))
-            return fail(ErrorKind::invalid, fmt::format("--{} goes with --check", option));
+            return fail(ErrorKind::invalid,
+                        fmt::format("--{} can be used only with --check", option));
     if (!checks) return body;
     body["check"] = true;
     if (const auto what = arguments.find("wait")) body["wait"] = *what;
@@ -101,11 +102,12 @@ Result<Exit> promote_one(Context& context, const Arguments& arguments) {
 Result<Exit> replica_promote(Context& context, const Arguments& arguments) {
     const auto names = arguments.all("VM");
     const bool all = arguments.has("all");
-    if (names.empty() != all) return fail(ErrorKind::invalid, "name one VM or more, or say --all");
-    if (arguments.has("peer") && !all) return fail(ErrorKind::invalid, "--peer goes with --all");
+    if (names.empty() != all) return fail(ErrorKind::invalid, "name one VM or more, or use --all");
+    if (arguments.has("peer") && !all)
+        return fail(ErrorKind::invalid, "--peer can be used only with --all");
     if (arguments.has("snapshot") && names.size() != 1)
-        return fail(Error(ErrorKind::invalid, "--snapshot goes with one VM")
-                        .advising("Of several, name each as VM@SNAPSHOT."));
+        return fail(Error(ErrorKind::invalid, "--snapshot can be used only with one VM")
+                        .advising("For several VMs, name each one as VM@SNAPSHOT."));
     return names.size() == 1 ? promote_one(context, arguments)
                              : promote_several(context, arguments);
 }
@@ -115,11 +117,11 @@ Result<Exit> replica_promote(Context& context, const Arguments& arguments) {
 std::vector<CommandSpec> promote_commands() {
     return {
         {"replica promote",
-         "Make replicas the owner's VMs here and start them (asks first)",
-         "For when their cluster is gone. Shows what will be lost and wants the VM's name typed, "
-         "of several their number; -y does without. Several go on by themselves once they are "
-         "queued, as many at a time as understudyd has workers; one that fails stops none of the "
-         "others, and one that is not ready stays a replica.",
+         "Take over replicas: own their VMs here and start them (asks first)",
+         "Use this when their cluster is lost. The command shows what will be lost. Then you type "
+         "the VM's name, or, for several VMs, their number; -y asks for nothing. Several VMs are "
+         "queued and continue without this command, as many at a time as understudyd has workers. "
+         "If one fails, the others continue. A VM that is not ready stays a replica.",
          "understudy replica promote web1 --dry-run\nunderstudy replica promote web1 --check\n"
          "understudy replica promote --all --peer prod",
          {{.name = "VM",
@@ -132,20 +134,23 @@ std::vector<CommandSpec> promote_commands() {
           kSnapshotOrNewest,
           {"--no-start", "", "take it over but do not start it"},
           {"--check", "",
-           "watch it until it is up, and fail when it does not come up; it runs on in any case"},
+           "watch it until it is up, and fail if it does not come up; the VM continues to run in "
+           "any case"},
           {.flags = "--wait",
            .value = "WHAT",
-           .help =
-               "with --check: agent, tcp=PORT, tcp=ADDRESS:PORT, or none (that it keeps running is "
-               "no proof); when not given, the agent if the VM has a channel for one, else none",
+           .help = "with --check: agent, tcp=PORT, tcp=ADDRESS:PORT, or none (the VM only has to "
+                   "keep running, which proves little). If not given: agent if the VM has a "
+                   "channel for it, else none",
            .names = Names::words,
            .words = "agent tcp= none"},
-          {"--timeout", "TIME", "with --check: how long it may take to boot; 5m when not given"},
+          {"--timeout", "TIME",
+           "with --check: how long it may take to boot; if not given, what [drill] in "
+           "understudyd.toml says (default 5m)"},
           kAcceptKey,
           {"--even-if-owner-answers", "",
-           "take it from a cluster that is alive: until that one hears of it, the VM may run twice "
-           "and what it writes there is lost to it"},
-          {"--dry-run", "", "show what would happen and be lost, and do nothing"}},
+           "take the VM from a cluster that is alive. Until that cluster learns of it, the VM may "
+           "run twice. What it writes there then is not in the VM here"},
+          {"--dry-run", "", "show what would happen and what would be lost; do nothing"}},
          replica_promote},
     };
 }

@@ -61,7 +61,7 @@ void check_ready(Promotion& promotion, const std::vector<std::string>& accepted)
     if (keys.empty()) return;
     promotion.error = Error(ErrorKind::refused, fmt::format("not ready: {}", keys))
                           .keeping("the replica as it was")
-                          .advising("Mend it, or name it with --accept.");
+                          .advising("Correct it, or accept it with --accept KEY.");
 }
 
 std::string preview_text(const std::vector<Promotion>& promotions, TimePoint now) {

@@ -37,7 +37,7 @@ Result<json> move_body(const Arguments& arguments) {
 std::string to_send_text(const json& plan) {
     std::string text = size_at(plan, "expected_bytes");
     if (find_number(plan, "send_ms"))
-        text += fmt::format(", about {} at the {} of the last large send there",
+        text += fmt::format(", about {} at {}, the rate of the last large send to that peer",
                             duration_at(plan, "send_ms"), rate_at(plan, "rate_bytes"));
     return true_at(plan, "running") ? text + "; the VM runs meanwhile" : text;
 }
@@ -46,8 +46,8 @@ std::string to_send_text(const json& plan) {
 std::string downtime_text(const json& plan, TimePoint now) {
     if (!true_at(plan, "running")) return "none: it does not run here";
     const std::string parts = fmt::format(
-        "its shutdown (at most {}), the send of what it wrote during the last round, which took 5 "
-        "s at most unless there were four, and its start there",
+        "the sum of: its shutdown (at most {}); the send of what it wrote during the last round (a "
+        "round of at most 5 s, or the fourth round); its start there",
         duration_at(plan, "limit_ms"));
     if (!find_number(plan, "downtime_ms")) return "unknown, it was not moved before: " + parts;
     return fmt::format("about {}, as in its last move ({}): {}", duration_at(plan, "downtime_ms"),
@@ -68,7 +68,7 @@ void render_move(const Context& context, const json& answer) {
         facts.add("Written since", size_at(plan, "unsent_bytes"));
         facts.add("To send in all", to_send_text(plan));
     } else {
-        facts.add("First send", "all of its disks: there is no snapshot of it yet");
+        facts.add("First send", "all of its disks, because it has no snapshot yet");
     }
     facts.add("Downtime", downtime_text(plan, now));
     auto& out = context.world().out;
@@ -86,19 +86,19 @@ Result<Exit> vm_move(Context& context, const Arguments& arguments) {
     if (arguments.has("dry-run")) return context.call_and_print(call, render_move);
     UNDERSTUDY_TRY(check_can_ask(context, "vm move"));
     const auto loss = fmt::format(
-        "{} is shut down here and runs on {} from then on. Nothing is lost; while it moves it is "
-        "down.",
+        "{} is shut down here, and then runs on {}. Nothing is lost. Between the shutdown and the "
+        "start the VM is down.",
         escape(vm), escape(arguments.find("PEER").value_or("the peer")));
     UNDERSTUDY_TRY(confirm(context, loss, "Move it?"));
     return run_task(context, call);
 }
 
 constexpr std::string_view kKeepThere =
-    "What its owner has goes on. The VM here is switched off and becomes a replica again; what it "
-    "wrote here since the two parted stays as a snapshot, until you remove that.";
+    "The owner's line continues. The VM here is switched off and becomes a replica again. What it "
+    "wrote here after the two lines separated stays as a snapshot until you remove it.";
 constexpr std::string_view kKeepHere =
-    "What is here goes on, under a new epoch. Its present owner loses the VM; what was written "
-    "there since the two parted stays there as a snapshot.";
+    "The line here continues, under a new epoch. The present owner loses the VM. What was written "
+    "there after the two lines separated stays there as a snapshot.";
 
 constexpr std::string_view kAsNewVm =
     "Before that, what it wrote here becomes a VM of its own, {}: its disks are copied, its "
@@ -110,11 +110,13 @@ Result<Exit> replica_resolve(Context& context, const Arguments& arguments) {
     const bool there = arguments.has("keep-there") || (new_vm && !here);
     if (here == there)
         return fail(Error(ErrorKind::invalid, "one of --keep-here and --keep-there is needed")
-                        .advising("--keep-there takes the line of the VM's owner, --keep-here the "
-                                  "one on this cluster."));
+                        .advising("With --keep-there the line of the VM's owner continues, with "
+                                  "--keep-here the line on this cluster."));
     if (here && new_vm)
-        return fail(Error(ErrorKind::invalid, "--as-new-vm goes with --keep-there")
-                        .advising("The line that goes on here is the VM itself."));
+        return fail(
+            Error(ErrorKind::invalid, "--as-new-vm can be used only with --keep-there")
+                .advising(
+                    "With --keep-here the line here is the VM itself; it does not need a new VM."));
     const bool start = arguments.has("start");
     if (!new_vm && (start || arguments.has("accept")))
         return fail(ErrorKind::invalid, "--start and --accept go with --as-new-vm");
@@ -152,55 +154,57 @@ std::vector<CommandSpec> recovery_commands() {
     return {
         {"vm may-start",
          "Say whether a VM may start here, and change nothing",
-         "Asks this cluster's record and the peers that have a replica, and looks whether a "
-         "snapshot of it was cut off. Exit code 3 when it must not. libvirt's hook asks the same "
-         "before every start, with --starting.",
+         "The answer depends on this cluster's record, on the peers that have a replica, and on "
+         "whether a snapshot of the VM was cut off. The exit code is 3 if the VM must not start. "
+         "libvirt's hook asks the same before every start, with --starting.",
          "understudy vm may-start 6d7f0c1e-0f0b-4d3a-9a53-4f1f6f0d2a11",
          {{"UUID", "the VM's UUID"}},
          {{"--starting", "", "a start follows: record it when a peer says that it owns the VM"}},
          vm_may_start},
         {"vm move",
          "Move a VM to a peer, with nothing lost (asks first)",
-         "Snapshots are sent while it runs; then it is shut down, the last one follows, and the "
-         "peer starts it and owns it. Until the peer was asked, any failure leaves it here, "
-         "started again. From then on sends go the other way.",
+         "The command sends snapshots while the VM runs. Then it shuts the VM down and sends the "
+         "last snapshot. The peer then owns the VM and starts it. If the move fails before the "
+         "peer was asked, the VM stays here and is started again. After the move, sends go the "
+         "other way.",
          "understudy vm move web1 dr --dry-run\nunderstudy vm move web1 dr",
          {kVm,
           {.name = "PEER",
            .help = "which peer; may be left out when there is one",
            .required = false,
            .names = Names::peer}},
-         {{"--limit", "TIME", "how long the guest may take to shut down; 2m when not given"},
-          {"--force-off", "", "switch it off when it takes longer, instead of leaving it here"},
+         {{"--limit", "TIME", "how long the guest may take to shut down; 2m if not given"},
+          {"--force-off", "",
+           "if the guest takes longer, switch it off; without this option the VM stays here"},
           {"--no-start", "", "do not start it there"},
           {"--rate", "RATE", "bytes per second to send, such as 50MiB"},
           kAcceptKey,
           {"--dry-run", "", "show what would travel, and do nothing"}},
          vm_move},
         {"replica resolve",
-         "Say which of two lines of a VM goes on (asks first)",
-         "For a VM that was promoted elsewhere while it still ran here: superseded. Nothing of "
-         "either line is thrown away. --keep-here also takes back a VM that was being moved to a "
-         "cluster which is lost. --as-new-vm NAME keeps both: the VM goes on as its owner has it, "
-         "and what was written here becomes VM NAME, on disks of its own. The branch snapshot "
-         "stays as after --keep-there.",
+         "Say which of two lines of a VM continues (asks first)",
+         "This is for a VM that is superseded: it was promoted elsewhere while it still ran here. "
+         "The data of both lines is kept. --keep-here also takes back a VM that was being moved to "
+         "a cluster that is now lost. --as-new-vm NAME keeps both lines: the owner's line "
+         "continues, and what was written here becomes the VM NAME with its own disks. The branch "
+         "snapshot stays, as after --keep-there.",
          "understudy replica resolve web1 --keep-there\n"
          "understudy replica resolve web1 --as-new-vm web1-before",
          {kVm},
-         {{"--keep-there", "", "its owner's line; here it becomes a replica again"},
-          {"--keep-here", "", "this cluster's line; its owner must have stopped it"},
+         {{"--keep-there", "", "the owner's line continues; the VM here becomes a replica again"},
+          {"--keep-here", "", "this cluster's line continues; the owner must have stopped the VM"},
           {"--as-new-vm", "NAME",
-           "--keep-there, and what was written here becomes a VM of its own; also of the newest "
-           "branch of a VM that was resolved before"},
-          {"--start", "", "with --as-new-vm: start the new VM when all else is done"},
+           "as --keep-there, and what was written here becomes a separate VM. If the VM was "
+           "resolved before: make the VM from its newest branch"},
+          {"--start", "", "with --as-new-vm: start the new VM at the end"},
           {.flags = "--accept",
            .value = "KEY",
-           .help = "with --as-new-vm: although this (network:lan …) is in the way",
+           .help = "with --as-new-vm: continue although KEY (network:lan …) is in the way",
            .repeats = true},
           {"--no-start", "", "with --keep-here: do not start it"},
           {"--even-if-owner-runs", "",
-           "with --keep-here: do not ask the owner; if it runs there, it runs twice until that "
-           "cluster hears of it"}},
+           "with --keep-here: do not ask the owner. If the VM runs there, it runs twice until that "
+           "cluster learns of it"}},
          replica_resolve},
     };
 }

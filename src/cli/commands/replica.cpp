@@ -160,7 +160,7 @@ void render_replica(const Context& context, const json& answer) {
         const auto name =
             snapshot.is_object() ? text_at(snapshot, "name") : text_at(incoming, "snapshot");
         out << fmt::format(
-            "\nReceiving {}: {} so far, last heard of {}. It is not a recovery point yet.\n",
+            "\nReceiving {}: {} so far; the last data came {}. It is not a recovery point yet.\n",
             escape(name), size_at(incoming, "received_bytes"),
             escape(age_at(incoming, "updated", now)));
     }
@@ -179,8 +179,8 @@ Result<Exit> replica_remove(Context& context, const Arguments& arguments) {
     UNDERSTUDY_TRY(confirm_about(context, about, [](const json& answer) {
         const json& replica = at(answer, "replica");
         return fmt::format(
-            "The copy of {} here is deleted: {} snapshots, the newest {} old ({}). If {} is gone, "
-            "nothing is left of it. A later send starts in full.",
+            "The copy of {} here is deleted. It has {} snapshots; the newest is {} old ({}). If "
+            "the cluster {} is lost, no copy of the VM is left. A later send will be a full send.",
             escape(text_at(replica, "name")), number_at(replica, "snapshots"),
             duration_at(replica, "age_ms"), escape(newest_name(replica)),
             escape(text_at(replica, "owner_name")));
@@ -197,11 +197,12 @@ std::vector<CommandSpec> replica_commands() {
     return {
         {"replica list",
          "List replicas, and what would come back if a peer were lost",
-         "AGE is the age of the newest complete, verified snapshot: what a promote would lose, and "
-         "LATE when it is more than [recovery] in understudyd.toml allows. READY says whether it "
-         "would start here, VERIFIED when it was last proven to be what its source has, RTO how "
-         "long the last drill took to bring it up, NEXT what an operator does about it: a command "
-         "of this program. VMs that are superseded or on their way to a peer are listed, too.",
+         "AGE is the age of the newest complete, verified snapshot; a promote would lose the "
+         "changes of this time. AGE shows LATE if it is more than [recovery] in understudyd.toml "
+         "allows. READY says whether the replica would start here. VERIFIED says when it was last "
+         "compared with its source, and the result. RTO is how long it took to come up in the last "
+         "drill. NEXT is the next command for the operator. VMs that are superseded here or being "
+         "handed over to a peer are listed, too.",
          "understudy replica list",
          {},
          {},

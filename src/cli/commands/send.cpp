@@ -24,9 +24,9 @@ namespace {
 Result<unsigned> channels_from(const std::string& text) {
     unsigned channels = 0;
     const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), channels);
-    if (error == std::errc{} && end == text.data() + text.size() && channels >= 1 && channels <= 64)
+    if (error == std::errc{} && end == text.data() + text.size() && channels >= 1 && channels <= 16)
         return channels;
-    return fail(ErrorKind::invalid, fmt::format("--channels: '{}' is not from 1 to 64", text));
+    return fail(ErrorKind::invalid, fmt::format("--channels: '{}' is not from 1 to 16", text));
 }
 
 Result<json> send_body(const Arguments& arguments) {
@@ -34,7 +34,8 @@ Result<json> send_body(const Arguments& arguments) {
               {"dry_run", arguments.has("dry-run")},
               {"accept", arguments.all("accept")}};
     if (arguments.has("full") && arguments.has("base"))
-        return fail(ErrorKind::invalid, "--full sends everything: it goes without --base");
+        return fail(ErrorKind::invalid,
+                    "--full sends everything, so it cannot be used with --base");
     if (const auto peer = arguments.find("to")) body["peer"] = *peer;
     if (const auto base = arguments.find("base")) body["base"] = snapshot_of_word(*base);
     UNDERSTUDY_TRY(put_rate(body, arguments, "limit"));
@@ -83,32 +84,33 @@ Result<Exit> snapshot_send(Context& context, const Arguments& arguments) {
 std::vector<CommandSpec> send_commands() {
     return {
         {"vm snapshot send",
-         "Make a snapshot exist on a peer",
-         "Only what changed since the newest snapshot that both sides hold travels; everything "
-         "when there is none. A send that was cut off goes on where it was.",
+         "Send a snapshot to a peer",
+         "The send transfers what changed since the newest snapshot that both sides have. If there "
+         "is no such snapshot, it transfers everything. A send that was cut off continues from "
+         "where it was.",
          "understudy vm snapshot send web1@nightly --to dr\n"
          "understudy vm snapshot send web1 --to dr --dry-run",
          {kVmAtSnapshot,
           {.name = "SNAPSHOT",
-           .help = "its name or id; the newest when not given",
+           .help = "its name or id; the newest if not given",
            .required = false,
            .names = Names::snapshot}},
          {{.flags = "--to",
            .value = "PEER",
-           .help = "which peer; may be left out when there is one",
+           .help = "which peer; may be left out if there is only one",
            .names = Names::peer},
-          {"--full", "", "send everything, whatever the peer already holds"},
+          {"--full", "", "send everything, also what the peer has already"},
           {.flags = "--base",
            .value = "SNAPSHOT",
            .help = "send what changed since this snapshot",
            .names = Names::snapshot},
-          {"--dry-run", "", "show the plan and how much would travel, and send nothing"},
+          {"--dry-run", "", "show the plan and how much would be sent; send nothing"},
           {"--limit", "RATE", "bytes per second for this send, such as 50MiB"},
           {"--channels", "N", "connections to use at once"},
           {.flags = "--accept",
            .value = "KEY",
-           .help =
-               "send although this (tpm, network:lan …) keeps it from starting there as it is here",
+           .help = "send although KEY (tpm, network:lan …) prevents it from starting on the peer "
+                   "as it starts here",
            .repeats = true}},
          snapshot_send},
     };

@@ -26,19 +26,21 @@ inline constexpr PositionalSpec kSnapshot{.name = "SNAPSHOT",
 // Of `replica promote`, `verify` and `drill`.
 inline constexpr OptionSpec kAllReplicas{.flags = "--all",
                                          .help = "the newest snapshot of every replica here"};
-inline constexpr OptionSpec kOnlyOfPeer{.flags = "--peer",
-                                        .value = "PEER",
-                                        .help = "with --all: only those whose VM that peer owns",
-                                        .names = Names::peer};
+inline constexpr OptionSpec kOnlyOfPeer{
+    .flags = "--peer",
+    .value = "PEER",
+    .help = "with --all: only replicas whose VM is owned by that peer",
+    .names = Names::peer};
 inline constexpr OptionSpec kSnapshotOrNewest{.flags = "--snapshot",
                                               .value = "SNAPSHOT",
-                                              .help = "which one; the newest when not given",
+                                              .help = "which snapshot; the newest if not given",
                                               .names = Names::snapshot};
 
-inline constexpr OptionSpec kAcceptKey{.flags = "--accept",
-                                       .value = "KEY",
-                                       .help = "go on although this (network:lan …) is in the way",
-                                       .repeats = true};
+inline constexpr OptionSpec kAcceptKey{
+    .flags = "--accept",
+    .value = "KEY",
+    .help = "continue although KEY (network:lan …) is in the way",
+    .repeats = true};
 
 // "50MiB" or "50MiB/s" → bytes per second.
 Result<std::uint64_t> rate_from(std::string_view word);

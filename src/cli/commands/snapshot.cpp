@@ -99,11 +99,10 @@ Result<std::vector<SnapshotName>> names_to_remove(const Arguments& arguments) {
         const auto split = split_at_snapshot(word);
         const bool whole = word.starts_with('@') || split.snapshot.empty();
         if (!whole && split.vm != first.vm)
-            return fail(
-                ErrorKind::invalid,
-                fmt::format(
-                    "'{}' is of another VM than {}: one command removes snapshots of one VM", word,
-                    first.vm));
+            return fail(ErrorKind::invalid,
+                        fmt::format("'{}' belongs to another VM than {}; one command can remove "
+                                    "snapshots of only one VM",
+                                    word, first.vm));
         names.push_back(whole ? SnapshotName{first.vm, word} : split);
     }
     if (!names.empty()) return names;
@@ -184,8 +183,8 @@ Result<Exit> snapshot_rollback(Context& context, const Arguments& arguments) {
     UNDERSTUDY_TRY(confirm_about(context, about, [&](const json& answer) {
         const json& snapshot = at(answer, "snapshot");
         return fmt::format(
-            "{} goes back to {}, taken {}. What its guest wrote since its last snapshot (or "
-            "rollback) is lost; its snapshots stay.",
+            "{} is set back to snapshot {}, which was taken {}. What the guest wrote since its "
+            "last snapshot (or rollback) is lost. All snapshots stay.",
             escape(name.vm), escape(text_at(snapshot, "name")),
             escape(age_at(snapshot, "taken", context.world().now())));
     }));
@@ -199,9 +198,9 @@ Result<Exit> snapshot_rollback(Context& context, const Arguments& arguments) {
 std::vector<CommandSpec> snapshot_commands() {
     return {
         {"vm snapshot create",
-         "Take a snapshot: all disks and the definition, at one moment",
-         "The guest's file systems are frozen for that moment when its agent answers. Without a "
-         "name, one is made from the time.",
+         "Take a snapshot of all disks and the definition, at one moment",
+         "If the guest's agent answers, the guest's file systems are frozen for that moment. If no "
+         "name is given, the name is made from the time.",
          "understudy vm snapshot create web1 before-upgrade",
          {{.name = "VM",
            .help = "the VM's name or UUID, or VM@NAME in one word",
@@ -211,8 +210,8 @@ std::vector<CommandSpec> snapshot_commands() {
          snapshot_create},
         {"vm snapshot list",
          "List a VM's snapshots",
-         "SIZE is what the guest sees, OWN what removing the snapshot could free. HELD AS says why "
-         "one cannot be removed now.",
+         "SIZE is the size that the guest sees. OWN is the space that removing the snapshot could "
+         "free. HELD AS says why a snapshot cannot be removed now.",
          "understudy vm snapshot list web1",
          {kVm},
          {},
@@ -223,11 +222,11 @@ std::vector<CommandSpec> snapshot_commands() {
          "understudy vm snapshot info web1@nightly\n"
          "understudy vm snapshot info web1 nightly --xml",
          {kVmAtSnapshot, kSnapshot},
-         {{"--xml", "", "print the VM's definition of that moment"}},
+         {{"--xml", "", "print the VM's definition at that moment"}},
          snapshot_info},
         {"vm snapshot remove",
          "Remove snapshots of a VM (asks first)",
-         "What a hold protects, such as the base for a peer, is refused.",
+         "The command refuses to remove a snapshot that is held, such as the base for a peer.",
          "understudy vm snapshot remove web1 monday tuesday",
          {kVmAtSnapshot,
           {.name = "SNAPSHOT",
@@ -235,16 +234,18 @@ std::vector<CommandSpec> snapshot_commands() {
            .required = false,
            .repeats = true,
            .names = Names::snapshot}},
-         {{"--let-go", "", "also what a superseded VM wrote here alone (held as a branch)"}},
+         {{"--let-go", "",
+           "also remove a snapshot that is held as a branch: it has writes of a superseded VM that "
+           "no other cluster has"}},
          snapshot_remove},
         {"vm snapshot rollback",
-         "Put a stopped VM back to a snapshot (asks first)",
-         "Refused while the VM runs. Its snapshots stay, newer ones too.",
+         "Set a stopped VM back to a snapshot (asks first)",
+         "Refused while the VM runs. All snapshots stay, also the newer ones.",
          "understudy vm snapshot rollback web1@before-upgrade",
          {kVmAtSnapshot, kSnapshot},
          {{.flags = "--accept",
            .value = "KEY",
-           .help = "go on although this (tpm, network:lan …) is in the way",
+           .help = "continue although KEY (tpm, network:lan …) is in the way",
            .repeats = true}},
          snapshot_rollback},
     };

@@ -38,7 +38,8 @@ std::string state_text(const json& task) {
 void render_tasks(const Context& context, const json& answer) {
     if (list_at(answer, "tasks").empty())
         return context.print_note(
-            "No such tasks. `understudy task list --all` shows those that ended.");
+            "There are no such tasks. `understudy task list --all` shows also tasks that have "
+            "ended.");
     Table table;
     for (const char* head : {"ID", "STATE", "WHAT", "CREATED", "PROGRESS"}) table.column(head);
     for (const json& task : list_at(answer, "tasks"))
@@ -105,9 +106,9 @@ Result<Exit> task_cancel(Context& context, const Arguments& arguments) {
             const json& task = at(answer, "task");
             const auto state = find_text(task, "state");
             if (state == "queued" || state == "running")
-                c.print_line(
-                    fmt::format("Asked {} to stop; `understudy task watch {}` shows when it has.",
-                                escape(text_at(task, "title")), short_id(text_at(task, "id"))));
+                c.print_line(fmt::format(
+                    "Asked {} to stop; `understudy task watch {}` shows when it has stopped.",
+                    escape(text_at(task, "title")), short_id(text_at(task, "id"))));
             else
                 c.print_line(fmt::format("{}: {}.", escape(text_at(task, "title")),
                                          escape(text_at(task, "state"))));
@@ -191,8 +192,8 @@ std::vector<CommandSpec> task_commands() {
          "",
          "understudy task list --all",
          {},
-         {{"--all", "", "those that ended too"},
-          {.flags = "--vm", .value = "VM", .help = "only of this VM", .names = Names::vm}},
+         {{"--all", "", "also tasks that have ended"},
+          {.flags = "--vm", .value = "VM", .help = "only tasks of this VM", .names = Names::vm}},
          task_list},
         {"task info",
          "Show one task: its step, progress, last error and result",
@@ -209,25 +210,25 @@ std::vector<CommandSpec> task_commands() {
          {},
          task_watch},
         {"task cancel",
-         "Ask a task to stop; it cleans up behind itself",
+         "Ask a task to stop; it removes what it made",
          "",
          "understudy task cancel 7f3a21b0",
          {kTask},
          {},
          task_cancel},
         {"task retry",
-         "Run a failed task again, from where it was",
+         "Continue a failed task from where it stopped",
          "",
          "understudy task retry 7f3a21b0",
          {kTask},
          {},
          task_retry},
         {"task log",
-         "Print what a task wrote down, also after it ended",
+         "Print the log of a task, also after its end",
          "",
          "understudy task log 7f3a21b0 --follow",
          {kTask},
-         {{"--follow", "", "go on printing until the task ends"}},
+         {{"--follow", "", "continue to print until the task ends"}},
          task_log},
     };
 }

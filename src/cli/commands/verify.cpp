@@ -79,7 +79,7 @@ Result<> verify_all(const Context& context, const json& body, json& tasks) {
 Result<Exit> replica_verify(Context& context, const Arguments& arguments) {
     const auto word = arguments.find("VM");
     if (word.has_value() == arguments.has("all"))
-        return fail(ErrorKind::invalid, "name a VM, or say --all");
+        return fail(ErrorKind::invalid, "name a VM, or use --all");
     if (arguments.has("all") && arguments.has("snapshot"))
         return fail(ErrorKind::invalid, "--all verifies the newest snapshot of each replica");
     auto body = UNDERSTUDY_VALUE(verify_body(arguments));
@@ -96,10 +96,10 @@ Result<Exit> replica_verify(Context& context, const Arguments& arguments) {
 std::vector<CommandSpec> verify_commands() {
     return {
         {"replica verify",
-         "Prove that a replica is, byte for byte, what its source has",
-         "Both clusters digest the snapshot's disks and compare; a few bytes per MiB travel. What "
-         "differs is named, and exit code 1 says so. --repair fetches those ranges from the source "
-         "and compares again.",
+         "Prove that a replica equals its source, byte for byte",
+         "Both clusters compute digests of the snapshot's disks and compare them; a few bytes per "
+         "MiB travel. The command names the ranges that differ, and exits with 1. --repair fetches "
+         "these ranges from the source and compares again.",
          "understudy replica verify web1\nunderstudy replica verify --all --rate 50MiB",
          {{.name = "VM",
            .help = "the VM's name or UUID; left out with --all",
@@ -107,7 +107,7 @@ std::vector<CommandSpec> verify_commands() {
            .names = Names::replica}},
          {{"--all", "", "the newest snapshot of every replica here, one after the other"},
           kSnapshotOrNewest,
-          {"--repair", "", "put right what differs"},
+          {"--repair", "", "repair what differs"},
           {"--rate", "RATE", "bytes of disk read per second, on each side, such as 50MiB"}},
          replica_verify},
     };

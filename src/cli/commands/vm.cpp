@@ -92,7 +92,7 @@ void render_vm(const Context& context, const json& answer) {
     facts.add("UUID", text_at(vm, "id"));
     facts.add("State", text_at(vm, "state"));
     if (at(vm, "ownership").is_null()) {
-        facts.add("Owner", "- (not under Understudy's care yet)");
+        facts.add("Owner", "- (Understudy does not manage it yet)");
     } else {
         facts.add("Owner", owner_text(vm));
         facts.add("Epoch", number_at(at(vm, "ownership"), "epoch"));
@@ -109,13 +109,13 @@ void render_vm(const Context& context, const json& answer) {
     };
     if (!part("disks").empty()) out << "\n" << disk_table(part("disks"));
     if (find_text(at(vm, "ownership"), "phase") == "replica")
-        out << "\nA replica: `understudy replica info` tells more about it.\n";
+        out << "\nThis is a replica: `understudy replica info` shows more about it.\n";
     else if (part("replications").empty())
         out << "\nNo peer holds a copy of this VM.\n";
     else
         out << "\n" << replication_table(part("replications"), now);
     if (!part("obstacles").empty())
-        out << "\nIn the way of snapshots and sends:\n" << issue_lines(part("obstacles"));
+        out << "\nWhat prevents snapshots and sends:\n" << issue_lines(part("obstacles"));
     out << std::flush;
 }
 
@@ -139,7 +139,7 @@ Result<Exit> vm_shutdown(Context& context, const Arguments& arguments) {
     auto limit = base::parse_duration(arguments.find("limit").value_or("2m"));
     if (!limit) return fail(std::move(limit.error()).during("--limit"));
     if (*limit < std::chrono::seconds(1) || *limit >= std::chrono::hours(24))
-        return fail(ErrorKind::invalid, "--limit: it is from 1s to less than 24h");
+        return fail(ErrorKind::invalid, "--limit must be at least 1s and less than 24h");
     auto call = request("POST", path_of({"v1", "vms", arguments.text("VM"), "shutdown"}),
                         {{"limit_ms", limit->count()}});
     call.timeout = *limit + kCallTimeout;
@@ -152,8 +152,9 @@ Result<Exit> vm_stop(Context& context, const Arguments& arguments) {
         .command = "vm stop", .path = path_of({"v1", "vms", name}), .question = "Stop it?"};
     UNDERSTUDY_TRY(confirm_about(context, about, [&](const json& answer) {
         return fmt::format(
-            "{} ({}) is switched off at once, as by pulling its plug: what the guest has not "
-            "written to its disks yet is lost (`understudy vm shutdown` asks the guest).",
+            "{} ({}) is switched off at once, as if the power failed. What the guest has not "
+            "written to its disks yet is lost. (`understudy vm shutdown` asks the guest to shut "
+            "down.)",
             escape(name), escape(text_at(at(answer, "vm"), "state")));
     }));
     return context.call_and_print(request("POST", path_of({"v1", "vms", name, "stop"})),
@@ -179,17 +180,18 @@ Result<Exit> vm_release(Context& context, const Arguments& arguments) {
 std::vector<CommandSpec> vm_commands() {
     return {
         {"vm list",
-         "List the VMs that run or may run here",
-         "OWNER is the cluster that may run the VM, - for one that Understudy does not care for "
-         "yet. NEWEST is the age of its newest snapshot.",
+         "List the VMs that run here or may run here",
+         "OWNER is the cluster that may run the VM. It is - if Understudy does not manage the VM "
+         "yet. NEWEST is the age of the VM's newest snapshot.",
          "understudy vm list",
          {},
          {},
          vm_list},
         {"vm info",
-         "Show a VM's disks, obstacles, and how far each peer is",
-         "RPO is the age of the newest complete, verified snapshot there: what would be lost if "
-         "this cluster were gone now.",
+         "Show a VM's disks, what prevents its snapshots and sends, and how old its copy on each "
+         "peer is",
+         "RPO is the age of the newest complete, verified snapshot on the peer. If this cluster "
+         "were lost now, the changes of this time would be lost.",
          "understudy vm info web1",
          {kVm},
          {},
@@ -202,11 +204,11 @@ std::vector<CommandSpec> vm_commands() {
          {},
          vm_start},
         {"vm shutdown",
-         "Ask the guest to shut down, and wait until it has",
+         "Ask the guest to shut down, and wait until it is off",
          "",
          "understudy vm shutdown web1 --limit 5m",
          {kVm},
-         {{"--limit", "TIME", "how long the guest may take (90s, 5m); 2m when not given"}},
+         {{"--limit", "TIME", "how long the guest may take (90s, 5m); 2m if not given"}},
          vm_shutdown},
         {"vm stop",
          "Switch a VM off at once (asks first)",
@@ -216,9 +218,9 @@ std::vector<CommandSpec> vm_commands() {
          {},
          vm_stop},
         {"vm release",
-         "Take Understudy out of a VM again (asks first)",
-         "Its snapshots here are merged away; the VM is back on the files that it had before, with "
-         "its autostart as it was.",
+         "End Understudy's management of a VM (asks first)",
+         "Its snapshots here are removed by merging. The VM then uses the files that it had "
+         "before, and its autostart is as before.",
          "understudy vm release web1",
          {kVm},
          {},

@@ -33,7 +33,7 @@ std::string unshielded(const std::string& word) {
 Error usage_error(std::string what, std::string_view path) {
     return Error(ErrorKind::invalid, std::move(what))
         .advising(
-            fmt::format("`understudy{}{} --help` tells more.", path.empty() ? "" : " ", path));
+            fmt::format("`understudy{}{} --help` shows more.", path.empty() ? "" : " ", path));
 }
 
 std::vector<std::string> flags_of(std::span<const OptionSpec> options) {
@@ -165,7 +165,8 @@ Result<Parsed> parse(const Grammar& grammar, const std::vector<std::string>& wor
     const Walk walked = walk(grammar, words);
     for (const auto& word : words)
         if (!is_utf8(word) || word.starts_with(kShield))
-            return fail(usage_error(fmt::format("'{}' is not text", escape(word)), walked.path));
+            return fail(usage_error(fmt::format("'{}' is not valid UTF-8 text", escape(word)),
+                                    walked.path));
     if (walked.command == nullptr) {
         if (auto error = explain_unknown(grammar, words, walked)) return fail(std::move(*error));
         return fail(usage_error(walked.path.empty()

@@ -31,7 +31,7 @@ Result<> check_can_ask(const Context& context, std::string_view command) {
                       fmt::format("`understudy {}` destroys something and there is no terminal "
                                   "to ask on; nothing was done",
                                   command))
-                    .advising("Add -y to do it without a question."));
+                    .advising("Add -y to run it without a question."));
 }
 
 Result<> confirm(const Context& context, std::string_view loss, std::string_view question) {

@@ -46,7 +46,7 @@ void report_promote(const Context& context, const json& result) {
                             find_text(result, "checked") ? ": " : "",
                             escape(find_text(result, "checked").value_or("")));
     else
-        line += "; it is not started: `understudy vm start` does that";
+        line += "; it is not started: start it with `understudy vm start`";
     context.print_line(line + ".");
     for (const json& change : list_at(result, "changes"))
         if (change.is_string())
@@ -66,19 +66,19 @@ void report_move(const Context& context, const json& task, const json& result) {
 
 void report_resolve(const Context& context, const json& result) {
     const bool here = find_text(result, "kept") == "here";
-    context.print_line(fmt::format("{}: {} owns it at epoch {}; {}.", escape(text_at(result, "vm")),
-                                   escape(text_at(result, "owner")), number_at(result, "epoch"),
-                                   here ? "what is here goes on"
-                                        : "it is a replica here again, the next send to here is an "
-                                          "increment"));
+    context.print_line(fmt::format(
+        "{}: {} owns it at epoch {}; {}.", escape(text_at(result, "vm")),
+        escape(text_at(result, "owner")), number_at(result, "epoch"),
+        here ? "the line here continues"
+             : "it is a replica here again; the next send to this cluster is incremental"));
     if (const auto name = find_text(result, "new_vm"); name && !name->empty())
-        context.print_line(fmt::format(
-            "What was written here is VM {0}, {1}. The branch stays until you let go of it: "
-            "`understudy vm snapshot remove … --let-go`.",
-            escape(*name),
-            true_at(result, "started")
-                ? "and runs"
-                : fmt::format("not started: `understudy vm start {}`", escape(*name))));
+        context.print_line(
+            fmt::format("What was written here is now the VM {0}, {1}. The branch stays until you "
+                        "remove it: `understudy vm snapshot remove … --let-go`.",
+                        escape(*name),
+                        true_at(result, "started")
+                            ? "and runs"
+                            : fmt::format("not started: `understudy vm start {}`", escape(*name))));
 }
 
 void report_verify(const Context& context, const json& task, const json& result) {
@@ -89,9 +89,9 @@ void report_verify(const Context& context, const json& task, const json& result)
     if (true_at(done, "equal"))
         return context.print_line(fmt::format("Done: {}: equal to what {} has ({}).",
                                               escape(text_at(task, "title")), source, cost));
-    context.print_line(
-        fmt::format("{}: {} range(s) of {} are not as on {} ({}):", escape(text_at(task, "title")),
-                    number_at(done, "ranges_found"), size_at(done, "differing"), source, cost));
+    context.print_line(fmt::format(
+        "{}: {} range(s), {} in all, differ from {} ({}):", escape(text_at(task, "title")),
+        number_at(done, "ranges_found"), size_at(done, "differing"), source, cost));
     for (const json& range : list_at(done, "ranges"))
         context.print_line(fmt::format("  {} at {}, {} bytes{}", escape(text_at(range, "target")),
                                        number_at(range, "offset"), number_at(range, "length"),
@@ -109,7 +109,8 @@ void report_drill(const Context& context, const json& task, const json& result) 
         line += fmt::format("; up {} after it was asked for", duration_at(done, "ready_ms"));
     context.print_line(line + ".");
     const auto& issues = list_at(result, "issues");
-    if (!issues.empty()) context.print_line("In the way of a promote, or other than it was:");
+    if (!issues.empty())
+        context.print_line("These prevent a promote, or are different from the original:");
     if (!issues.empty()) context.world().out << issue_lines(issues) << std::flush;
     if (const auto evidence = find_text(done, "evidence"); evidence && !evidence->empty())
         context.print_line(
@@ -133,12 +134,12 @@ void report_import(const Context& context, const json& result) {
     const auto vm = escape(text_at(result, "vm"));
     const auto snapshot = escape(text_at(at(result, "snapshot"), "name"));
     if (true_at(result, "new_vm"))
-        context.print_line(fmt::format("{} is a new VM here, from snapshot {}; {}.", vm, snapshot,
-                                       true_at(result, "started")
-                                           ? "it runs"
-                                           : "it is not started: `understudy vm start` does that"));
+        context.print_line(fmt::format(
+            "{} is a new VM here, from snapshot {}; {}.", vm, snapshot,
+            true_at(result, "started") ? "it runs"
+                                       : "it is not started: start it with `understudy vm start`"));
     else
-        context.print_line(fmt::format("Took in {}@{} ({}); {} owns the VM.", vm, snapshot,
+        context.print_line(fmt::format("Imported {}@{} ({}); {} owns the VM.", vm, snapshot,
                                        escape(text_at(result, "kind")),
                                        escape(text_at(result, "owner"))));
     for (const json& change : list_at(result, "changes"))
@@ -163,7 +164,7 @@ void report_result(const Context& context, const json& task) {
     if (at(result, "drill").is_object()) return report_drill(context, task, result);
     if (at(result, "verification").is_object()) return report_verify(context, task, result);
     if (find_number(result, "repaired_bytes"))
-        return context.print_line(fmt::format("Done: {}: {} put right.",
+        return context.print_line(fmt::format("Done: {}: {} repaired.",
                                               escape(text_at(task, "title")),
                                               size_at(result, "repaired_bytes")));
     if (at(result, "new_vm").is_boolean()) return report_import(context, result);

@@ -70,7 +70,7 @@ std::string notice_text(const Context& context, const std::string& id,
         "`understudy task watch {}` shows it again; `understudy task cancel {}` "
         "stops it.",
         short_id(id), short_id(id));
-    std::string text = fmt::format("interrupted while waiting; task {} goes on", short_id(id));
+    std::string text = fmt::format("interrupted while waiting; task {} continues", short_id(id));
     if (!not_begun.empty()) text += "; " + escape(not_begun);
     if (!context.json()) return fmt::format("\n{}.\n{}\n", text, advice);
     return dump({{"error", {{"kind", "cancelled"}, {"text", text}, {"advice", advice}}},
@@ -107,8 +107,8 @@ public:
         }
         if (now - since_ >= kLongestAbsence)
             return fail(std::move(error).keeping(
-                fmt::format("task {} goes on by itself when understudyd runs again; `understudy "
-                            "task watch {}` shows it",
+                fmt::format("task {} continues without this command when understudyd runs again; "
+                            "`understudy task watch {}` shows it",
                             short_id(id), short_id(id))));
         world_.pause(std::chrono::seconds(1));
         return {};
@@ -127,7 +127,7 @@ private:
 Result<json> task_of(const json& answer) {
     const json& task = at(answer, "task");
     if (!find_text(task, "id"))
-        return fail(ErrorKind::internal, "understudyd's answer names no task");
+        return fail(ErrorKind::internal, "understudyd's answer does not contain a task");
     return task;
 }
 
@@ -171,7 +171,7 @@ Result<> outcome_of(const json& task) {
     const auto state = find_text(task, "state");
     if (state == "succeeded") return {};
     const std::string id = short_id(text_at(task, "id"));
-    const std::string log = fmt::format("`understudy task log {}` tells how it went.", id);
+    const std::string log = fmt::format("`understudy task log {}` shows what it did.", id);
     if (state == "cancelled")
         return fail(
             Error(ErrorKind::cancelled,
