@@ -30,9 +30,10 @@ Result<std::optional<ports::DiskDescription>> reconcile_attached_disk(
         auto moving = UNDERSTUDY_VALUE(
             is_being_snapshotted(site, described.summary.id, defined.source.location));
         if (moving)
-            return fail(Error(ErrorKind::conflict,
-                              fmt::format("a snapshot of {} is not finished", defined.target))
-                            .advising("Its task goes on by itself; `understudy task list`."));
+            return fail(
+                Error(ErrorKind::conflict,
+                      fmt::format("a snapshot of {} is not finished", defined.target))
+                    .advising("Its task continues by itself; `understudy task list` shows it."));
     }
     return std::nullopt;
 }
@@ -122,8 +123,9 @@ Result<> remove_from_volumes(Work& work, FollowedDisks& follow, const VmId& vm,
         if (!removed && removed.error().kind() != ErrorKind::not_found)
             return fail(std::move(removed.error())
                             .during("merge " + disk.target)
-                            .keeping("all data; the snapshot is unlisted, its layer is not merged")
-                            .advising(fmt::format("`understudy task retry {}` goes on.",
+                            .keeping("all data; the snapshot is not listed any more, but its layer "
+                                     "is not merged yet")
+                            .advising(fmt::format("`understudy task retry {}` continues.",
                                                   work.task().id.text())));
     }
     if (!follow.empty()) UNDERSTUDY_TRY(follow_heads(work, follow, vm, disks));

@@ -25,7 +25,7 @@ Result<std::uint16_t> parse_port(std::string_view text) {
     std::uint16_t port = 0;
     const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), port);
     if (error != std::errc{} || end != text.data() + text.size() || port == 0)
-        return fail(ErrorKind::invalid, fmt::format("'{}' is no port (1 to 65535)", text));
+        return fail(ErrorKind::invalid, fmt::format("'{}' is not a port (1 to 65535)", text));
     return port;
 }
 
@@ -95,21 +95,22 @@ Result<BootCheck> parse_boot_check(std::string_view word) {
         return check;
     }
     return fail(Error(ErrorKind::invalid,
-                      fmt::format("'{}' cannot be waited for", word.substr(0, kMostPattern)))
+                      fmt::format("Understudy cannot wait for '{}'", word.substr(0, kMostPattern)))
                     .advising("Wait for agent, console=REGEX, tcp=PORT, tcp=ADDRESS:PORT or none; "
                               "auto chooses the agent when the VM has a channel for one."));
 }
 
 std::string to_words(const BootCheck& check) {
     switch (check.kind) {
-        case BootCheck::Kind::automatic: return "what there is to wait for";
+        case BootCheck::Kind::automatic:
+            return "the agent, else the console, else only that it keeps running";
         case BootCheck::Kind::agent: return "the guest agent";
         case BootCheck::Kind::console: return fmt::format("'{}' on the console", check.pattern);
         case BootCheck::Kind::tcp:
             return check.address.empty()
                        ? fmt::format("TCP port {}", check.port)
                        : fmt::format("TCP port {} of {}", check.port, check.address);
-        case BootCheck::Kind::none: return "nothing but that it keeps running";
+        case BootCheck::Kind::none: return "only that it keeps running";
     }
     return {};
 }

@@ -78,7 +78,7 @@ Result<> take_away_disks(Work& work) {
         const bool later = gone.error().kind() == ErrorKind::refused;
         return fail(
             Error(later ? ErrorKind::unavailable : gone.error().kind(), gone.error().step_text())
-                .during("take away the copy of " + disk.target));
+                .during("remove the copy of " + disk.target));
     }
     return {};
 }
@@ -111,8 +111,8 @@ Result<> take_away(Work& work) {
 Result<> hold(Work& work) {
     auto vm = UNDERSTUDY_VALUE(work.site().catalog.vm(vm_id(work)));
     if (vm.ownership.phase != model::Phase::replica)
-        return fail(Error(ErrorKind::refused, fmt::format("VM '{}' is no replica here", vm.name))
-                        .advising("What is rehearsed is the start of a replica."));
+        return fail(Error(ErrorKind::refused, fmt::format("VM '{}' is not a replica here", vm.name))
+                        .advising("A drill tests the start of a replica only."));
     UNDERSTUDY_TRY(work.site().catalog.add_hold(hold_of(work)));
     // Record our start before looking for others: if two start at once, at least one sees the
     // other.
@@ -307,7 +307,8 @@ Result<> rehearse(Work& work) {
     if (begins > kMostBegins)
         return fail(
             Error(ErrorKind::internal,
-                  fmt::format("it was cut off {} times, with understudyd or its host", kMostBegins))
+                  fmt::format("it was cut off {} times, because understudyd or its host stopped",
+                              kMostBegins))
                 .keeping("the replica as it was"));
     memo_of(work).begins = begins;
     UNDERSTUDY_TRY(work.save_memo());
@@ -325,7 +326,7 @@ Result<> rehearse(Work& work) {
 Result<> record(Work& work) {
     auto& site = work.site();
     if (!memo_of(work).drill)
-        return fail(ErrorKind::corrupt, "the memo does not say what came of it");
+        return fail(ErrorKind::corrupt, "the memo does not contain the result");
     const auto drill = *memo_of(work).drill;
     auto saved = site.catalog.save_drill(drill);
     if (!saved && saved.error().kind() != ErrorKind::not_found) return saved;

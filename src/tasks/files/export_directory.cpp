@@ -58,7 +58,7 @@ ExportedDisk read_disk(Site& site, const json& j, const Export& exported,
     read.disk = disk;
     if (id_of<VolumeId>(j.at("volume")) != disk.volume || j.at("target") != disk.target ||
         j.at("size").get<ByteSize>() != disk.size)
-        throw std::invalid_argument("a file is of another disk than the snapshot's");
+        throw std::invalid_argument("a file belongs to a disk that the snapshot does not have");
     read.whole = j.at("whole").get<bool>();
     read.content = j.at("content").get<std::string>();
     read.data = j.at("data").get<ByteSize>();
@@ -90,21 +90,22 @@ void read_disks(Site& site, const json& disks, Export& exported) {
     const auto& of_snapshot = exported.snapshot.disks;
     if (!disks.is_array() || disks.size() != of_snapshot.size() || disks.size() > kMostDisks ||
         disks.empty())
-        throw std::invalid_argument("not one file for each disk");
+        throw std::invalid_argument("there is not exactly one file for each disk");
     std::set<VolumeId> volumes;
     for (std::size_t i = 0; i < disks.size(); ++i) {
         if (!volumes.insert(of_snapshot[i].volume).second)
-            throw std::invalid_argument("one volume for two disks");
+            throw std::invalid_argument("two disks have the same volume");
         exported.disks.push_back(read_disk(site, disks[i], exported, of_snapshot[i]));
     }
 }
 
 Export parse_manifest(Site& site, const std::string& text, const std::string& directory) {
     const auto j = json::parse(text);
-    if (j.at("format") != kFormatName) throw std::invalid_argument("no manifest of an export");
+    if (j.at("format") != kFormatName)
+        throw std::invalid_argument("it is not the manifest of an export");
     if (j.at("version").get<int>() != kVersion)
         throw std::invalid_argument(
-            fmt::format("version {} of the format, which a newer understudyd reads",
+            fmt::format("version {} of the format; only a newer understudyd reads it",
                         j.at("version").get<int>()));
     Export exported;
     exported.directory = directory;
@@ -229,7 +230,7 @@ Result<std::optional<Export>> find_export_of(Site& site, const SnapshotId& snaps
         if (exported.snapshot.id != snapshot)
             return fail(
                 ErrorKind::invalid,
-                fmt::format("{} holds snapshot '{}' ({}), not the base {}", resolved,
+                fmt::format("{} contains snapshot '{}' ({}), not the base {}", resolved,
                             exported.snapshot.name, exported.snapshot.id.text(), snapshot.text()));
         return exported;
     }

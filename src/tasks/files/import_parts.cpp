@@ -102,8 +102,8 @@ Result<> end_at(const mover::CopyTarget& target, ByteSize size) {
     if (size >= target.size) return {};
     if (size.count() % kGrain != 0)
         return fail(ErrorKind::unsupported,
-                    fmt::format("a disk of {} bytes, which is no multiple of 4 KiB, that was "
-                                "grown later",
+                    fmt::format("the disk has {} bytes, which is not a multiple of 4 KiB, and it "
+                                "was made larger later",
                                 size.count()));
     return target.disk.zero(ByteOffset(size.count()), target.size - size);
 }
@@ -115,9 +115,9 @@ Result<> copy_export(Site& site, const ExportedDisk& disk, std::unique_ptr<ports
     auto layers = UNDERSTUDY_VALUE(open_layers(site, disk));
     mover::LayerStack stack(std::move(layers), std::move(base));
     if (disk.disk.size.count() != 0 && stack.size() != disk.disk.size)
-        return fail(
-            damaged(fmt::format("{} holds a disk of {} bytes, not of {}", disk.files.back().path,
-                                stack.size().count(), disk.disk.size.count())));
+        return fail(damaged(fmt::format("{} contains a disk of {} bytes instead of {} bytes",
+                                        disk.files.back().path, stack.size().count(),
+                                        disk.disk.size.count())));
     auto extents = UNDERSTUDY_VALUE(stack.extents());
     auto copied = UNDERSTUDY_VALUE(mover::copy_disk(
         {stack.size(),
@@ -134,9 +134,9 @@ Result<> copy_export(Site& site, const ExportedDisk& disk, std::unique_ptr<ports
 
 Error base_missing(const Export& exported, bool may_name_it) {
     const auto& base = *exported.base;
-    return Error(ErrorKind::not_found,
-                 fmt::format("{} holds what changed since snapshot '{}' ({}), which is not here",
-                             exported.directory, base.name, base.id.text()))
+    return Error(ErrorKind::not_found, fmt::format("{} contains the changes since snapshot '{}' "
+                                                   "({}), and this snapshot is not here",
+                                                   exported.directory, base.name, base.id.text()))
         .advising(may_name_it ? "Say with --base-dir where the export of that snapshot is."
                               : fmt::format("Import that snapshot first{}.",
                                             base.directory.empty()
@@ -191,7 +191,10 @@ Result<ImportChain> chain_of_new_vm(Site& site, Export wanted, const std::string
                                                      lowest.base->directory, given, ""));
         if (!below) return fail(base_missing(lowest, true));
         if (chain.exports.size() == kLongestChain)
-            return fail(ErrorKind::invalid, "the chain of exports has no end");
+            return fail(
+                ErrorKind::invalid,
+                fmt::format("the chain of exports has more than {} exports, or refers to itself",
+                            kLongestChain));
         chain.exports.insert(chain.exports.begin(), std::move(*below));
         given.clear();
     }
@@ -227,7 +230,7 @@ Result<> import_disk(Site& site, const ImportChain& chain, std::size_t disk, por
         auto base = UNDERSTUDY_VALUE(base_disk(site, chain, wanted));
         if (!base)
             return fail(ErrorKind::invalid,
-                        fmt::format("the base of disk {} does not have it", wanted.disk.target));
+                        fmt::format("the base does not contain disk {}", wanted.disk.target));
         if (chain.is_copied) {
             UNDERSTUDY_TRY(copy_base(*base, *chain.on, target, go_on));
             UNDERSTUDY_TRY(end_at(target, base->disk.size));

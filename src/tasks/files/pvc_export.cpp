@@ -103,11 +103,11 @@ Result<std::optional<Details>> read_parent(Site& site, const Details& details) {
         return fail(std::move(parent.error())
                         .during(fmt::format("the full export '{}' that this one is based on",
                                             details.parent))
-                        .advising("Both directories stand beside each other, as they were "
-                                  "exported."));
+                        .advising("Put both directories beside each other, under the names that "
+                                  "they had when they were exported."));
     if (!parent->parent.empty())
         return fail(ErrorKind::invalid,
-                    fmt::format("{} is no full export either", parent->directory));
+                    fmt::format("{} is not a full export either", parent->directory));
     return std::move(*parent);
 }
 

@@ -59,9 +59,9 @@ Result<> check_base_files(Site& site, const Export& base, const std::string& for
     for (const auto& disk : base.disks) {
         const auto& file = disk.files.front();
         if (file.format != format)
-            return fail(ErrorKind::invalid,
-                        fmt::format("{} holds {} files; a chain is of one format", base.directory,
-                                    file.format));
+            return fail(ErrorKind::invalid, fmt::format("{} contains files in format {}; all files "
+                                                        "of a chain must have the same format",
+                                                        base.directory, file.format));
         const auto name = std::filesystem::path(file.path).filename().string();
         auto names = UNDERSTUDY_VALUE(site.directories->list(base.directory));
         if (std::find(names.begin(), names.end(), name) == names.end())
@@ -80,9 +80,10 @@ Result<> find_base_export(Work& work, const model::Snapshot& base) {
         if (!site.formats.at(format_name)->needs_base_file()) return {};
         return fail(Error(ErrorKind::not_found,
                           fmt::format("the export of '{}' is not beside {}", base.name, directory))
-                        .advising(fmt::format("A {} file names the one that it builds on: say with "
-                                              "--base-dir where it is, or export '{}' first.",
-                                              format_name, base.name)));
+                        .advising(fmt::format(
+                            "A {} file contains the path of its base. Say with --base-dir where "
+                            "the base's export is, or export '{}' first.",
+                            format_name, base.name)));
     }
     UNDERSTUDY_TRY(check_base_files(site, *found, format_name));
     memo_of(work).base_directory = found->directory;

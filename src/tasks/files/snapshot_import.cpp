@@ -57,9 +57,11 @@ Result<ImportChain> chain_for(Work& work) {
     if (is_new_vm(work))
         return chain_of_new_vm(site, std::move(wanted), arguments_of(work).base_directory);
     if (wanted.vm != arguments_of(work).vm)
-        return fail(ErrorKind::invalid,
-                    fmt::format("{} holds another VM than when the import was asked for",
-                                wanted.directory));
+        return fail(
+            ErrorKind::invalid,
+            fmt::format(
+                "{} does not contain the VM any more that it contained when the import was queued",
+                wanted.directory));
     return chain_here(site, std::move(wanted));
 }
 
@@ -149,10 +151,9 @@ Result<model::TransferRequest> request_of_new_vm(Work& work, const ImportChain& 
 Result<> check_not_defined(Site& site, const Export& wanted) {
     auto presence = UNDERSTUDY_VALUE(presence_of(site, wanted.vm));
     if (presence == Presence::undefined) return {};
-    return fail(Error(ErrorKind::refused,
-                      fmt::format("libvirt has VM '{}' here under the same UUID, and Understudy "
-                                  "does not take care of it",
-                                  wanted.vm_name))
+    return fail(Error(ErrorKind::refused, fmt::format("libvirt has the VM '{}' here with the same "
+                                                      "UUID, and Understudy does not manage it",
+                                                      wanted.vm_name))
                     .advising("Import it as another VM: --as-new-vm NAME."));
 }
 
@@ -191,8 +192,8 @@ Result<> add_transfer(Work& work, const model::TransferRequest& request) {
                 return fail(Error(ErrorKind::unavailable,
                                   fmt::format("'{}' is sending VM '{}' here",
                                               cluster_name(site, other.source), request.vm_name))
-                                .advising("Import when that is done; a send that is over there "
-                                          "for good is given up after a week."));
+                                .advising("Import when that send has ended. If the sender never "
+                                          "continues it, this cluster removes it after a week."));
         return site.catalog.add_transfer(made);
     });
 }
@@ -216,9 +217,10 @@ Result<bool> is_listed(Work& work, const SnapshotId& id) {
 Result<> check(Work& work) {
     auto wanted = UNDERSTUDY_VALUE(wanted_export(work));
     if (!is_new_vm(work) && !wanted.ownership)
-        return fail(Error(ErrorKind::invalid,
-                          fmt::format("{} is of no Understudy cluster", wanted.directory))
-                        .advising("Import it as a new VM: --as-new-vm NAME."));
+        return fail(
+            Error(ErrorKind::invalid,
+                  fmt::format("{} does not come from an Understudy cluster", wanted.directory))
+                .advising("Import it as a new VM: --as-new-vm NAME."));
     memo_of(work).snapshot = snapshot_id(work, wanted);
     auto listed = UNDERSTUDY_VALUE(is_listed(work, snapshot_id(work, wanted)));
     if (listed) {
@@ -246,7 +248,7 @@ Result<std::optional<model::Transfer>> open_transfer(Work& work, ErrorKind gone)
     auto listed = UNDERSTUDY_VALUE(is_listed(work, memo_of(work).snapshot.value_or(SnapshotId{})));
     if (listed) return std::nullopt;
     auto transfer = transfer_of(work);
-    if (transfer && !*transfer) return fail(gone, "what was imported so far was given up");
+    if (transfer && !*transfer) return fail(gone, "the import was abandoned");
     return transfer;
 }
 
@@ -280,7 +282,7 @@ Result<> receive(Work& work) {
     auto chain = UNDERSTUDY_VALUE(chain_for(work));
     const auto& request = transfer->request;
     if (chain.wanted().disks.size() != request.snapshot.disks.size())
-        return fail(ErrorKind::invalid, "the files were exchanged since the import began");
+        return fail(ErrorKind::invalid, "the files were replaced after the import began");
     Pass pass(work, chain.total_bytes());
     pass.touched = [&, id = transfer->id](std::uint64_t done) {
         return work.site().catalog.save_durable(id, {}, ByteSize(done), work.site().clock.now());

@@ -151,7 +151,7 @@ Result<> keep(Work& work) {
     }
     auto kept = UNDERSTUDY_VALUE(keep_writes(work, vm.id));
     work.result<KeepBranchResult>().snapshot = kept;
-    work.log("kept as a snapshot; `understudy replica resolve` settles what becomes of it");
+    work.log("kept as a snapshot; decide with `understudy replica resolve` what happens with it");
     return {};
 }
 

@@ -30,7 +30,7 @@ bool claims_it(const model::Ownership& claim, const ClusterId& peer) {
 Result<> pause_superseded(Site& site, const model::Vm& vm, const std::string& owner) {
     auto presence = UNDERSTUDY_VALUE(presence_of(site, vm.id));
     if (presence != Presence::running) return {};
-    spdlog::error("VM '{}' runs here, but '{}' owns it now: it is paused, its writes are kept",
+    spdlog::error("VM '{}' runs here, but '{}' owns it now. It is paused, and its writes are kept",
                   vm.name, owner);
     return site.hypervisor.pause(vm.id);
 }

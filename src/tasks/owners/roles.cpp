@@ -22,7 +22,7 @@ Result<> may_start(Site& site, const model::Vm& vm, const model::Ownership& owne
 Result<> change_role(Site& site, const model::Vm& vm, const model::Ownership& next,
                      std::string_view actor) {
     if (!engine::is_transition(vm.ownership, next, site.cluster.id))
-        base::broken_invariant("a change of owner that no rule allows", __FILE__, __LINE__);
+        base::broken_invariant("no rule allows this change of owner", __FILE__, __LINE__);
     const auto startable = may_start(site, vm, next);
     if (site.guard && !startable)
         UNDERSTUDY_TRY(site.guard->forbid(vm.id, startable.error().text()));

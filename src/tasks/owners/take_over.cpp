@@ -57,12 +57,14 @@ Result<> check_can_run(Site& site, const ClusterId& from, const model::Vm& vm,
                        const model::Snapshot& snapshot, const std::vector<std::string>& accept) {
     if (!site.settings.takes_handovers)
         return fail(
-            Error(ErrorKind::refused,
-                  fmt::format("'{}' takes no VM over without an operator's yes", site.cluster.name))
-                .advising(fmt::format("An operator there promotes it: stop the VM and its "
-                                      "understudyd here, then `understudy replica promote "
-                                      "{}` there; or accept_handovers = true there.",
-                                      vm.name)));
+            Error(
+                ErrorKind::refused,
+                fmt::format("'{}' does not take VMs over by a handover (accept_handovers = false)",
+                            site.cluster.name))
+                .advising(
+                    fmt::format("Set accept_handovers = true there. Or stop the VM and understudyd "
+                                "here, and then run `understudy replica promote {}` there.",
+                                vm.name)));
     UNDERSTUDY_TRY(check_nobody_else_decides(site, vm.id));
     auto definition = UNDERSTUDY_VALUE(site.catalog.definition(snapshot.id));
     auto adapted = UNDERSTUDY_VALUE(rehearse(site, from, definition.domain_xml, snapshot.disks));
@@ -157,7 +159,7 @@ Result<model::Ownership> decline(Site& site, const ClusterId& from, const VmId& 
         if (!vm) return {};
         answer = engine::declined(vm->ownership, offered, from);
         if (answer == vm->ownership) return {};
-        spdlog::info("VM '{}': '{}' takes its handover back", vm->name, cluster_name(site, from));
+        spdlog::info("VM '{}': '{}' withdraws its handover", vm->name, cluster_name(site, from));
         return run_between_points(site.settings.at_point, id, "decline.record", [&] {
             return change_role(site, *vm, answer, "peer " + cluster_name(site, from));
         });

@@ -246,14 +246,14 @@ Result<> conclude(Work& work) {
     }
     UNDERSTUDY_TRY(let_go_for_task(work, asked.snapshot.id));
     if (done.equal) return {};
-    return fail(
-        Error(ErrorKind::corrupt,
-              fmt::format("it is not as on '{}' in {} range(s), {}: {}", asked.source_name,
-                          account.found, base::format_size(done.differing),
-                          named_ranges(account.ranges, account.found)))
-            .keeping("the replica as it is")
-            .advising(fmt::format("`understudy replica verify {} --repair` puts right what can be.",
-                                  base::shell_word(asked.vm.name))));
+    return fail(Error(ErrorKind::corrupt,
+                      fmt::format("it is not as on '{}' in {} range(s), {}: {}", asked.source_name,
+                                  account.found, base::format_size(done.differing),
+                                  named_ranges(account.ranges, account.found)))
+                    .keeping("the replica as it is")
+                    .advising(fmt::format(
+                        "`understudy replica verify {} --repair` repairs what can be repaired.",
+                        base::shell_word(asked.vm.name))));
 }
 
 // The next one begins from the beginning: what it is about may have changed.

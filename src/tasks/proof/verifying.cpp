@@ -34,14 +34,14 @@ model::Task new_verification(Site& site, const model::Vm& vm, const model::Snaps
 Result<VerifyCase> verify_case(Site& site, const VmId& vm_id, const SnapshotId& snapshot_id) {
     auto vm = UNDERSTUDY_VALUE(site.catalog.vm(vm_id));
     if (vm.ownership.phase != model::Phase::replica)
-        return fail(Error(ErrorKind::refused, fmt::format("VM '{}' is no replica here", vm.name))
+        return fail(Error(ErrorKind::refused, fmt::format("VM '{}' is not a replica here", vm.name))
                         .advising("A replica is compared with the cluster that owns its VM."));
     auto snapshot = UNDERSTUDY_VALUE(site.catalog.snapshot(snapshot_id));
     auto peer = site.catalog.peer(vm.ownership.owner);
     if (!peer && peer.error().kind() == ErrorKind::not_found)
         return fail(Error(ErrorKind::refused,
                           fmt::format("the owner of VM '{}' is no peer of this cluster", vm.name))
-                        .advising("Pair the clusters again to compare what they hold."));
+                        .advising("Pair the clusters again; then their copies can be compared."));
     if (!peer) return error_of(peer);
     UNDERSTUDY_TRY(protocol::check_can_compare(peer->capabilities));
     auto link = UNDERSTUDY_VALUE(site.peers.to(peer->id));

@@ -113,8 +113,9 @@ Result<> Runner::recover() {
         task.state = model::TaskState::queued;
         task.not_before = site_.clock.now();
         UNDERSTUDY_TRY(site_.catalog.release_task(task, task.lease_node));
-        UNDERSTUDY_TRY(site_.catalog.append_log(task.id, site_.clock.now(),
-                                                "the daemon ended in the middle; going on"));
+        UNDERSTUDY_TRY(site_.catalog.append_log(
+            task.id, site_.clock.now(),
+            "the daemon ended in the middle of the task; the task continues"));
     }
     return {};
 }
@@ -139,7 +140,7 @@ void Runner::run(model::Task& task) {
     if (found == kinds_.end()) {
         end_unread(work, task,
                    Error(ErrorKind::unsupported,
-                         fmt::format("no task of kind '{}' in this version", task.kind))
+                         fmt::format("this version does not know tasks of kind '{}'", task.kind))
                        .advising("Update understudyd on this node."));
         return;
     }
@@ -163,10 +164,11 @@ Result<> Runner::check_parts(Work& work) {
         if (record.result) continue;
         const auto kind = kinds_.find(record.kind);
         if (kind == kinds_.end())
-            return fail(Error(ErrorKind::unsupported,
-                              fmt::format("part '{}': no task of kind '{}' in this version", name,
-                                          record.kind))
-                            .advising("Update understudyd on this node."));
+            return fail(
+                Error(ErrorKind::unsupported,
+                      fmt::format("part '{}': this version does not know tasks of kind '{}'", name,
+                                  record.kind))
+                    .advising("Update understudyd on this node."));
         UNDERSTUDY_TRY(check_step(kind->second, record.step));
         Work part(work, name);
         auto readable = part.open(kind->second.records);
@@ -236,7 +238,7 @@ void Runner::clean_up_and_end(Work& work, model::Task& task, const Kind& kind,
     if (!is_clean && (kind.cleans_until_done || tries < kMaxAttempts)) {
         work.row().ended_as = ended;
         work.row().attempts_without_progress = tries;
-        task.progress.note = "clean-up: waiting for what stopped it";
+        task.progress.note = "clean-up: waits until the cause of its failure is gone";
         put_back(work, task, retry_pause(tries + 1));
         return;
     }
@@ -260,7 +262,7 @@ void Runner::record_end_event(const model::Task& task) {
     else if (task.state == model::TaskState::succeeded && task.attempts > 1 &&
              task.kind != kReplicaDrill)  // whose own event says what came of it
         record_event(site_, {}, "recovered", task.vm,
-                     fmt::format("{}: done, at attempt {}", task.title, task.attempts));
+                     fmt::format("{}: done in attempt {}", task.title, task.attempts));
 }
 
 void Runner::release(const model::Task& task) {

@@ -216,7 +216,7 @@ Result<> check_send_turn(Site& site, const model::Task& send, const ClusterId& p
             const bool may_send = task.kind == kSend || task.kind == kMove;
             if (parts ? std::ranges::any_of(*parts, sends_there) : may_send)
                 return fail(
-                    Error(ErrorKind::unavailable, fmt::format("'{}' goes first", task.title))
+                    Error(ErrorKind::unavailable, fmt::format("'{}' must end first", task.title))
                         .advising(
                             fmt::format("Let it end, or cancel it: `understudy task cancel {}`.",
                                         task.id.text().substr(0, 8))));

@@ -34,7 +34,7 @@ Result<std::size_t> index_of_step(const Kind& kind, std::string_view name) {
     return fail(
         Error(ErrorKind::unsupported,
               fmt::format("a task of kind '{}' has no step '{}' in this version", kind.name, name))
-            .keeping("the task, as it stands")
+            .keeping("the task, as it is")
             .advising("Update understudyd on this node, then `understudy task retry`."));
 }
 

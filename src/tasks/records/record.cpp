@@ -28,7 +28,7 @@ Result<int> version_of(const nlohmann::json& j, int newest) {
     if (version <= static_cast<std::uint64_t>(newest)) return static_cast<int>(version);
     return fail(
         Error(ErrorKind::unsupported,
-              fmt::format("version {} of this record, and this understudyd reads {} and older",
+              fmt::format("this record has version {}; this understudyd reads version {} and older",
                           version, newest))
             .advising("Update understudyd on this node, then `understudy task retry`."));
 }

@@ -76,7 +76,7 @@ template <class Id>
 Id id_from(const std::string& text) {
     if (text.empty()) return Id{};
     auto id = Id::parse(text);
-    if (!id) refuse(fmt::format("'{}' is no id", text));
+    if (!id) refuse(fmt::format("'{}' is not an id", text));
     return *id;
 }
 

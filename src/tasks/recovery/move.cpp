@@ -72,11 +72,11 @@ Result<> check_resolved_there(Work& work) {
     auto link = UNDERSTUDY_VALUE(work.site().peers.to(peer_id(work)));
     auto there = UNDERSTUDY_VALUE(link->look_up(vm_id(work)));
     if (!there.known || there.ownership.phase != Phase::superseded) return {};
-    return fail(Error(ErrorKind::refused,
-                      fmt::format("the VM is superseded on '{}', where a line of it waits for a "
-                                  "decision",
-                                  peer_name(work)))
-                    .advising("Settle that first, there: `understudy replica resolve`."));
+    return fail(
+        Error(ErrorKind::refused,
+              fmt::format("the VM is superseded on '{}'; its line there waits for a decision",
+                          peer_name(work)))
+            .advising("First decide there, with `understudy replica resolve`."));
 }
 
 Result<> check(Work& work) {
@@ -89,9 +89,9 @@ Result<> check(Work& work) {
     auto peer = UNDERSTUDY_VALUE(site.catalog.peer(peer_id(work)));
     if (!protocol::has_feature(peer.capabilities, protocol::kFeatureHandover))
         return fail(
-            Error(ErrorKind::unsupported, fmt::format("'{}' (version '{}') takes no VM over",
+            Error(ErrorKind::unsupported, fmt::format("'{}' (version '{}') cannot take VMs over",
                                                       peer.name, peer.capabilities.version))
-                .advising("Bring both sides to neighbouring versions."));
+                .advising("Update the older side."));
     UNDERSTUDY_TRY(check_resolved_there(work));
     auto described = UNDERSTUDY_VALUE(site.hypervisor.describe(vm_id(work)));
     if (described.summary.state == ports::VmState::paused)
@@ -182,8 +182,8 @@ Result<> stop_guest(Work& work) {
             Error(ErrorKind::unsupported, fmt::format("the guest did not shut down within {}",
                                                       base::format_duration(limit)))
                 .keeping("the VM here, running")
-                .advising("Give it longer with --limit, or --force-off switches it off "
-                          "then."));
+                .advising("Give it more time with --limit, or use --force-off to switch it off "
+                          "after that time."));
     work.log("the guest did not shut down in time: it is switched off");
     return site.hypervisor.stop(vm_id(work));
 }
@@ -220,7 +220,8 @@ Result<> give_away(Work& work) {
     memo_of(work).autostart = vm.autostart;
     UNDERSTUDY_TRY(work.save_memo());
     UNDERSTUDY_TRY(change_role(site, vm, next, work.task().actor));
-    work.log(fmt::format("given away: '{}' decides at epoch {}", peer_name(work), next.epoch));
+    work.log(fmt::format("given away: from now on '{}' decides, at epoch {}", peer_name(work),
+                         next.epoch));
     return {};
 }
 
@@ -228,9 +229,9 @@ Error waiting(Work& work, Error error) {
     const auto word = base::shell_word(work.task().id.text().substr(0, 8));
     return std::move(error)
         .during(fmt::format("hand over to '{}'", peer_name(work)))
-        .keeping("the VM stopped here: it may run there already")
-        .advising(fmt::format("This goes on until '{}' has answered; `understudy task cancel {}` "
-                              "asks it to give the VM back.",
+        .keeping("the VM, stopped here; it may run there already")
+        .advising(fmt::format("This task continues until '{}' has answered. `understudy task "
+                              "cancel {}` asks it to give the VM back.",
                               peer_name(work), word));
 }
 
@@ -262,9 +263,9 @@ Result<> was_superseded(Work& work, const model::Vm& vm, const model::Ownership&
               fmt::format("'{}' takes VM '{}' over no more: '{}' has been promoted and owns "
                           "it at epoch {}",
                           peer_name(work), vm.name, owner, now.epoch))
-            .keeping("what this cluster wrote, stopped here as superseded")
-            .advising(fmt::format("Say which line goes on: `understudy replica resolve "
-                                  "{} --keep-there` (that of '{}') or --keep-here.",
+            .keeping("what this cluster wrote; the VM here is stopped and superseded")
+            .advising(fmt::format("Say which line continues: `understudy replica resolve {} "
+                                  "--keep-there` (the line of '{}') or --keep-here.",
                                   base::shell_word(vm.name), owner)));
 }
 
@@ -360,7 +361,7 @@ Result<> restart(Work& work) {
     if (!memo_of(work).was_running.value_or(false) || !memo_of(work).stopped_at) return {};
     auto stopped = UNDERSTUDY_VALUE(stops_within(work, kRestartPatience));
     if (!stopped) {
-        work.log("the VM runs; it was asked to shut down and may still do so");
+        work.log("the VM runs; it was asked to shut down, and may still shut down");
         return {};
     }
     auto started = site.hypervisor.start(vm_id(work));

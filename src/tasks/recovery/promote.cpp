@@ -53,13 +53,13 @@ Result<> check_owner_is_gone(Work& work, const model::Vm& vm) {
     if (!(*link)->look_up(vm.id)) return {};
     const auto name = cluster_name(site, owner);
     return fail(
-        Error(ErrorKind::refused, fmt::format("'{}', which owns VM '{}', answers", name, vm.name))
+        Error(ErrorKind::refused, fmt::format("'{}' owns VM '{}' and answers", name, vm.name))
             .keeping("the replica as it was")
-            .advising(fmt::format(
-                "Move it from there: `understudy vm move {}`. If '{}' must lose it while it "
-                "lives, --even-if-owner-answers promotes it all the same; the VM may then run "
-                "twice until that cluster hears of it.",
-                base::shell_word(vm.name), name)));
+            .advising(
+                fmt::format("Move it from there: `understudy vm move {}`. If you must take it from "
+                            "'{}' although that cluster is alive, use --even-if-owner-answers. The "
+                            "VM may then run twice until that cluster learns of it.",
+                            base::shell_word(vm.name), name)));
 }
 
 // Another replica of the same owner may have been promoted already. Its holder is asked, and what
@@ -80,11 +80,11 @@ Result<> ask_other_holders(Work& work, const model::Vm& vm) {
                           there->ownership.epoch > vm.ownership.epoch;
         if (!owns || arguments_of(work).owner_may_answer) continue;
         return fail(
-            Error(ErrorKind::refused, fmt::format("'{}' owns VM '{}' by now, at epoch {}",
-                                                  peer.name, vm.name, there->ownership.epoch))
+            Error(ErrorKind::refused, fmt::format("'{}' now owns VM '{}', at epoch {}", peer.name,
+                                                  vm.name, there->ownership.epoch))
                 .keeping("the replica as it was")
-                .advising("Use the VM there. If that cluster must lose it, "
-                          "--even-if-owner-answers promotes it here all the same."));
+                .advising("Use the VM there. If you must take it from that cluster, use "
+                          "--even-if-owner-answers."));
     }
     return {};
 }
@@ -171,10 +171,11 @@ Result<> own(Work& work) {
     if (!arguments_of(work).is_handover()) UNDERSTUDY_TRY(tell_other_holders(work, vm));
     vm = UNDERSTUDY_VALUE(vm_of(work));
     if (vm.ownership != next)
-        return fail(Error(ErrorKind::refused,
-                          fmt::format("'{}' promoted VM '{}' at the same time, and keeps it",
-                                      cluster_name(site, vm.ownership.owner), vm.name))
-                        .advising("`understudy replica resolve` settles which one goes on."));
+        return fail(
+            Error(ErrorKind::refused,
+                  fmt::format("'{}' promoted VM '{}' at the same time, and keeps it",
+                              cluster_name(site, vm.ownership.owner), vm.name))
+                .advising("Decide with `understudy replica resolve` which line continues."));
     work.log(fmt::format("'{}' owns '{}' at epoch {}", site.cluster.name, vm.name, next.epoch));
     // What was still on its way from the former owner never becomes whole.
     return end_receiving(site, vm.id);
@@ -213,9 +214,9 @@ Result<> start(Work& work) {
             return fail(std::move(started.error())
                             .during("start")
                             .keeping("the VM, defined here on the chosen snapshot")
-                            .advising(fmt::format("Mend what is named above, then "
-                                                  "`understudy vm start {}`.",
-                                                  base::shell_word(vm.name))));
+                            .advising(fmt::format(
+                                "Correct what is named above, then run `understudy vm start {}`.",
+                                base::shell_word(vm.name))));
     }
     UNDERSTUDY_TRY(let_go_for_task(work, snapshot.id));
     auto& result = result_of(work);

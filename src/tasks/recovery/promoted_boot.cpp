@@ -118,7 +118,7 @@ Result<> see_it_boot(Work& work) {
     auto outcome = watch_boot(work, watch, console);
     const bool enough = !outcome && outcome.error().kind() == ErrorKind::cancelled;
     if (enough && !work.stopping()) {
-        work.log("nobody looks any more whether it comes up; it runs on");
+        work.log("the task does not watch it any more; the VM continues to run");
         work.ignore_cancel();
         return {};
     }

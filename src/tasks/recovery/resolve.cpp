@@ -54,22 +54,21 @@ Result<> check_owner_is_down(Work& work, const model::Vm& vm) {
     auto there = link->look_up_state(vm.id);
     if (!there)
         return fail(
-            Error(ErrorKind::refused, fmt::format("'{}', which owns VM '{}', does not answer: {}",
+            Error(ErrorKind::refused, fmt::format("'{}' owns VM '{}' and does not answer: {}",
                                                   owner, vm.name, there.error().what()))
-                .advising("Resolve when it answers. If it is lost for good, "
-                          "--even-if-owner-runs goes on; should it run there all the "
-                          "same, the VM runs twice."));
+                .advising(
+                    "Resolve when it answers. If it is lost for good, use --even-if-owner-runs. If "
+                    "the VM runs there nevertheless, it runs twice."));
     if (there->state == "stopped" || there->state == "undefined") return {};
     if (there->known && there->ownership.owner != vm.ownership.owner)
         return fail(
             Error(ErrorKind::refused,
-                  fmt::format("'{}' does not own VM '{}' any more: '{}' does, at epoch {}", owner,
+                  fmt::format("'{}' does not own VM '{}' any more; '{}' owns it at epoch {}", owner,
                               vm.name, cluster_name(site, there->ownership.owner),
                               there->ownership.epoch))
-                .advising(
-                    "Resolve when that cluster has been heard from: `understudy peer list`."));
+                .advising("Resolve when that cluster can be reached: `understudy peer list`."));
     return fail(Error(ErrorKind::refused,
-                      fmt::format("the VM is '{}' on '{}', which owns it",
+                      fmt::format("the VM is in state '{}' on its owner '{}'",
                                   there->state.empty() ? "perhaps running" : there->state, owner))
                     .advising(fmt::format("Stop it there first: `understudy vm shutdown {}`.",
                                           base::shell_word(vm.name))));
@@ -90,11 +89,11 @@ Result<> check(Work& work) {
     if (keeps_here(work)) {
         auto presence = UNDERSTUDY_VALUE(presence_of(work.site(), vm.id));
         if (presence == Presence::undefined)
-            return fail(Error(ErrorKind::refused,
-                              fmt::format("VM '{}' is not defined in libvirt here: there is no "
-                                          "line to go on with",
-                                          vm.name))
-                            .advising("--keep-there makes it a replica, which can be promoted."));
+            return fail(
+                Error(ErrorKind::refused, fmt::format("VM '{}' is not defined in libvirt here: "
+                                                      "there is no line here that could continue",
+                                                      vm.name))
+                    .advising("--keep-there makes it a replica, which can be promoted."));
         UNDERSTUDY_TRY(check_owner_is_down(work, vm));
     }
     memo_of(work).before = vm.ownership;
@@ -110,18 +109,17 @@ Result<> check_line_can_be_kept(Site& site, const model::Vm& vm) {
     auto described = site.hypervisor.describe(vm.id);
     if (!described && described.error().kind() == ErrorKind::not_found)
         return fail(
-            Error(ErrorKind::refused,
-                  fmt::format("VM '{}' is not defined in libvirt here: there is no line to make a "
-                              "VM of",
-                              vm.name))
+            Error(ErrorKind::refused, fmt::format("VM '{}' is not defined in libvirt here: there "
+                                                  "is no line here from which a VM could be made",
+                                                  vm.name))
                 .advising("--keep-there makes it a replica again. After that --as-new-vm makes a "
                           "VM of the branch that was kept, if there is one."));
     if (!described) return error_of(described);
     if (described->summary.state == ports::VmState::running)
         return fail(Error(ErrorKind::conflict,
                           fmt::format("VM '{}' runs here, although it is superseded", vm.name))
-                        .advising(fmt::format("It is paused when its owner is heard again; "
-                                              "`understudy vm stop {}` stops it now.",
+                        .advising(fmt::format("It will be paused when this cluster reaches its "
+                                              "owner again. `understudy vm stop {}` stops it now.",
                                               base::shell_word(vm.name))));
     return {};
 }
@@ -154,7 +152,7 @@ Result<> keep_as_new_vm(Work& work) {
         return fail(std::move(made.error())
                         .during(fmt::format("make '{}' of it", name))
                         .keeping(fmt::format("VM '{}' as it was, superseded", vm.name)));
-    work.log(fmt::format("'{}' is a VM of its own here, with what '{}' wrote", name, vm.name));
+    work.log(fmt::format("'{}' is a separate VM here, with what '{}' wrote", name, vm.name));
     return {};
 }
 
@@ -194,9 +192,10 @@ Result<> decide(Work& work) {
     const auto next = *memo_of(work).next;
     if (vm.ownership == next) return {};
     if (vm.ownership != before)
-        return fail(Error(ErrorKind::refused, "another cluster has taken the VM over meanwhile")
-                        .keeping("both lines, as they were")
-                        .advising("`understudy task retry` decides on what is known now."));
+        return fail(
+            Error(ErrorKind::refused, "another cluster has taken the VM over meanwhile")
+                .keeping("both lines, as they were")
+                .advising("`understudy task retry` decides again, with what is known now."));
     UNDERSTUDY_TRY(change_role(site, vm, next, work.task().actor));
     work.log(fmt::format("'{}' owns '{}' at epoch {}", cluster_name(site, next.owner), vm.name,
                          next.epoch));
@@ -221,7 +220,8 @@ Result<> go_on_here(Work& work, const model::Vm& vm) {
     for (const auto& peer : sharers) {
         auto link = site.peers.to(peer);
         if (link && !(*link)->exchange_ownership({{vm.id, vm.ownership}}))
-            work.log(fmt::format("'{}' will hear of it when it answers", cluster_name(site, peer)));
+            work.log(
+                fmt::format("'{}' will learn of it when it answers", cluster_name(site, peer)));
     }
     if (!arguments_of(work).start) return {};
     auto described = UNDERSTUDY_VALUE(site.hypervisor.describe(vm.id));

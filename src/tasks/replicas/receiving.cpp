@@ -56,8 +56,9 @@ Result<> check_undefined(Site& site, const model::TransferRequest& request) {
     if (presence == Presence::undefined) return {};
     return fail(
         Error(ErrorKind::refused,
-              fmt::format("VM '{}' is defined in libvirt on '{}', outside Understudy's care",
-                          request.vm_name, site.cluster.name))
+              fmt::format(
+                  "VM '{}' is defined in libvirt on '{}', and Understudy does not manage it there",
+                  request.vm_name, site.cluster.name))
             .advising("If it is not needed there any more: `virsh undefine` it there."));
 }
 
@@ -120,7 +121,7 @@ Result<> Receiving::check_rights(const ClusterId& from, const std::optional<mode
         if (!shared)
             return fail(
                 Error(ErrorKind::refused,
-                      fmt::format("VM '{}' is here already and has nothing to do with '{}'",
+                      fmt::format("VM '{}' is here already, and '{}' has no right to it",
                                   request.vm_name, cluster_name(site_, from)))
                     .advising("If it was taken over there, remove the replica that is here first: "
                               "`understudy replica remove`."));
@@ -133,11 +134,11 @@ Result<> Receiving::check_rights(const ClusterId& from, const std::optional<mode
                 Error(ErrorKind::unavailable,
                       fmt::format("a snapshot of VM '{}' is being imported on '{}' from files",
                                   request.vm_name, site_.cluster.name))
-                    .advising("Send when that is done, or its task is cancelled."));
+                    .advising("Send when that import has ended, or cancel its task there."));
         return fail(Error(ErrorKind::refused,
                           fmt::format("another peer is sending VM '{}' here", request.vm_name))
-                        .advising("One cluster owns a VM. If that peer is gone, remove it from the "
-                                  "peers here."));
+                        .advising("Only one cluster owns a VM. If that peer does not exist any "
+                                  "more, remove it from the peers here."));
     }
     return check_volumes_are_its_own(site_, request.vm, request.snapshot.disks);
 }
@@ -159,7 +160,7 @@ Result<> Receiving::give_up_older_than(TimePoint last_heard) {
     auto all = UNDERSTUDY_VALUE(site_.catalog.transfers());
     for (const auto& transfer : all) {
         if (transfer.updated >= last_heard) continue;
-        spdlog::warn("'{}@{}' came no further for a long time: what was received is removed",
+        spdlog::warn("'{}@{}' made no progress for a long time: what was received is removed",
                      transfer.request.vm_name, transfer.request.snapshot.name);
         UNDERSTUDY_TRY(give_up(site_, transfer));
     }
@@ -184,7 +185,8 @@ Result<> Receiving::check_resync(const model::TransferRequest& request) {
         if (!of_request) return fail(ErrorKind::invalid, "a resync of a disk that is not sent");
         auto there = UNDERSTUDY_VALUE(
             pool == nullptr ? Result<bool>(false) : pool_has(*pool, base.volume, base.snapshot));
-        if (!there) return fail(ErrorKind::conflict, "what this resync builds on is not here");
+        if (!there)
+            return fail(ErrorKind::conflict, "the content on which this resync builds is not here");
     }
     return {};
 }
@@ -323,7 +325,7 @@ Result<std::vector<model::ReadinessIssue>> Receiving::commit(const ClusterId& fr
     const std::lock_guard busy(running->busy);
     transfer = UNDERSTUDY_VALUE(transfer_of(from, id));
     if (!running->receiver || running->attempt != attempt)
-        return fail(ErrorKind::conflict, "this attempt of the transfer is over");
+        return fail(ErrorKind::conflict, "this attempt of the transfer has ended");
     UNDERSTUDY_TRY(running->receiver->finish(totals));
     auto disks = running->receiver->release();
     running->receiver.reset();

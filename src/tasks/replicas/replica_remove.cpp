@@ -30,7 +30,7 @@ Result<> unlist(Work& work) {
     if (vm->ownership.phase != model::Phase::replica)
         return fail(
             Error(ErrorKind::refused, fmt::format("VM '{}' is not a replica here", vm->name))
-                .advising("Take Understudy out of a VM with `understudy vm release`."));
+                .advising("To end Understudy's management of a VM, use `understudy vm release`."));
     auto snapshots = UNDERSTUDY_VALUE(catalog.snapshots(id));
     std::map<VolumeId, std::string> volumes;
     for (const auto& snapshot : snapshots)

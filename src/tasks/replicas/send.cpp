@@ -95,7 +95,7 @@ Result<> guard_autostart(Work& work) {
     auto vm = UNDERSTUDY_VALUE(site.catalog.vm(id));
     vm.autostart = true;
     UNDERSTUDY_TRY(site.catalog.save_vm(vm));
-    work.log("autostart of the VM is understudyd's from now on");
+    work.log("from now on understudyd does the autostart of the VM");
     return site.hypervisor.set_autostart(id, false);
 }
 
@@ -288,7 +288,7 @@ Result<> record_if_peer_committed(Work& work, ports::PeerLink& link) {
     if (std::ranges::none_of(there->snapshots,
                              [&](const SnapshotId& held) { return held == snapshot; }))
         return {};
-    work.log("the peer has the snapshot: it was complete before the cancel");
+    work.log("the peer has the snapshot; it was complete before the task was cancelled");
     return record(work);
 }
 

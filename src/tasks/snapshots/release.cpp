@@ -104,7 +104,7 @@ Result<> merge_all(Work& work) {
         UNDERSTUDY_TRY(catalog.remove_snapshot(snapshot.id));
         UNDERSTUDY_TRY(
             remove_from_volumes(work, memo_of(work).follow, id, snapshot.disks, snapshot.id));
-        work.log(fmt::format("merged away '{}'", snapshot.name));
+        work.log(fmt::format("removed '{}' by merging", snapshot.name));
     }
     return {};
 }

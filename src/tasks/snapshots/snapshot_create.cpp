@@ -82,7 +82,7 @@ Result<> undo(Work& work) {
     auto described = site.hypervisor.describe(vm);
     if (!described && described.error().kind() != ErrorKind::not_found) return error_of(described);
     if (described && is_switched(work, *described))
-        return fail(Error(ErrorKind::conflict, "the VM runs on the new overlays already")
+        return fail(Error(ErrorKind::conflict, "the VM already uses the new overlays")
                         .advising(fmt::format("`understudy task retry {}` completes it.",
                                               work.task().id.text())));
     UNDERSTUDY_TRY(forget_heads(work));
@@ -128,7 +128,7 @@ Result<std::string> pool_taking(Site& site, const ports::DiskDescription& disk) 
     for (const auto& [name, pool] : site.pools)
         if (pool->takes(disk.source)) return name;
     return fail(
-        Error(ErrorKind::unsupported, fmt::format("{}: no pool of this cluster takes {}",
+        Error(ErrorKind::unsupported, fmt::format("{}: no pool of this cluster can hold {}",
                                                   disk.target, disk.source.location))
             .keeping("the VM as it was")
             .advising(disk.source.type == "network"
@@ -179,7 +179,7 @@ Result<> adopt(Work& work) {
             return fail(
                 std::move(adopted.error())
                     .during(fmt::format("adopt {} into pool '{}'", disk.target, disk.pool)));
-        work.log(fmt::format("{}: adopted {} as it stands", disk.target, now->source.location));
+        work.log(fmt::format("{}: adopted {} without a change", disk.target, now->source.location));
     }
     return {};
 }
@@ -266,7 +266,7 @@ Result<> undo_or_complete(Work& work) {
     UNDERSTUDY_TRY(commit(work));
     UNDERSTUDY_TRY(publish(work));
     UNDERSTUDY_TRY(forget_unplugged_volumes(work));
-    work.log("the moment had passed already: the snapshot is complete");
+    work.log("the disks were switched already: the snapshot is complete");
     return {};
 }
 

@@ -162,8 +162,8 @@ Result<bool> set_aside_if_written(Work& work, ports::StoragePool& pool, const mo
     if (!written || !*written) return written;
     auto kept = UNDERSTUDY_VALUE(pool.set_aside(disk.volume, snapshot_id(work)));
     const auto said = fmt::format(
-        "an attempt at '{}' was cut off, and what the VM wrote to {} from then until it went off "
-        "is in none of its disks: it is kept as {}",
+        "an attempt at '{}' was cut off. What the VM wrote to {} between that time and its stop is "
+        "not on its disks; it is kept as {}",
         work.task().title, disk.target, kept);
     work.log(said);
     record_event(work.site(), {}, "kept", vm_id(work), said);
@@ -237,12 +237,11 @@ Result<> check_moment_is_closed(Site& site, const model::Task& task, const TaskP
         auto written = pool ? (*pool)->overlay_written(disk.volume, arguments.snapshot) : false;
         if (!written || !*written) continue;
         return fail(
-            Error(ErrorKind::refused,
-                  fmt::format("'{}' was cut off, and {} has its newest writes in an overlay that "
-                              "the VM is not on yet",
-                              task.title, disk.target))
-                .advising(fmt::format("The daemon settles it by itself: `understudy task watch "
-                                      "{}`, then start the VM.",
+            Error(ErrorKind::refused, fmt::format("'{}' was cut off. The newest writes of {} are "
+                                                  "in an overlay that the VM does not use yet",
+                                                  task.title, disk.target))
+                .advising(fmt::format("The daemon repairs this without help: wait with `understudy "
+                                      "task watch {}`, then start the VM.",
                                       task.id.text())));
     }
     return {};
@@ -267,7 +266,7 @@ void let_guest_go_on(Work& work) {
     if (memo_of(work).stands_still && may_run(work)) {
         auto resumed = hypervisor.resume(vm_id(work));
         if (!resumed && resumed.error().kind() == ErrorKind::unavailable)
-            work.log("the VM may still be paused (`virsh resume` lets it go on): " +
+            work.log("the VM may still be paused (`virsh resume` continues it): " +
                      resumed.error().text());
         else
             memo_of(work).stands_still = false;
@@ -312,7 +311,7 @@ Result<> reconcile_interrupted_switch(Work& work) {
         if (is_switched(work, described)) return {};  // after all
     }
     UNDERSTUDY_TRY(forget_heads(work));
-    work.log("an attempt at the moment was cut off: its overlays are made anew");
+    work.log("an attempt to switch the disks was cut off: its overlays are made again");
     return {};
 }
 
@@ -343,7 +342,7 @@ Result<> moment(Work& work) {
     auto described = UNDERSTUDY_VALUE(work.site().hypervisor.describe(vm_id(work)));
     auto consistency = model::Consistency::crash;
     if (is_switched(work, described)) {
-        work.log("the VM is on the new overlays already");
+        work.log("the VM already uses the new overlays");
         let_guest_go_on(work);
     } else {
         if (!memo_of(work).heads) UNDERSTUDY_TRY(prepare_heads(work, described));

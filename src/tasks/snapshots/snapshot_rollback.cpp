@@ -184,7 +184,7 @@ Result<> finish_rollback(Work& work) {
     const auto made = heads_of(memo_of(work).made, snapshot);
     auto defined = UNDERSTUDY_VALUE(is_defined_with(work, made));
     if (!made.empty() && !defined) {
-        work.log("the VM has other disks again: its new ones are not used");
+        work.log("the VM has other disks now: the new disks of this rollback are not used");
         UNDERSTUDY_TRY(drop_heads(work, snapshot));
         return let_go_for_task(work, snapshot.id);
     }
@@ -210,7 +210,7 @@ Result<> undo_or_complete(Work& work) {
     auto defined = UNDERSTUDY_VALUE(is_defined_with(work, made));
     if (defined || (made.empty() && memo_of(work).defining)) {
         UNDERSTUDY_TRY(finish_rollback(work));
-        work.log("the VM had its new disks already: the rollback is complete");
+        work.log("the VM already had its new disks: the rollback is complete");
         return {};
     }
     UNDERSTUDY_TRY(drop_heads(work, *snapshot));
