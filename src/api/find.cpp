@@ -31,7 +31,7 @@ Result<model::Peer> find_peer(tasks::Site& site, const std::string& word) {
     }
     if (word.empty() && !peers.empty())
         return fail(Error(ErrorKind::invalid, "there are several peers")
-                        .advising(fmt::format("Name one with --to: {}.", known)));
+                        .advising(fmt::format("Name one of them: {}.", known)));
     if (peers.empty())
         return fail(Error(ErrorKind::not_found, "this cluster has no peers")
                         .advising("Pair with one: `understudy peer invite` there, "
@@ -134,7 +134,8 @@ Result<model::Task> find_task(tasks::Site& site, const std::string& word) {
     for (const auto& task : tasks) {
         if (!task.id.text().starts_with(word)) continue;
         if (found != nullptr)
-            return fail(ErrorKind::invalid, fmt::format("'{}' begins several tasks' ids", word));
+            return fail(ErrorKind::invalid,
+                        fmt::format("the ids of several tasks begin with '{}'", word));
         found = &task;
     }
     if (found == nullptr) return unknown();

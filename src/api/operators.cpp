@@ -34,7 +34,7 @@ std::unexpected<Error> wrong_type(const char* name, std::string_view wanted) {
 
 Result<Asked> parse(OperatorsContext& context, const net::HttpRequest& request) {
     if (request.segments.empty() || request.segments.front() != "v1")
-        return fail(ErrorKind::not_found, "the API begins at /v1");
+        return fail(ErrorKind::not_found, "paths of the API begin with /v1");
     auto body = request.body.empty() ? json::object() : json::parse(request.body, nullptr, false);
     if (!body.is_object()) return fail(ErrorKind::invalid, "the body must be a JSON object");
     return Asked{
@@ -128,7 +128,7 @@ Result<Duration> shutdown_limit(const json& body) {
     constexpr std::uint64_t kLongest = 24ULL * 3600 * 1000;
     auto limit = UNDERSTUDY_VALUE(number_field(body, "limit_ms", kUsual));
     if (limit == 0 || limit > kLongest)
-        return fail(ErrorKind::invalid, "a guest gets from 1 ms to 24 h to shut down");
+        return fail(ErrorKind::invalid, "limit_ms must be from 1 ms to 24 h");
     return Duration(static_cast<std::int64_t>(limit));
 }
 

@@ -18,10 +18,10 @@ Result<tasks::DrillWishes> wishes_in(const nlohmann::json& body) {
     auto check = UNDERSTUDY_VALUE(tasks::parse_boot_check(wait));
     auto limit = UNDERSTUDY_VALUE(number_field(body, "limit_ms", 0));
     if (limit > tasks::kLongestBoot)
-        return fail(ErrorKind::invalid, "a guest gets at most 24 h to boot");
+        return fail(ErrorKind::invalid, "limit_ms must be at most 24 h");
     auto network = UNDERSTUDY_VALUE(text_field(body, "network"));
     if (network.size() > kMostName)
-        return fail(ErrorKind::invalid, "no network has so long a name");
+        return fail(ErrorKind::invalid, "the name of the network is too long");
     if (check.kind == tasks::BootCheck::Kind::tcp && network.empty())
         return fail(Error(ErrorKind::invalid, "without a network no port can answer")
                         .advising("Name an isolated one with --network."));
@@ -34,7 +34,7 @@ Result<Reply> drill(const Asked& asked) {
     auto word = UNDERSTUDY_VALUE(text_field(asked.body, "snapshot"));
     auto wishes = UNDERSTUDY_VALUE(wishes_in(asked.body));
     auto vm = UNDERSTUDY_VALUE(
-        kept_replica(site, asked.path[1], "What is rehearsed is the start of a replica."));
+        kept_replica(site, asked.path[1], "A drill tests the start of a replica only."));
     auto active = UNDERSTUDY_VALUE(site.catalog.active_tasks(vm.id));
     for (const auto& task : active)
         if (task.kind == tasks::kReplicaDrill)

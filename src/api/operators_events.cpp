@@ -46,10 +46,10 @@ Result<Reply> verify(const Asked& asked) {
     auto last = UNDERSTUDY_VALUE(asked.site().catalog.last_event());
     auto broken = UNDERSTUDY_VALUE(asked.site().catalog.first_broken_event());
     if (broken)
-        return fail(Error(ErrorKind::corrupt,
-                          fmt::format("event {} is not as it was recorded, or is gone", *broken))
-                        .keeping("all that is there")
-                        .advising("Somebody changed the catalog. Compare it with a backup."));
+        return fail(
+            Error(ErrorKind::corrupt, fmt::format("event {} was changed or removed", *broken))
+                .keeping("all that is there")
+                .advising("Somebody changed the catalog. Compare it with a backup."));
     return Reply{200, {{"verified", last}}};
 }
 

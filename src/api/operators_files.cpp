@@ -42,8 +42,8 @@ Result<std::string> format_field(tasks::Site& site, const json& body) {
     if (site.formats.contains(*format)) return format;
     std::string known;
     for (const auto& [name, unused] : site.formats) known += (known.empty() ? "" : ", ") + name;
-    return fail(ErrorKind::invalid,
-                fmt::format("no format '{}'; there are: {}", format->substr(0, 64), known));
+    return fail(ErrorKind::invalid, fmt::format("there is no format '{}'; the formats are: {}",
+                                                format->substr(0, 64), known));
 }
 
 Result<Reply> export_snapshot(const Asked& asked) {
@@ -65,7 +65,8 @@ Result<Reply> export_snapshot(const Asked& asked) {
         if (!base) return fail(std::move(base.error()).during("--incremental-from"));
         arguments.base = base->id;
     } else if (!base_directory.empty()) {
-        return fail(ErrorKind::invalid, "a base's directory is for an incremental export");
+        return fail(ErrorKind::invalid,
+                    "base_directory can be used only for an incremental export");
     }
     return queue(asked, tasks::kSnapshotExport, id,
                  fmt::format("export {}@{} to {}", vm.name, snapshot.name, directory), arguments);
@@ -86,10 +87,10 @@ Result<Reply> import_snapshot(const Asked& asked) {
         if (!found.ownership)
             return fail(
                 Error(ErrorKind::invalid,
-                      fmt::format("{} is of no Understudy cluster: it can be imported as a new VM",
+                      fmt::format("{} does not come from an Understudy cluster; it can only be "
+                                  "imported as a new VM",
                                   directory))
-                    .advising(fmt::format("Say so with --as-new-vm {}.",
-                                          base::shell_word(found.vm_name))));
+                    .advising(fmt::format("Use --as-new-vm {}.", base::shell_word(found.vm_name))));
         arguments.vm = found.vm;
         return queue(asked, tasks::kSnapshotImport, found.vm, what, arguments);
     }

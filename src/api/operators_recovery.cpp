@@ -98,7 +98,7 @@ Result<> add_new_vm_wishes(const Asked& asked, tasks::ResolveArguments& argument
     if (!asked.body.contains("as_new_vm")) return {};
     if (name.empty()) return fail(ErrorKind::invalid, "as_new_vm is a VM's name");
     if (arguments.keep != "there")
-        return fail(ErrorKind::invalid, "as_new_vm goes with \"keep\": \"there\"");
+        return fail(ErrorKind::invalid, "as_new_vm can be used only with \"keep\": \"there\"");
     UNDERSTUDY_TRY(check_new_name(site, name));
     auto accept = UNDERSTUDY_VALUE(texts_field(asked.body, "accept"));
     auto start = UNDERSTUDY_VALUE(flag_field(asked.body, "start_new_vm", false));
@@ -136,7 +136,7 @@ Result<Reply> resolve(const Asked& asked) {
                                       vm.name))
                         .advising("`understudy vm list` shows who owns it."));
     return queue(asked, tasks::kResolve, id,
-                 fmt::format("resolve {}: keep what is {}", vm.name,
+                 fmt::format("resolve {}: the line {} continues", vm.name,
                              *keep == "here" ? "here" : "on its owner"),
                  arguments);
 }

@@ -48,14 +48,14 @@ Result<> add_boot_wishes(const Asked& asked, tasks::PromoteArguments& arguments)
     auto wait = UNDERSTUDY_VALUE(text_field(asked.body, "wait"));
     auto limit = UNDERSTUDY_VALUE(number_field(asked.body, "limit_ms", 0));
     if (!check) return {};
-    if (!arguments.start)
-        return fail(ErrorKind::invalid, "what is not started cannot be seen to boot");
+    if (!arguments.start) return fail(ErrorKind::invalid, "check needs 'start': true");
     auto parsed = UNDERSTUDY_VALUE(tasks::parse_boot_check(wait));
     if (parsed.kind == tasks::BootCheck::Kind::console)
-        return fail(Error(ErrorKind::invalid, "nobody listens to the console of a VM in use")
-                        .advising("Wait for its agent or a port; a drill listens to a console."));
+        return fail(
+            Error(ErrorKind::invalid, "the console of a promoted VM cannot be watched")
+                .advising("Wait for its agent or a port. Only a drill can wait for a console."));
     if (limit > tasks::kLongestBoot)
-        return fail(ErrorKind::invalid, "a guest gets at most 24 h to boot");
+        return fail(ErrorKind::invalid, "limit_ms must be at most 24 h");
     arguments.check = true;
     arguments.wait = wait;
     arguments.limit_ms = limit;
@@ -99,8 +99,9 @@ Result<Reply> verify(const Asked& asked) {
 }
 
 Result<Reply> remove(const Asked& asked) {
-    auto vm = UNDERSTUDY_VALUE(kept_replica(
-        asked.site(), asked.path[1], "Take Understudy out of a VM with `understudy vm release`."));
+    auto vm = UNDERSTUDY_VALUE(
+        kept_replica(asked.site(), asked.path[1],
+                     "To end Understudy's management of a VM, use `understudy vm release`."));
     return queue(asked, tasks::kReplicaRemove, vm.id, "remove replica " + vm.name,
                  tasks::ReplicaRemoveArguments{vm.id});
 }

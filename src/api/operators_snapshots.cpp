@@ -11,6 +11,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <string_view>
 
 // Calls about a VM's snapshots: list, create, details, remove, roll back, send. Those that change
 // something check the request, so that the operator hears at once what is wrong with it, and queue
@@ -104,6 +105,17 @@ Result<> let_go_of_branch(tasks::Site& site, const Named& of) {
     return {};
 }
 
+// What to do about a snapshot with this hold (as views.cpp names it), for people.
+std::string_view advice_about(std::string_view hold) {
+    if (hold.starts_with("branch"))
+        return "It has what was written here alone; --let-go removes it all the same.";
+    if (hold.starts_with("base"))
+        return "It can be removed when a newer snapshot has been sent to that peer.";
+    if (hold.starts_with("drill")) return "It can be removed when that drill has ended.";
+    if (hold.starts_with("transfer")) return "It can be removed when that transfer has ended.";
+    return "It can be removed when this hold has ended.";
+}
+
 Result<Reply> remove(const Asked& asked) {
     auto found = UNDERSTUDY_VALUE(named(asked));
     if (asked.query("let_go") == "1") UNDERSTUDY_TRY(let_go_of_branch(asked.site(), found));
@@ -113,10 +125,7 @@ Result<Reply> remove(const Asked& asked) {
             Error(ErrorKind::refused, fmt::format("snapshot '{}' is held: {}", found.snapshot.name,
                                                   holds.front().get<std::string>()))
                 .keeping("the snapshot")
-                .advising(holds.front().get<std::string>().starts_with("branch")
-                              ? "It has what was written here alone; --let-go removes it all the "
-                                "same."
-                              : "It can go once a newer snapshot was sent to that peer."));
+                .advising(std::string(advice_about(holds.front().get<std::string>()))));
     return queue(asked, tasks::kSnapshotRemove, found.vm,
                  fmt::format("remove {}@{}", found.vm_name, found.snapshot.name),
                  tasks::SnapshotRemoveArguments{found.vm, {found.snapshot.id}});

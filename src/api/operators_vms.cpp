@@ -25,12 +25,12 @@ Result<> check_defined(tasks::Site& site, const VmId& id) {
     auto presence = UNDERSTUDY_VALUE(tasks::presence_of(site, id));
     if (presence != tasks::Presence::undefined) return {};
     auto known = UNDERSTUDY_VALUE(site.catalog.vm(id));
-    return fail(
-        Error(ErrorKind::refused,
-              fmt::format("VM '{}' is not defined in libvirt here: nothing of it runs", known.name))
-            .advising(fmt::format("It belongs to '{}'; `understudy replica list` shows the "
-                                  "replicas here.",
-                                  tasks::cluster_name(site, known.ownership.owner))));
+    return fail(Error(ErrorKind::refused,
+                      fmt::format("VM '{}' is not defined in libvirt here, so it does not run here",
+                                  known.name))
+                    .advising(fmt::format("It belongs to '{}'; `understudy replica list` shows the "
+                                          "replicas here.",
+                                          tasks::cluster_name(site, known.ownership.owner))));
 }
 
 // Asks the guest once, and waits here and not in the hypervisor, so that a daemon that is to stop
@@ -74,7 +74,7 @@ Result<Reply> change_state(const Asked& asked, const VmId& id) {
 Result<Reply> release(const Asked& asked, const VmId& id) {
     auto vm = UNDERSTUDY_VALUE(asked.site().catalog.find_vm(id));
     if (!vm)
-        return fail(Error(ErrorKind::refused, "Understudy has nothing to do with this VM")
+        return fail(Error(ErrorKind::refused, "Understudy does not manage this VM")
                         .advising("Nothing needs to be released."));
     return queue(asked, tasks::kRelease, id, "release " + vm->name, tasks::ReleaseArguments{id});
 }

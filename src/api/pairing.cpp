@@ -69,8 +69,9 @@ Result<InviteToken> decode_token(std::string_view text) {
 Result<> check_new_peer(const model::Cluster& ours, const std::vector<model::Peer>& peers,
                         const model::Cluster& theirs, const std::string& fingerprint) {
     if (theirs.id == ours.id)
-        return fail(Error(ErrorKind::refused, "a cluster cannot be its own peer")
-                        .advising("If one is a copy of the other, set one of them up anew."));
+        return fail(
+            Error(ErrorKind::refused, "a cluster cannot be its own peer")
+                .advising("If one cluster is a copy of the other, set up one of them again."));
     if (theirs.name == ours.name)
         return fail(
             Error(ErrorKind::refused, fmt::format("both clusters are named '{}'", ours.name))

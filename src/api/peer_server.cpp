@@ -42,7 +42,7 @@ Result<std::string> encoded(Result<T> result, Encode encode) {
 // body without an announced length is refused.
 Result<> check_length(const net::HttpRequest& request) {
     if (request.headers.find("Transfer-Encoding") != nullptr)
-        return fail(ErrorKind::invalid, "a body without a Content-Length is not taken");
+        return fail(ErrorKind::invalid, "a body needs a Content-Length");
     const auto* text = request.headers.find("Content-Length");
     auto route = protocol::parse_route(request.method, request.target);
     if (text == nullptr || !route) return {};
@@ -200,7 +200,8 @@ Result<std::string> PeerServer::pair(const net::HttpRequest& request) {
     auto asked = UNDERSTUDY_VALUE(protocol::decode_pair_request(request.body));
     auto fingerprint = net::fingerprint(asked.certificate_pem);
     if (!fingerprint || *fingerprint != request.peer_fingerprint)
-        return fail(ErrorKind::refused, "the certificate is not that of this connection");
+        return fail(ErrorKind::refused,
+                    "the certificate in the request is not the certificate of this connection");
     auto peers = UNDERSTUDY_VALUE(site_.catalog.peers());
     UNDERSTUDY_TRY(check_new_peer(site_.cluster, peers, asked.cluster, *fingerprint));
     model::Peer peer;

@@ -284,7 +284,7 @@ Result<json> replica_details(tasks::Site& site, const VmId& id) {
     if (vm.ownership.phase != model::Phase::replica)
         return fail(
             Error(ErrorKind::not_found, fmt::format("VM '{}' is not a replica here", vm.name))
-                .advising("`understudy vm info` tells about VMs of this cluster."));
+                .advising("`understudy vm info` shows VMs of this cluster."));
     auto view = replica_view(site, vm);
     if (!view) return view;
     auto snapshots = snapshot_views(site, id);

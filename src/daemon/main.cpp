@@ -21,7 +21,7 @@ constexpr const char* kHelp =
     R"(understudyd: keeps replicas of this host's VMs on peers, and peers' replicas here.
 
 Usage: understudyd [-c FILE]
-  -c, --config FILE   TOML file; without it the defaults of one machine hold
+  -c, --config FILE   TOML file; without it understudyd uses the defaults for one machine
       --version       print the version
 Example: understudyd -c /etc/understudy/understudyd.toml
 Stop it with SIGTERM: transfers end at a durable point and go on after the next start.

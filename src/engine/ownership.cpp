@@ -42,9 +42,9 @@ Result<Ownership> promoted(const Ownership& here, const ClusterId& self) {
             return fail(Error(ErrorKind::refused, "this cluster owns the VM already")
                             .advising("Start it with `understudy vm start`."));
         case Phase::superseded:
-            return fail(Error(ErrorKind::refused,
-                              "the VM was superseded here: a newer line of it runs elsewhere")
-                            .advising("Promote it where its newer line is, or remove this one."));
+            return fail(
+                Error(ErrorKind::refused, "the VM is superseded here: another cluster owns it")
+                    .advising("Say which line continues: `understudy replica resolve`."));
         case Phase::handing_over:
             return fail(Error(ErrorKind::refused, "the VM is being handed over to a peer")
                             .advising("Only the target of the handover can start it now."));
@@ -65,11 +65,10 @@ Result<Ownership> taken_over(const Ownership& here, const Ownership& offered, co
         return here;
     if (here.phase == Phase::replica && here.owner == source && here.epoch < offered.epoch)
         return Ownership{offered.epoch, self, Phase::owned};
-    return fail(
-        Error(ErrorKind::refused,
-              fmt::format("the VM is {} at epoch {} here, which is no replica of the cluster that "
-                          "hands it over at epoch {}",
-                          model::to_string(here.phase), here.epoch, offered.epoch)));
+    return fail(Error(ErrorKind::refused,
+                      fmt::format("the VM is {} at epoch {} here; it is not a replica of the "
+                                  "cluster that hands it over at epoch {}",
+                                  model::to_string(here.phase), here.epoch, offered.epoch)));
 }
 
 Ownership declined(const Ownership& here, const Ownership& offered, const ClusterId& source) {
@@ -193,10 +192,10 @@ Result<> may_receive(const std::optional<Ownership>& here, const Ownership& offe
                 .advising("Send it from the cluster that owns it."));
     if (!here) return {};
     if (here->epoch > offered.epoch)
-        return fail(
-            Error(ErrorKind::refused, fmt::format("VM '{}' is at epoch {} here, the sender's is {}",
-                                                  vm_name, here->epoch, offered.epoch))
-                .advising("The sender is superseded; send from the new owner."));
+        return fail(Error(ErrorKind::refused,
+                          fmt::format("VM '{}' has epoch {} here, and epoch {} at the sender",
+                                      vm_name, here->epoch, offered.epoch))
+                        .advising("The sender is superseded; send from the new owner."));
     if (here->epoch == offered.epoch && here->owner != source)
         return fail(Error(ErrorKind::refused,
                           fmt::format("VM '{}' has another owner here at the same epoch {}",
@@ -214,11 +213,11 @@ Result<Ownership> after_import(const std::optional<Ownership>& here, const Owner
                         .advising("Import again when that is done."));
     if (here) return *here;
     if (in_file.owner == self)
-        return fail(Error(ErrorKind::refused,
-                          fmt::format("VM '{}' belonged to this cluster, which does not know it "
-                                      "any more",
-                                      vm_name))
-                        .advising("Import it as another VM: --as-new-vm NAME."));
+        return fail(
+            Error(ErrorKind::refused, fmt::format("by the file this cluster owned VM '{}', but "
+                                                  "this cluster does not know the VM any more",
+                                                  vm_name))
+                .advising("Import it as another VM: --as-new-vm NAME."));
     return replica_of(in_file);
 }
 

@@ -66,17 +66,17 @@ Result<SendPlan> plan_send(const SendQuestion& question) {
                                     name_of(question.here, *base))};
     if (question.contents && !question.contents->empty())
         return SendPlan{SendKind::resync, std::nullopt,
-                        "nothing in common by lineage, but the peer has content of its disks: "
-                        "what differs travels",
+                        "no common snapshot, but the peer has content of its disks: only the "
+                        "differences are sent",
                         *question.contents};
     if (!question.contents && !question.at_peer.empty())
-        return fail(Error(ErrorKind::unsupported,
-                          fmt::format("the peer holds {} snapshot(s) of this VM, but none in "
-                                      "common with '{}'; comparing the two takes a newer version "
-                                      "there",
-                                      question.at_peer.size(), question.snapshot.name))
-                        .keeping("everything on both sides")
-                        .advising("Update the peer, or send it whole with --full."));
+        return fail(
+            Error(ErrorKind::unsupported,
+                  fmt::format("the peer has {} snapshot(s) of this VM, but none in common with "
+                              "'{}'. To compare the two, the peer needs a newer version",
+                              question.at_peer.size(), question.snapshot.name))
+                .keeping("everything on both sides")
+                .advising("Update the peer, or send everything with --full."));
     if (!question.at_peer.empty())
         return SendPlan{SendKind::full, std::nullopt,
                         "the peer holds other snapshots of this VM, and nothing of its disks"};
@@ -110,7 +110,7 @@ Result<> check_obstacles(const std::vector<model::ReadinessIssue>& obstacles,
     if (texts.empty()) return {};
     return fail(Error(ErrorKind::refused, texts)
                     .keeping("everything as it was")
-                    .advising(fmt::format("To do it all the same, add{}", flags)));
+                    .advising(fmt::format("To do it nevertheless, add{}", flags)));
 }
 
 }  // namespace understudy::engine
