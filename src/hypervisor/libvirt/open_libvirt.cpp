@@ -8,6 +8,7 @@
 #include "hypervisor/libvirt/isolation.hpp"
 #include "hypervisor/libvirt/libvirt_error.hpp"
 #include "hypervisor/libvirt/lifecycle.hpp"
+#include "hypervisor/libvirt/look_at_host.hpp"
 #include "hypervisor/libvirt/merge.hpp"
 #include "hypervisor/libvirt/nvram_file.hpp"
 #include "hypervisor/libvirt/snapshot.hpp"
