@@ -69,7 +69,8 @@ TEST_F(UnreadableRows, of_a_newer_version_fail_and_stay_as_they_are) {
 
 TEST_F(UnreadableRows, of_a_wrong_shape_are_corrupt_and_end_no_daemon) {
     for (const std::string memo :
-         {R"({"version":1,"memo":{"disks":"none"}})", R"({"disks":{"vda":1}})", "no json", "[]"}) {
+         {R"({"version":1,"memo":{"disks":"none"}})", R"({"disks":{"vda":1}})", "no json", "[]",
+          R"({"disks":[],"consistency":"perhaps"})"}) {
         const auto id = left_behind("commit", memo);
         expect_failed(id, "corrupt", "memo");
         EXPECT_EQ(a.task(id).memo, memo);

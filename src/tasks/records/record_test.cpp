@@ -91,7 +91,7 @@ TEST(Record, version_0_of_a_send_had_its_plan_beside_the_rest) {
                                       {"transfer", kPeer},
                                       {"left_bytes", 7}});
     ASSERT_TRUE(memo.plan);
-    EXPECT_EQ(memo.plan->kind, "incremental");
+    EXPECT_EQ(memo.plan->kind, engine::SendKind::incremental);
     EXPECT_EQ(memo.plan->base->text(), kSnapshot);
     EXPECT_TRUE(memo.plan->peer_lost_newest);
     EXPECT_EQ(memo.left_bytes, 7u);
@@ -196,6 +196,45 @@ TEST(Record, a_head_and_a_moment_come_back_whole) {
     EXPECT_FALSE(back.moment_is_open());
     EXPECT_FALSE(back.moment_has_passed());
     EXPECT_EQ(write_changes(back), write_changes(memo));
+}
+
+TEST(Record, words_of_enumerations_stay_as_they_were_on_disk) {
+    for (const auto& [kind, word] : std::vector<std::pair<engine::SendKind, std::string>>{
+             {engine::SendKind::full, "full"},
+             {engine::SendKind::incremental, "incremental"},
+             {engine::SendKind::resync, "resync"},
+             {engine::SendKind::nothing, "nothing"}}) {
+        SendMemo memo;
+        memo.plan = SendPlanRecord{.kind = kind};
+        const json written = write_changes(memo);
+        EXPECT_EQ(written.dump(), R"({"plan":{"kind":")" + word +
+                                      R"(","peer_lost_newest":false,"resync":[]},"version":1})");
+        EXPECT_EQ(read<SendMemo>(written).plan->kind, kind);
+        EXPECT_EQ(read<SendMemo>(written).sends_nothing(), word == "nothing");
+        EXPECT_EQ(read<SendMemo>({{"kind", word}}).plan->kind, kind) << "version 0";
+    }
+    for (const auto& [level, word] : std::vector<std::pair<model::Consistency, std::string>>{
+             {model::Consistency::crash, "crash"},
+             {model::Consistency::filesystem, "filesystem"}}) {
+        SnapshotCreateMemo memo;
+        memo.consistency = level;
+        const json written = write_changes(memo);
+        EXPECT_EQ(written.dump(), R"({"consistency":")" + word + R"(","version":1})");
+        EXPECT_EQ(read<SnapshotCreateMemo>(written).consistency, level);
+    }
+}
+
+TEST(Record, a_word_that_no_enumeration_has_is_corrupt) {
+    const auto expect_corrupt = [](const auto& record, const std::string& field) {
+        ASSERT_FALSE(record);
+        EXPECT_EQ(record.error().kind(), ErrorKind::corrupt);
+        EXPECT_THAT(record.error().text(), HasSubstr("'" + field + "'"));
+    };
+    for (const json& wrong : {json("by hand"), json(""), json(0), json(nullptr)})
+        expect_corrupt(read_record<SendMemo>({{"version", 1}, {"plan", {{"kind", wrong}}}}),
+                       "kind");
+    for (const json& wrong : {json("none"), json(""), json(1)})
+        expect_corrupt(read_record<SnapshotCreateMemo>({{"consistency", wrong}}), "consistency");
 }
 
 // What every kind keeps can be written and read again when nothing was put into it yet.

@@ -355,7 +355,7 @@ Result<> moment(Work& work) {
         auto taken = UNDERSTUDY_VALUE(take_all(work, described));
         consistency = taken;
     }
-    memo_of(work).consistency = std::string(model::to_string(consistency));
+    memo_of(work).consistency = consistency;
     return {};
 }
 
