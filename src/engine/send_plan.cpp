@@ -52,6 +52,13 @@ std::string_view to_string(SendKind kind) {
     return "";
 }
 
+Result<SendKind> send_kind_from(std::string_view text) {
+    for (const auto kind :
+         {SendKind::full, SendKind::incremental, SendKind::resync, SendKind::nothing})
+        if (to_string(kind) == text) return kind;
+    return fail(ErrorKind::invalid, fmt::format("'{}' is not a kind of send", text.substr(0, 32)));
+}
+
 Result<SendPlan> plan_send(const SendQuestion& question) {
     if (contains(question.at_peer, question.snapshot.id))
         return SendPlan{SendKind::nothing, std::nullopt, "the peer holds this snapshot already"};

@@ -13,6 +13,7 @@ namespace understudy::engine {
 enum class SendKind { full, incremental, resync, nothing };
 
 std::string_view to_string(SendKind);
+Result<SendKind> send_kind_from(std::string_view);  // invalid: no kind has this word
 
 struct SendQuestion {
     std::vector<model::Snapshot> here;  // all of the VM's snapshots on the source

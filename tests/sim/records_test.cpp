@@ -69,7 +69,8 @@ TEST_F(UnreadableRows, of_a_newer_version_fail_and_stay_as_they_are) {
 
 TEST_F(UnreadableRows, of_a_wrong_shape_are_corrupt_and_end_no_daemon) {
     for (const std::string memo :
-         {R"({"version":1,"memo":{"disks":"none"}})", R"({"disks":{"vda":1}})", "no json", "[]"}) {
+         {R"({"version":1,"memo":{"disks":"none"}})", R"({"disks":{"vda":1}})", "no json", "[]",
+          R"({"disks":[],"consistency":"perhaps"})"}) {
         const auto id = left_behind("commit", memo);
         expect_failed(id, "corrupt", "memo");
         EXPECT_EQ(a.task(id).memo, memo);
@@ -104,6 +105,22 @@ TEST_F(UnreadableRows, of_a_part_end_the_whole_and_undo_nothing) {
         EXPECT_EQ(a.task(id).memo, text);
     }
     expect_another_works();
+}
+
+// Their later steps carry out what `check` has recorded: without it they change nothing.
+TEST_F(UnreadableRows, of_a_promote_or_resolve_that_do_not_say_what_was_decided_are_corrupt) {
+    expect_another_works();
+    const auto before = must(a.catalog().vm(vm));
+    const auto vm_text = "\"vm\":\"" + vm.text() + "\"";
+    const auto snapshot = before.head_parent.value_or(SnapshotId{}).text();
+    const std::string memo = R"({"version":1,"memo":{"disks":[]}})";
+    expect_failed(left_behind("own", memo, {}, "promote",
+                              "{" + vm_text + R"(,"snapshot":")" + snapshot + "\"}"),
+                  "corrupt", "what was decided");
+    for (const std::string step : {"decide", "settle"})
+        expect_failed(left_behind(step, memo, {}, "resolve", "{" + vm_text + R"(,"keep":"here"})"),
+                      "corrupt", "what was decided");
+    EXPECT_EQ(must(a.catalog().vm(vm)).ownership, before.ownership);
 }
 
 TEST_F(UnreadableRows, that_failed_stand_in_nobodys_way_for_good) {

@@ -60,6 +60,28 @@ Result<> refuse_saved_image(virDomainPtr domain, std::string_view what) {
                               "`virsh managedsave-remove`."));
 }
 
+// A definition as libvirt has it, and those of the wanted disks that it is not on yet.
+struct DisksLeft {
+    std::string definition;
+    std::vector<ports::DiskSwitch> switches;
+};
+
+Result<DisksLeft> disks_left(virDomainPtr domain, const std::vector<ports::DiskSwitch>& wanted) {
+    auto definition =
+        UNDERSTUDY_VALUE(domain_xml(domain, VIR_DOMAIN_XML_INACTIVE | VIR_DOMAIN_XML_SECURE));
+    auto left = UNDERSTUDY_VALUE(switches_left(definition, wanted));
+    return DisksLeft{std::move(definition), std::move(left)};
+}
+
+Result<> define_left(virDomainPtr domain, const DisksLeft& left) {
+    if (left.switches.empty()) return {};
+    auto changed = UNDERSTUDY_VALUE(with_disk_sources(left.definition, left.switches));
+    const DomainHandle defined(
+        virDomainDefineXMLFlags(virDomainGetConnect(domain), changed.c_str(), 0));
+    if (!defined) return failed(domain, "change the disks of");
+    return {};
+}
+
 }  // namespace
 
 Result<ports::VmSummary> summary_of(virDomainPtr domain) {
@@ -156,24 +178,15 @@ Result<> set_disks(virDomainPtr domain, const std::vector<ports::DiskSwitch>& sw
     auto state = UNDERSTUDY_VALUE(state_of(domain));
     if (state != VmState::stopped)
         return fail(ErrorKind::conflict, label(domain) + " is running; its disks are in use");
-    const auto definition =
-        UNDERSTUDY_VALUE(domain_xml(domain, VIR_DOMAIN_XML_INACTIVE | VIR_DOMAIN_XML_SECURE));
-    const auto left = UNDERSTUDY_VALUE(switches_left(definition, switches));
-    if (left.empty()) return {};
+    const auto left = UNDERSTUDY_VALUE(disks_left(domain, switches));
+    if (left.switches.empty()) return {};
     UNDERSTUDY_TRY(refuse_saved_image(domain, "get other disks"));
-    return define_disks(domain, switches);
+    return define_left(domain, left);
 }
 
 Result<> define_disks(virDomainPtr domain, const std::vector<ports::DiskSwitch>& switches) {
-    auto definition =
-        UNDERSTUDY_VALUE(domain_xml(domain, VIR_DOMAIN_XML_INACTIVE | VIR_DOMAIN_XML_SECURE));
-    auto left = UNDERSTUDY_VALUE(switches_left(definition, switches));
-    if (left.empty()) return {};
-    auto changed = UNDERSTUDY_VALUE(with_disk_sources(definition, left));
-    const DomainHandle defined(
-        virDomainDefineXMLFlags(virDomainGetConnect(domain), changed.c_str(), 0));
-    if (!defined) return failed(domain, "change the disks of");
-    return {};
+    const auto left = UNDERSTUDY_VALUE(disks_left(domain, switches));
+    return define_left(domain, left);
 }
 
 Result<> define(virConnectPtr connection, const std::string& domain_xml) {

@@ -3,6 +3,7 @@
 #include "tasks/disks/definition.hpp"
 #include "tasks/disks/volumes.hpp"
 #include "tasks/drills/boot_check.hpp"
+#include "tasks/drills/boot_evidence.hpp"
 #include "tasks/drills/drilling.hpp"
 #include "tasks/drills/kinds.hpp"
 #include "tasks/queue/events.hpp"
@@ -10,8 +11,6 @@
 #include "tasks/records/drill_records.hpp"
 
 #include <fmt/format.h>
-
-#include <algorithm>
 
 // A copy of a replica is started, watched and taken away again. It writes into throw-away heads,
 // has a name and a UUID of its own and no way out, so that neither the VM, nor what arrives for it,
@@ -252,21 +251,15 @@ std::string last_lines(const std::string& text, std::size_t count) {
 }
 
 // A drill without evidence is still a drill.
-void keep_evidence(Work& work, const Stage& stage, Seen& seen) {
+void keep_evidence_of_drill(Work& work, const Stage& stage, Seen& seen) {
     if (!work.site().evidence) return;
-    auto name = base::format_time(seen.drill.ended).substr(0, 19);
-    std::ranges::replace(name, ':', '-');
     json report = seen.drill;
     report["vm_name"] = stage.vm.name;
     report["task"] = work.task().id.text();
     report["changes"] = stage.adapted.changes;
     report["issues"] = stage.adapted.issues;
-    std::vector<ports::EvidenceFile> files{
-        {"result.json", report.dump(2, ' ', false, json::error_handler_t::replace) + "\n"}};
-    if (!seen.screen.empty()) files.push_back({"screen.png", seen.screen});
-    if (!seen.console.empty()) files.push_back({"console.txt", seen.console});
-    auto kept = work.site().evidence->keep(
-        stage.vm.id, fmt::format("{}-{}", name, work.task().id.text().substr(0, 8)), files);
+    auto kept = keep_boot_evidence(work, stage.vm.id, seen.drill.ended,
+                                   {std::move(report), seen.screen, seen.console});
     if (kept)
         seen.drill.evidence = std::move(*kept);
     else
@@ -290,7 +283,7 @@ Result<> perform(Work& work) {
     else
         seen.drill.outcome = "it could not be defined: " + defined.error().step_text();
     seen.drill.ended = site.clock.now();
-    keep_evidence(work, stage, seen);
+    keep_evidence_of_drill(work, stage, seen);
     work.log(seen.drill.outcome);
     if (!seen.drill.passed && !seen.console.empty())
         work.log("the console said last:\n" + last_lines(seen.console, kShownTail));

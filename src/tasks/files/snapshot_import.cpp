@@ -65,8 +65,14 @@ Result<ImportChain> chain_for(Work& work) {
     return chain_here(site, std::move(wanted));
 }
 
-// A volume that is here stays where it is; a new one goes to the pool that was asked for, or as a
-// send from its owner would.
+// A volume that is here stays where it is; a new one goes to the pool that was asked for, or where
+// the owner's pool is mapped, or to the pool of the same name, or to the default pool.
+//
+// Not the rule of a send (`place_disks` in tasks/replicas/receiving.cpp). Only the pools are asked
+// where a volume is, not the catalog, so all of them have to answer: else the volume of a silent
+// pool would be made a second time in another one. (A new VM's volumes can be in none, but the
+// pools are asked for these, too.) A pool that was asked for or mapped, and that this cluster does
+// not have, is refused: somebody waits for the import and can name another.
 Result<std::string> pool_for(Work& work, const Export& wanted, const model::SnapshotDisk& disk) {
     auto& site = work.site();
     for (const auto& [name, pool] : site.pools) {

@@ -32,15 +32,6 @@ ReplicaRepairResult& result_of(Work& work) {
     return work.result<ReplicaRepairResult>();
 }
 
-Result<VerifyCase> case_of(Work& work) {
-    return verify_case(work.site(), arguments_of(work).vm, arguments_of(work).snapshot);
-}
-
-Result<> hold(Work& work) {
-    auto asked = UNDERSTUDY_VALUE(case_of(work));
-    return hold_for_task(work, asked.snapshot.id);
-}
-
 class Mender {
 public:
     Mender(Work& work, const VerifyCase& asked, Pass& pass)
@@ -80,7 +71,7 @@ private:
 
 // What stops one disk does not stop the others.
 Result<> mend(Work& work) {
-    auto asked = UNDERSTUDY_VALUE(case_of(work));
+    auto asked = UNDERSTUDY_VALUE(case_of<ReplicaRepairArguments>(work));
     // A drill that begins after this look finds this task and waits for it.
     UNDERSTUDY_TRY(check_no_drill(work.site(), asked.vm.id));
     const auto& ranges = arguments_of(work).ranges;
@@ -110,7 +101,7 @@ Result<> mend(Work& work) {
 }
 
 Result<> verify_again(Work& work) {
-    auto asked = UNDERSTUDY_VALUE(case_of(work));
+    auto asked = UNDERSTUDY_VALUE(case_of<ReplicaRepairArguments>(work));
     auto next = UNDERSTUDY_VALUE(
         queue_next(work, memo_of(work).next,
                    new_verification(work.site(), asked.vm, asked.snapshot, arguments_of(work).rest,
@@ -119,21 +110,15 @@ Result<> verify_again(Work& work) {
     return let_go_for_task(work, asked.snapshot.id);
 }
 
-Result<> release_holds(Work& work) {
-    UNDERSTUDY_TRY(let_go_for_task(work, arguments_of(work).snapshot));
-    work.begin_again();
-    return {};
-}
-
 }  // namespace
 
 Kind replica_repair() {
     return {.name = kReplicaRepair,
             .records = records_of<ReplicaRepairArguments, ReplicaRepairMemo, ReplicaRepairResult>(),
-            .steps = {{.name = "hold", .run = hold},
+            .steps = {{.name = "hold", .run = hold_case<ReplicaRepairArguments>},
                       {.name = "mend", .run = mend},
                       {.name = "verify_again", .run = verify_again}},
-            .on_failure = release_holds};
+            .on_failure = release_case<ReplicaRepairArguments>};
 }
 
 }  // namespace understudy::tasks

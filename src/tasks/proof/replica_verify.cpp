@@ -43,15 +43,6 @@ Result<> keep(Work& work, const ComparedSoFar& account) {
     return work.save_memo();
 }
 
-Result<VerifyCase> case_of(Work& work) {
-    return verify_case(work.site(), arguments_of(work).vm, arguments_of(work).snapshot);
-}
-
-Result<> hold(Work& work) {
-    auto asked = UNDERSTUDY_VALUE(case_of(work));
-    return hold_for_task(work, asked.snapshot.id);
-}
-
 // No faster than the operator lets it, and cut off where it is asked to.
 class Pace {
 public:
@@ -175,7 +166,7 @@ private:
 };
 
 Result<> compare(Work& work) {
-    auto asked = UNDERSTUDY_VALUE(case_of(work));
+    auto asked = UNDERSTUDY_VALUE(case_of<ReplicaVerifyArguments>(work));
     auto account = memo_of(work).account;
     auto walked = DiskWalk(work, asked, account).walk();
     if (walked) return {};
@@ -213,7 +204,7 @@ std::vector<model::DiskRange> repairable(const std::vector<model::DiskRange>& ra
 
 Result<> conclude(Work& work) {
     auto& site = work.site();
-    auto asked = UNDERSTUDY_VALUE(case_of(work));
+    auto asked = UNDERSTUDY_VALUE(case_of<ReplicaVerifyArguments>(work));
     const auto account = memo_of(work).account;
     model::Verification done;
     done.vm = asked.vm.id;
@@ -256,22 +247,15 @@ Result<> conclude(Work& work) {
                         base::shell_word(asked.vm.name))));
 }
 
-// The next one begins from the beginning: what it is about may have changed.
-Result<> release_holds(Work& work) {
-    UNDERSTUDY_TRY(let_go_for_task(work, arguments_of(work).snapshot));
-    work.begin_again();
-    return {};
-}
-
 }  // namespace
 
 Kind replica_verify() {
     return {.name = kReplicaVerify,
             .records = records_of<ReplicaVerifyArguments, ReplicaVerifyMemo, ReplicaVerifyResult>(),
-            .steps = {{.name = "hold", .run = hold},
+            .steps = {{.name = "hold", .run = hold_case<ReplicaVerifyArguments>},
                       {.name = "compare", .run = compare},
                       {.name = "conclude", .run = conclude}},
-            .on_failure = release_holds};
+            .on_failure = release_case<ReplicaVerifyArguments>};
 }
 
 }  // namespace understudy::tasks

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "tasks/disks/volumes.hpp"
 #include "tasks/proof/proving.hpp"
 #include "tasks/queue/work.hpp"
 
@@ -22,6 +23,28 @@ struct VerifyCase {
     std::string source_name;
 };
 Result<VerifyCase> verify_case(Site& site, const VmId& vm, const SnapshotId& snapshot);
+
+// What the kinds that compare and that repair have in common: they are asked about a snapshot of a
+// VM, and hold the snapshot until they end.
+template <class Arguments>
+Result<VerifyCase> case_of(Work& work) {
+    const auto& asked = work.arguments<Arguments>();
+    return verify_case(work.site(), asked.vm, asked.snapshot);
+}
+
+template <class Arguments>
+Result<> hold_case(Work& work) {
+    const auto asked = UNDERSTUDY_VALUE(case_of<Arguments>(work));
+    return hold_for_task(work, asked.snapshot.id);
+}
+
+// After a failure. The next attempt begins from the beginning: what it is about may have changed.
+template <class Arguments>
+Result<> release_case(Work& work) {
+    UNDERSTUDY_TRY(let_go_for_task(work, work.arguments<Arguments>().snapshot));
+    work.begin_again();
+    return {};
+}
 
 // Queues the verification that has waited longest, when its last one is older than `every` and none
 // is queued or running: one at a time.

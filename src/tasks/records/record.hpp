@@ -14,6 +14,7 @@
 #include <optional>
 #include <stdexcept>
 #include <string>
+#include <string_view>
 #include <type_traits>
 #include <vector>
 
@@ -31,8 +32,13 @@
 // what was written before there were versions: without that field. A struct without kVersion is a
 // part of a record. Names of fields are a format: they stay, or `upgrade` knows the former one.
 //
-// Ids and times are text, an id that is not known is empty or missing, bytes are numbers.
+// Ids and times are text, an id that is not known is empty or missing, bytes are numbers. An
+// enumeration is the word that its to_string gives; word_to reads it.
 namespace understudy::tasks {
+
+// Specialized beside the records that have such a field. An error: there is no such word.
+template <class Enum>
+Result<Enum> word_to(std::string_view) = delete;
 
 class FieldReader;
 class FieldWriter;
@@ -175,6 +181,11 @@ void read_value(const nlohmann::json& j, T& value) {
         auto time = base::parse_time(j.get_ref<const std::string&>());
         if (!time) refuse(time.error().what());
         value = *time;
+    } else if constexpr (std::is_enum_v<T>) {
+        check(j.is_string(), "a word");
+        auto read = word_to<T>(j.get_ref<const std::string&>());
+        if (!read) refuse(read.error().what());
+        value = *read;
     } else if constexpr (IsOptional<T>::value) {
         using Inner = typename T::value_type;
         const bool unknown_id =
@@ -205,6 +216,8 @@ nlohmann::json write_value(const T& value) {
         return value.is_nil() ? nlohmann::json("") : nlohmann::json(value.text());
     } else if constexpr (std::is_same_v<T, TimePoint>) {
         return base::format_time(value);
+    } else if constexpr (std::is_enum_v<T>) {
+        return std::string(to_string(value));
     } else if constexpr (IsOptional<T>::value) {
         return value ? write_value(*value) : nlohmann::json(nullptr);
     } else if constexpr (IsVector<T>::value) {

@@ -1,10 +1,16 @@
 #pragma once
 
+#include "engine/send_plan.hpp"
 #include "model/transfer.hpp"
 #include "tasks/records/disk_records.hpp"
 
 // What the kinds of tasks/replicas keep.
 namespace understudy::tasks {
+
+template <>
+inline Result<engine::SendKind> word_to<engine::SendKind>(std::string_view word) {
+    return engine::send_kind_from(word);
+}
 
 // ---- send ----
 
@@ -34,7 +40,7 @@ struct SendArguments {
 
 // How a send travels, set by its step `plan`.
 struct SendPlanRecord {
-    std::string kind = {};  // engine::to_string(SendKind)
+    engine::SendKind kind = {};
     std::optional<SnapshotId> base = {};
     std::vector<model::VolumeBase> resync = {};
     bool peer_lost_newest = false;  // which it had by our record
@@ -56,7 +62,7 @@ struct SendMemo {
     std::optional<std::uint64_t> compared_bytes = {};
     std::optional<std::uint64_t> left_bytes = {};  // to be sent, when the last attempt began
 
-    bool sends_nothing() const { return plan && plan->kind == "nothing"; }
+    bool sends_nothing() const { return plan && plan->kind == engine::SendKind::nothing; }
 
     template <class Self, class Field>
     static void fields(Self& self, Field& field) {

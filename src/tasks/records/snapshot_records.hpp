@@ -6,6 +6,11 @@
 // What the kinds of tasks/snapshots keep.
 namespace understudy::tasks {
 
+template <>
+inline Result<model::Consistency> word_to<model::Consistency>(std::string_view word) {
+    return model::consistency_from(word);
+}
+
 // ---- snapshot_create ----
 
 struct SnapshotCreateArguments {
@@ -54,7 +59,7 @@ struct SnapshotCreateMemo {
         {};                       // an attempt at the moment began; its outcome may be unknown
     bool stands_still = false;    // the VM ran and is to go on
     bool overlays_stale = false;  // they hold old data and are to be made anew
-    std::optional<std::string> consistency = {};  // the moment has passed
+    std::optional<model::Consistency> consistency = {};  // the moment has passed
 
     bool moment_has_passed() const { return consistency.has_value(); }
     bool moment_is_open() const { return taken && !overlays_stale; }

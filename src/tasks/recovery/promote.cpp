@@ -9,6 +9,7 @@
 #include "tasks/owners/roles.hpp"
 #include "tasks/queue/turns.hpp"
 #include "tasks/records/recovery_records.hpp"
+#include "tasks/recovery/decision.hpp"
 #include "tasks/recovery/kinds.hpp"
 #include "tasks/recovery/promoted_boot.hpp"
 
@@ -89,18 +90,10 @@ Result<> ask_other_holders(Work& work, const model::Vm& vm) {
     return {};
 }
 
-// What `check` records: every later step needs it.
-Result<> check_decided(Work& work) {
-    if (memo_of(work).before && memo_of(work).next) return {};
-    return fail(ErrorKind::corrupt, "the memo does not say what was decided");
-}
-
 // Told when the new epoch is durable and nothing is started yet: if two replicas are promoted at
 // the same time, at least one of them hears of the other here.
-Result<> tell_other_holders(Work& work, const model::Vm& vm) {
-    auto& site = work.site();
-    const auto former = memo_of(work).before->owner;
-    auto holders = UNDERSTUDY_VALUE(holders_beside(site, vm, former));
+Result<> tell_other_holders(Site& site, const model::Vm& vm, const ClusterId& former_owner) {
+    auto holders = UNDERSTUDY_VALUE(holders_beside(site, vm, former_owner));
     for (const auto& holder : holders) {
         auto link = site.peers.to(holder);
         if (!link) continue;
@@ -159,16 +152,15 @@ Result<> release_holds(Work& work) {
 Result<> own(Work& work) {
     auto& site = work.site();
     auto vm = UNDERSTUDY_VALUE(vm_of(work));
-    UNDERSTUDY_TRY(check_decided(work));
-    const auto before = *memo_of(work).before;
-    const auto next = *memo_of(work).next;
+    const auto [before, next] = UNDERSTUDY_VALUE(decision_in(memo_of(work)));
     if (vm.ownership != next) {
         if (vm.ownership != before)
             return fail(ErrorKind::refused, "another cluster has taken the VM over meanwhile");
         UNDERSTUDY_TRY(change_role(site, vm, next, work.task().actor));
         vm.ownership = next;
     }
-    if (!arguments_of(work).is_handover()) UNDERSTUDY_TRY(tell_other_holders(work, vm));
+    if (!arguments_of(work).is_handover())
+        UNDERSTUDY_TRY(tell_other_holders(site, vm, before.owner));
     vm = UNDERSTUDY_VALUE(vm_of(work));
     if (vm.ownership != next)
         return fail(
@@ -189,10 +181,9 @@ Result<> define(Work& work) {
     if (presence == Presence::running) return {};  // an earlier attempt got as far as the start
     auto disks = UNDERSTUDY_VALUE(
         activate_disks(site, snapshot.disks, snapshot.id, ports::ActivationKind::promote));
-    UNDERSTUDY_TRY(check_decided(work));
-    const auto before = *memo_of(work).before;
-    auto changes = UNDERSTUDY_VALUE(
-        define_from_snapshot(work, snapshot, disks, before.owner, arguments_of(work).accept));
+    const auto decided = UNDERSTUDY_VALUE(decision_in(memo_of(work)));
+    auto changes = UNDERSTUDY_VALUE(define_from_snapshot(
+        work, snapshot, disks, decided.before.owner, arguments_of(work).accept));
     vm.disks = vm_disks(snapshot.disks);
     vm.head_parent = snapshot.id;
     UNDERSTUDY_TRY(site.catalog.save_vm(vm));

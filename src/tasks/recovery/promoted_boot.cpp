@@ -4,6 +4,7 @@
 #include "model/json.hpp"
 #include "tasks/disks/definition.hpp"
 #include "tasks/drills/boot_check.hpp"
+#include "tasks/drills/boot_evidence.hpp"
 #include "tasks/records/recovery_records.hpp"
 
 #include <fmt/format.h>
@@ -52,17 +53,10 @@ Result<BootWatch> watch_for(Work& work, const VmId& vm, const model::Snapshot& s
 }
 
 // What an operator looks at to see why: where it is kept, or why it is not.
-std::string keep_evidence(Work& work, const VmId& vm, const json& report,
-                          const std::string& screen) {
+std::string keep_evidence_of_promote(Work& work, const VmId& vm, const BootEvidence& evidence) {
     auto& site = work.site();
     if (!site.evidence) return "no evidence";
-    auto name = base::format_time(site.clock.now()).substr(0, 19);
-    std::ranges::replace(name, ':', '-');
-    std::vector<ports::EvidenceFile> files{
-        {"result.json", report.dump(2, ' ', false, json::error_handler_t::replace) + "\n"}};
-    if (!screen.empty()) files.push_back({"screen.png", screen});
-    auto kept = site.evidence->keep(
-        vm, fmt::format("{}-{}", name, work.task().id.text().substr(0, 8)), files);
+    auto kept = keep_boot_evidence(work, vm, site.clock.now(), evidence);
     return kept ? fmt::format("evidence in {} on {}", *kept, site.settings.node)
                 : "no evidence: " + kept.error().text();
 }
@@ -137,7 +131,7 @@ Result<> see_it_boot(Work& work) {
                       {"check", to_words(watch.check)},
                       {"passed", false},
                       {"outcome", outcome->text}};
-    const auto evidence = keep_evidence(work, vm.id, report, screen);
+    const auto evidence = keep_evidence_of_promote(work, vm.id, {report, screen, {}});
     return did_not_boot(work, vm, snapshot, outcome->text, evidence);
 }
 

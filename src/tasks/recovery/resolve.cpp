@@ -10,6 +10,7 @@
 #include "tasks/queue/turns.hpp"
 #include "tasks/records/file_records.hpp"
 #include "tasks/records/recovery_records.hpp"
+#include "tasks/recovery/decision.hpp"
 #include "tasks/recovery/kinds.hpp"
 #include "tasks/snapshots/kinds.hpp"
 
@@ -178,18 +179,10 @@ Result<> clean_up(Work& work) {
     return {};
 }
 
-// What `check` records: every later step needs it.
-Result<> check_decided(Work& work) {
-    if (memo_of(work).before && memo_of(work).next) return {};
-    return fail(ErrorKind::corrupt, "the memo does not say what was decided");
-}
-
 Result<> decide(Work& work) {
     auto& site = work.site();
     auto vm = UNDERSTUDY_VALUE(vm_of(work));
-    UNDERSTUDY_TRY(check_decided(work));
-    const auto before = *memo_of(work).before;
-    const auto next = *memo_of(work).next;
+    const auto [before, next] = UNDERSTUDY_VALUE(decision_in(memo_of(work)));
     if (vm.ownership == next) return {};
     if (vm.ownership != before)
         return fail(
@@ -211,12 +204,12 @@ Result<> let_go_of_branches(Work& work, const VmId& vm) {
     return {};
 }
 
-Result<> go_on_here(Work& work, const model::Vm& vm) {
+Result<> go_on_here(Work& work, const model::Vm& vm, const ClusterId& former_owner) {
     auto& site = work.site();
     UNDERSTUDY_TRY(let_go_of_branches(work, vm.id));
     // Told at once where that is possible; the periodic contact does it otherwise.
     auto sharers = UNDERSTUDY_VALUE(sharers_of(site, vm));
-    sharers.insert(memo_of(work).before->owner);
+    sharers.insert(former_owner);
     for (const auto& peer : sharers) {
         auto link = site.peers.to(peer);
         if (link && !(*link)->exchange_ownership({{vm.id, vm.ownership}}))
@@ -232,14 +225,13 @@ Result<> go_on_here(Work& work, const model::Vm& vm) {
 Result<> apply_decision(Work& work) {
     auto& site = work.site();
     auto vm = UNDERSTUDY_VALUE(vm_of(work));
-    UNDERSTUDY_TRY(check_decided(work));
-    const auto next = *memo_of(work).next;
+    const auto [before, next] = UNDERSTUDY_VALUE(decision_in(memo_of(work)));
     result_of(work).vm = vm.name;
     result_of(work).kept = arguments_of(work).keep;
     result_of(work).owner = cluster_name(site, next.owner);
     result_of(work).epoch = next.epoch;
     result_of(work).new_vm = arguments_of(work).as_new_vm;
-    if (keeps_here(work)) return go_on_here(work, vm);
+    if (keeps_here(work)) return go_on_here(work, vm, before.owner);
     auto presence = UNDERSTUDY_VALUE(presence_of(site, vm.id));
     if (presence == Presence::running) UNDERSTUDY_TRY(site.hypervisor.stop(vm.id));
     auto& memo = memo_of(work);

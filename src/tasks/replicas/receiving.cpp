@@ -220,6 +220,11 @@ Result<model::Transfer> Receiving::new_transfer(const ClusterId& from,
 
 // A volume that is here stays where it is; a new one goes where the peer's pool is mapped, or to
 // the pool of the same name, or to the default pool.
+//
+// Not the rule of an import (`pool_for` in tasks/files/snapshot_import.cpp). Nobody watches a send,
+// and it must not wait for a pool that it does not need. So only the chosen pool has to answer; the
+// catalog says where a volume is whose pool is silent; and a mapped pool that this cluster does not
+// have is replaced by the default one.
 Result<std::vector<model::SnapshotDisk>> Receiving::place_disks(
     const ClusterId& from, const VmId& vm, const std::vector<model::SnapshotDisk>& disks) {
     auto peer = UNDERSTUDY_VALUE(site_.catalog.peer(from));

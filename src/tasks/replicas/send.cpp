@@ -68,7 +68,7 @@ Result<> plan(Work& work) {
     UNDERSTUDY_TRY(check_send_turn(site, work.task(), arguments_of(work).peer));
     UNDERSTUDY_TRY(release_holds(work));  // of what an earlier plan held
     auto planned = UNDERSTUDY_VALUE(plan_send_here(site, case_of(work)));
-    memo_of(work).plan = {.kind = std::string(engine::to_string(planned.plan.kind)),
+    memo_of(work).plan = {.kind = planned.plan.kind,
                           .base = planned.plan.base,
                           .resync = planned.plan.resync,
                           .peer_lost_newest = false};
@@ -274,7 +274,7 @@ Result<> record(Work& work) {
                                           : record_replication(site, done));
     UNDERSTUDY_TRY(site.catalog.note_sent(done.peer, done.snapshot));
     UNDERSTUDY_TRY(release_holds(work));
-    result_of(work).kind = plan->kind;
+    result_of(work).kind = engine::to_string(plan->kind);
     result_of(work).readiness = memo_of(work).readiness;
     return {};
 }

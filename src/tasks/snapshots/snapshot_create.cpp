@@ -211,7 +211,7 @@ Result<model::Snapshot> snapshot_to_publish(Work& work, const Subject& subject) 
     if (!memo.taken || !memo.consistency)
         return fail(ErrorKind::corrupt, "the memo does not say when the moment was");
     made.taken = *memo.taken;
-    made.consistency = UNDERSTUDY_VALUE(model::consistency_from(*memo.consistency));
+    made.consistency = *memo.consistency;
     for (const auto& disk : planned_disks(work)) {
         auto pool = UNDERSTUDY_VALUE(work.site().pool(disk.pool));
         auto stat = pool->stat(disk.volume, made.id);
@@ -261,7 +261,7 @@ Result<> undo_or_complete(Work& work) {
             work.begin_again();
             return {};
         }
-        memo_of(work).consistency = std::string(model::to_string(model::Consistency::crash));
+        memo_of(work).consistency = model::Consistency::crash;
     }
     UNDERSTUDY_TRY(commit(work));
     UNDERSTUDY_TRY(publish(work));

@@ -354,7 +354,7 @@ Result<> moment(Work& work) {
         auto taken = UNDERSTUDY_VALUE(snapshot_all_disks(work, described));
         consistency = taken;
     }
-    memo_of(work).consistency = std::string(model::to_string(consistency));
+    memo_of(work).consistency = consistency;
     return {};
 }
 
