@@ -186,7 +186,7 @@ const std::vector<std::string> kSteps{
     "snapshot_remove.merge",
     "snapshot_rollback.hold",
     "snapshot_rollback.go_back",
-    "snapshot_rollback.min_uptime",
+    "snapshot_rollback.settle",
     "send.plan",
     "send.guard_autostart",
     "send.transfer",
@@ -232,7 +232,7 @@ const std::vector<std::string> kSteps{
     "resolve.check",
     "resolve.keep_as_new_vm",
     "resolve.decide",
-    "resolve.min_uptime",
+    "resolve.settle",
     "resolve.start_new_vm",
 };
 
