@@ -110,9 +110,10 @@ std::string_view advice_about(std::string_view hold) {
     if (hold.starts_with("branch"))
         return "It has what was written here alone; --let-go removes it all the same.";
     if (hold.starts_with("base"))
-        return "It can be removed when a newer snapshot has been sent to that peer.";
+        return "It can be removed when both clusters have a newer snapshot.";
     if (hold.starts_with("drill")) return "It can be removed when that drill has ended.";
-    if (hold.starts_with("transfer")) return "It can be removed when that transfer has ended.";
+    if (hold.starts_with("transfer"))
+        return "It can be removed when that task or transfer has ended: `understudy task list`.";
     return "It can be removed when this hold has ended.";
 }
 

@@ -187,8 +187,8 @@ TEST_F(Questions, a_peer_that_has_not_heard_who_owns_the_vm_is_not_told_by_a_dry
     peer_->holds.ownership = {1, third_.id, Phase::replica};
     const auto answer = ask_watched("POST", "/v1/vms/web1/snapshots/first/send",
                                     {{"peer", "dr"}, {"dry_run", true}});
-    EXPECT_EQ(answer.kind(), "unavailable") << answer.text();
-    EXPECT_THAT(answer.text(), testing::HasSubstr("has not heard yet"));
+    EXPECT_EQ(answer.kind(), "refused") << answer.text();
+    EXPECT_THAT(answer.text(), testing::HasSubstr("does not know yet"));
 }
 
 }  // namespace

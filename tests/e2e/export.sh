@@ -88,7 +88,7 @@ rm -r "$van/damaged"
 
 # Seeding: the full one from files, an increment from files, the next over the wire.
 us dr vm snapshot import "$van/monday" | tee "$work/said"
-grep -q 'Took in web1@monday (full); prod owns the VM' "$work/said" || fail "what the import says"
+grep -q 'Imported web1@monday (full); prod owns the VM' "$work/said" || fail "what the import says"
 us dr vm snapshot import "$van/monday" | tells 'there already' || fail "the same once more"
 us dr vm snapshot import "$van/tuesday"
 same_bytes monday

@@ -234,7 +234,7 @@ end_of_pairing() {
     begin dr
     says 3 '2 VMs of this cluster are sent to it' prod -y peer remove dr
     us prod peer map dr network lan=br0
-    us prod peer info dr | tells 'network lan there is br0 here' || fail "the map is not shown"
+    us prod peer info dr | tells 'network lan on the peer is br0 here' || fail "no map is shown"
     us prod peer map dr network --remove lan | tells none || fail "the map is not taken back"
     us prod -y peer remove dr --force
     us prod --format json peer list | jq -e '.peers == []' >/dev/null

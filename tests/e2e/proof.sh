@@ -43,7 +43,7 @@ differs_at() { # differs_at TARGET OFFSET: one grain, named everywhere
 
 repaired() { # repaired SNAPSHOT
     us dr replica verify web1 --repair >"$work/repaired" || fail "$(cat "$work/repaired")"
-    grep -q '4.0 KiB put right' "$work/repaired" || fail "$(cat "$work/repaired")"
+    grep -q '4.0 KiB repaired' "$work/repaired" || fail "$(cat "$work/repaired")"
     grep -q 'equal to what prod has' "$work/repaired" || fail "$(cat "$work/repaired")"
     same_bytes "$1"
     us dr replica list | tells -E 'equal (just now|.* ago)' || fail "still: $(us dr replica list)"

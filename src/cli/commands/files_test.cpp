@@ -63,7 +63,7 @@ TEST(SnapshotImport, tells_what_became_of_it) {
                  {"changes", json::array()}});
     const auto seeded = program.run({"vm", "snapshot", "import", "/mnt/x", "--pool", "fast"});
     EXPECT_EQ(seeded.code, 0) << seeded.err;
-    EXPECT_EQ(seeded.out, "Took in web1@nightly (full); prod owns the VM.\n");
+    EXPECT_EQ(seeded.out, "Imported web1@nightly (full); prod owns the VM.\n");
     EXPECT_EQ(json::parse(program.api.calls.front().body),
               (json{{"directory", "/mnt/x"}, {"pool", "fast"}}));
 }

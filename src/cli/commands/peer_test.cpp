@@ -71,7 +71,7 @@ TEST(Peer, list_and_info) {
     program.api.answer("GET /v1/peers/dr", answer);
     const auto info = program.run({"peer", "info", "dr"});
     EXPECT_THAT(info.out, HasSubstr("Reachable:       no: timed out"));
-    EXPECT_THAT(info.out, HasSubstr("network lan there is br0 here"));
+    EXPECT_THAT(info.out, HasSubstr("network lan on the peer is br0 here"));
     EXPECT_EQ(program.run({"peer", "info", "dr", "--format=json"}).json(), answer);
 }
 
@@ -92,7 +92,7 @@ TEST(Peer, map_sets_removes_and_shows) {
         EXPECT_EQ(program.api.last_body(), body);
     }
     EXPECT_EQ(program.run({"peer", "map", "dr"}).out,
-              "  network lan there is br0 here\n  pool ssd there is vms here\n");
+              "  network lan on the peer is br0 here\n  pool ssd on the peer is vms here\n");
     EXPECT_EQ(program.api.calls.back().method, "GET");
     EXPECT_EQ(program.run({"peer", "map", "dr", "--remove", "nosuch"}).code, 2);
 }

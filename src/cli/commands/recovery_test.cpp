@@ -37,7 +37,7 @@ TEST(Resolve, as_new_vm_keeps_the_owners_line_and_says_what_is_made) {
     EXPECT_EQ(program.body().at("as_new_vm"), "before");
     EXPECT_EQ(program.body().at("start_new_vm"), false);
     EXPECT_THAT(ran.out + ran.err,
-                AllOf(HasSubstr("is VM before, not started: `understudy vm start before`"),
+                AllOf(HasSubstr("is now the VM before, not started: `understudy vm start before`"),
                       HasSubstr("--let-go")));
 }
 

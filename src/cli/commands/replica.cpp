@@ -180,7 +180,8 @@ Result<Exit> replica_remove(Context& context, const Arguments& arguments) {
         const json& replica = at(answer, "replica");
         return fmt::format(
             "The copy of {} here is deleted. It has {} snapshots; the newest is {} old ({}). If "
-            "the cluster {} is lost, no copy of the VM is left. A later send will be a full send.",
+            "the cluster {} is lost, no copy of the VM is left here. A later send will be a full "
+            "send.",
             escape(text_at(replica, "name")), number_at(replica, "snapshots"),
             duration_at(replica, "age_ms"), escape(newest_name(replica)),
             escape(text_at(replica, "owner_name")));

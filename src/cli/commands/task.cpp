@@ -210,7 +210,7 @@ std::vector<CommandSpec> task_commands() {
          {},
          task_watch},
         {"task cancel",
-         "Ask a task to stop; it removes what it made",
+         "Ask a task to stop; it undoes what it did, or completes what cannot be undone",
          "",
          "understudy task cancel 7f3a21b0",
          {kTask},

@@ -67,7 +67,7 @@ TEST(Verify, follows_a_repair_and_the_comparison_after_it) {
     const auto ran = program.run({"replica", "verify", "web1", "--repair"});
     EXPECT_EQ(ran.code, 0) << ran.err;
     EXPECT_THAT(ran.out, HasSubstr("vda at 4096, 8192 bytes"));
-    EXPECT_THAT(ran.out, HasSubstr("repair web1@nightly: 8.0 KiB put right"));
+    EXPECT_THAT(ran.out, HasSubstr("repair web1@nightly: 8.0 KiB repaired"));
     EXPECT_THAT(ran.out, HasSubstr("equal to what prod has"));
     EXPECT_EQ(program.run({"replica", "verify", "web1", "--repair", "--format=json"})
                   .json()

@@ -221,7 +221,7 @@ TEST(CtrlC, says_that_the_task_goes_on_and_exits_with_1) {
         const auto [text, status] = interrupt_while_waiting(kSendWords, number);
         ASSERT_TRUE(WIFEXITED(status));
         EXPECT_EQ(WEXITSTATUS(status), 1);
-        EXPECT_THAT(text, HasSubstr("task 7f3a21b0 goes on"));
+        EXPECT_THAT(text, HasSubstr("task 7f3a21b0 continues"));
         EXPECT_THAT(text, HasSubstr("understudy task watch 7f3a21b0"));
     }
 }

@@ -58,7 +58,8 @@ ExportedDisk read_disk(Site& site, const json& j, const Export& exported,
     read.disk = disk;
     if (id_of<VolumeId>(j.at("volume")) != disk.volume || j.at("target") != disk.target ||
         j.at("size").get<ByteSize>() != disk.size)
-        throw std::invalid_argument("a file belongs to a disk that the snapshot does not have");
+        throw std::invalid_argument(
+            "a file's disk is not as the snapshot describes it (volume, target or size)");
     read.whole = j.at("whole").get<bool>();
     read.content = j.at("content").get<std::string>();
     read.data = j.at("data").get<ByteSize>();

@@ -215,15 +215,18 @@ Result<> may_start(Site& site, const model::Vm& vm) {
 }  // namespace
 
 Result<> check_may_start(Site& site, const VmId& id) {
-    auto vm = UNDERSTUDY_VALUE(site.catalog.find_vm(id));
-    if (!vm) return {};
-    const auto compare = [&](const ClusterId& peer, const model::Ownership& claim) -> Result<> {
-        auto after = UNDERSTUDY_VALUE(ownership_after(site, *vm, peer, claim));
-        vm->ownership = after;
-        return {};
-    };
-    UNDERSTUDY_TRY(ask_sharers(site, *vm, compare));
-    return may_start(site, *vm);
+    auto known = UNDERSTUDY_VALUE(site.catalog.find_vm(id));
+    if (!known) return {};
+    std::vector<std::pair<ClusterId, model::Ownership>> claims;
+    UNDERSTUDY_TRY(ask_sharers(site, *known, [&](const ClusterId& peer, const auto& claim) {
+        claims.emplace_back(peer, claim);
+        return Result<>{};
+    }));
+    // The record may have changed while the peers were asked.
+    auto now = UNDERSTUDY_VALUE(site.catalog.vm(id));
+    for (const auto& [peer, claim] : claims)
+        now.ownership = UNDERSTUDY_VALUE(ownership_after(site, now, peer, claim));
+    return may_start(site, now);
 }
 
 Result<> refresh_owner_then_check(Site& site, const VmId& id) {

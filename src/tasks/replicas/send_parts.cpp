@@ -46,20 +46,24 @@ Result<ports::PeerVm> ask_and_refresh_owner(Site& site, const AskedPeer& at,
     return at.link->look_up(asked.vm);
 }
 
-// The same question, but nothing changes on either side; `vm` becomes the record that this cluster
-// would have after the answer.
-Result<ports::PeerVm> ask_only(Site& site, const AskedPeer& at, model::Vm& vm) {
-    auto there = at.link->look_up(vm.id);
-    if (!there || !there->known) return there;
-    const auto after = UNDERSTUDY_VALUE(ownership_after(site, vm, at.peer.id, there->ownership));
-    vm.ownership = after;
-    if (there->ownership.owner != site.cluster.id && after.owner == site.cluster.id)
-        return fail(Error(ErrorKind::unavailable,
-                          fmt::format("'{}' has not heard yet that '{}' owns '{}', and does not "
-                                      "tell what it has of it",
+struct Preview {
+    ports::PeerVm there;
+    model::Vm vm;  // the record that this cluster would have after the peer's answer
+};
+
+// The same question, but nothing changes on either side.
+Result<Preview> ask_only(Site& site, const AskedPeer& at, const VmId& id) {
+    auto there = UNDERSTUDY_VALUE(at.link->look_up(id));
+    auto vm = UNDERSTUDY_VALUE(site.catalog.vm(id));
+    if (!there.known) return Preview{std::move(there), std::move(vm)};
+    vm.ownership = UNDERSTUDY_VALUE(ownership_after(site, vm, at.peer.id, there.ownership));
+    if (there.ownership.owner != site.cluster.id && vm.ownership.owner == site.cluster.id)
+        return fail(Error(ErrorKind::refused,
+                          fmt::format("'{}' does not know yet that '{}' owns '{}', so it does not "
+                                      "say what it has of this VM",
                                       at.peer.name, site.cluster.name, vm.name))
-                        .advising("The clusters tell each other every 30 s; ask again then."));
-    return there;
+                        .advising("Run it without --dry-run: it tells the peer first."));
+    return Preview{std::move(there), std::move(vm)};
 }
 
 Result<std::vector<model::ReadinessIssue>> obstacles_of(Site& site, const VmId& vm) {
@@ -155,9 +159,8 @@ Result<PlannedSend> plan_send_here(Site& site, const SendCase& asked) {
 
 Result<PlannedSend> preview_send(Site& site, const SendCase& asked) {
     auto peer = UNDERSTUDY_VALUE(find_peer(site, asked.peer));
-    auto vm = UNDERSTUDY_VALUE(site.catalog.vm(asked.vm));
-    auto there = UNDERSTUDY_VALUE(ask_only(site, peer, vm));
-    return choose_send(site, peer, there, vm, asked);
+    const auto answer = UNDERSTUDY_VALUE(ask_only(site, peer, asked.vm));
+    return choose_send(site, peer, answer.there, answer.vm, asked);
 }
 
 Result<SendParts> open_send(Site& site, const model::TransferRequest& request,

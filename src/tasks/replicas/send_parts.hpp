@@ -30,8 +30,8 @@ struct PlannedSend {
 // each side learns what the other says of the VM's owner.
 Result<PlannedSend> plan_send_here(Site& site, const SendCase& asked);
 
-// The same for a dry run: nothing changes, neither here nor at the peer. unavailable: the peer has
-// not heard yet that the VM is this cluster's, and does not tell what it has.
+// The same for a dry run: nothing changes, neither here nor at the peer. refused also when
+// the peer does not know yet that the VM is this cluster's: then it does not say what it has.
 Result<PlannedSend> preview_send(Site& site, const SendCase& asked);
 
 // What a resync sends of each disk of its request: found by comparing it with what the peer has.
