@@ -94,7 +94,7 @@ Result<Nodes> nodes_of(virDomainPtr domain) {
 struct Disk {
     std::string target;
     std::string alias;  // names its device in QEMU
-    std::string file;   // that the guest writes to, by libvirt's record
+    std::string file;   // the file that libvirt says the guest writes to
 };
 
 struct Known {
@@ -162,8 +162,8 @@ std::string node_of_file(const Nodes& nodes, const std::string& file) {
     return at == nodes.layers.end() ? std::string() : format_node(at->first);
 }
 
-// Begins to commit the layer to the one that the disk is on by libvirt's word, unless an earlier
-// call has begun that.
+// Begins to commit the layer into the layer that the disk uses according to libvirt, unless an
+// earlier call has begun that.
 Result<Stray> begin(virDomainPtr domain, const Known& known, const Nodes& nodes, unsigned number) {
     auto disk = UNDERSTUDY_VALUE(disk_on(domain, known, format_node(number)));
     if (!disk) return Stray{number, {}};

@@ -8,7 +8,8 @@
 
 namespace understudy::tasks {
 
-// What an import takes in: the directories to lay on each other, and what they begin on.
+// What an import reads: a chain of exports, each with the changes since the one below it, and the
+// snapshot below the lowest, if there is one.
 struct ImportChain {
     std::vector<Export> exports;   // bottom first; the last is the wanted one
     std::optional<SnapshotId> on;  // a snapshot that is here, under the lowest export
@@ -17,15 +18,16 @@ struct ImportChain {
     std::uint64_t total_bytes() const;  // to read, as far as it is stated
 };
 
-// For a snapshot that keeps what it is: the one directory, on its base here. not_found: the base is
-// not here (the text names it).
+// For a snapshot that keeps its id and its VM: one export, on its base, which must be here.
+// not_found: the base is not here (the text names it).
 Result<ImportChain> chain_here(Site& site, Export wanted);
-// For a new VM: down to a full export or to a base that this cluster has. `base_directory` is where
-// the wanted one's base is; empty: it is looked for.
+// For a new VM: the exports down to a full one, or to a base that this cluster has.
+// `base_directory` has the export of the wanted export's base; empty: it is searched for.
 Result<ImportChain> chain_of_new_vm(Site& site, Export wanted, const std::string& base_directory);
 
-// Copies one disk of the wanted export, with all that is below it, into `into`. Every file is held
-// against its sum and its content's digest; corrupt names the file.
+// Copies one disk of the wanted export, with all that is below it, into `into`. Every file is
+// checked against its checksum, and its content against its digest, if the export states them.
+// corrupt names the file.
 Result<> import_disk(Site& site, const ImportChain& chain, std::size_t disk, ports::Incoming& into,
                      ByteSize size, const std::function<Result<>(ByteSize)>& go_on);
 

@@ -36,7 +36,8 @@ Result<SnapshotId> keep_writes(Work& work, const VmId& vm) {
     return made->snapshot->id;
 }
 
-// `kept` are the disks that snapshot `on` is of: what it does not hold of them must not be lost.
+// `kept` are the disks in snapshot `on`: writes to them that the snapshot does not have must not be
+// lost.
 Result<> retire_heads(Work& work, const std::vector<model::VmDisk>& disks, const SnapshotId& on,
                       const std::vector<model::SnapshotDisk>& kept) {
     for (const auto& disk : disks) {

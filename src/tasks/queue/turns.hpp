@@ -19,12 +19,12 @@ enum class Doing {
     departs,        // the VM is given away, or its line here is given up
     arrives,        // a promote that has decided
     redefines,      // a rollback that may have defined the VM anew
-    decides,        // a resolve that has decided
-    releases,       // a release that has unlisted a snapshot, and may not have merged it
+    decides,        // a resolve that has recorded which line of the VM goes on
+    releases,       // a release that has begun to merge layers, and may not have finished
     drills,         // a copy that stands on the VM's disks, or is about to
     changes,        // neither a send nor one that only reads
-    moves,          // a move, or a resolve
-    promotes,
+    moves,          // a move or a resolve that has begun, whatever its step
+    promotes,       // a promote, whatever its step
     removes_replica,
 };
 
@@ -33,9 +33,9 @@ enum class Asker {
     snapshot,  // takes one
     rollback,
     layers,    // takes layers away: a release, a rollback, the tidying of a replica
-    handover,  // gives the VM away
-    resolve,   // is about to decide which line of the VM goes on
-    decision,  // the same resolve, about to record that: the VM may leave
+    handover,  // a move that is about to give the VM away
+    resolve,   // a resolve at its first check: has another resolve decided already?
+    decision,  // the same resolve, before it records its decision; after that the VM may leave
     promote,
     removal,  // of the replica
     drill,
@@ -67,12 +67,14 @@ Result<std::optional<InTheWay>> find_in_the_way(Site& site, const VmId& vm, Aske
 Result<> check_turn(Site& site, const VmId& vm, Asker asker,
                     const std::optional<TaskId>& asking = {});
 
-// The same of tasks that have failed, too, for what a failed one leaves in the way of its like.
+// The newest task of the VM, other than `asking`, that does `doing`. Failed tasks count, too: a
+// failed task may have left half-done work, which must be completed before another task of its kind
+// begins.
 Result<std::optional<model::Task>> find_left(Site& site, const VmId& vm, Doing doing,
                                              const TaskId& asking);
 
-// Of the VM's tasks that have not succeeded: a layer at `location` is a snapshot's, on which the VM
-// may be already though no pool has recorded it.
+// Whether an unfinished snapshot made the layer at `location`. The VM may use it although no pool
+// has recorded it.
 Result<bool> is_being_snapshotted(Site& site, const VmId& vm, const std::string& location);
 
 // unavailable: an older send of the VM to the same peer has begun. Two would take turns in throwing

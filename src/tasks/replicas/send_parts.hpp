@@ -82,7 +82,7 @@ Result<ByteSize> data_after(Site& site, const model::TransferRequest& request,
 std::function<std::uint64_t()> rate_limit_of(Site& site, const ClusterId& peer,
                                              std::uint64_t own_limit_bytes);
 
-// The newest snapshot at the peer is never recorded as older than it is.
+// Saves the record, unless the stored one is of a newer snapshot at that peer.
 Result<> record_replication(Site& site, const model::Replication& done);
 
 }  // namespace understudy::tasks
