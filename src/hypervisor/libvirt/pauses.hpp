@@ -25,8 +25,8 @@ public:
 
     // Returns when a running VM stands still. unavailable: QEMU has not answered within the limit.
     Result<> pause(virDomainPtr domain, Duration limit, Late late);
-    // unavailable: QEMU has not answered an earlier pause(). `late` then decides what becomes of
-    // that one.
+    // unavailable: QEMU has not answered an earlier pause(). `late` then decides what happens to
+    // the VM when that pause() is done.
     Result<> set_late_action(virDomainPtr domain, Late late);
 
 private:

@@ -99,7 +99,7 @@ struct Disk {
 
 struct Known {
     std::vector<Disk> disks;
-    std::set<std::string> files;  // theirs, those below, and those that are being copied to
+    std::set<std::string> files;  // of the disks, below them, and targets of copies
 };
 
 std::string file_of(pugi::xml_node source) {

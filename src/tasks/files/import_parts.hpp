@@ -13,7 +13,7 @@ namespace understudy::tasks {
 struct ImportChain {
     std::vector<Export> exports;   // bottom first; the last is the wanted one
     std::optional<SnapshotId> on;  // a snapshot that is here, under the lowest export
-    bool is_copied = false;        // its content too: for new volumes, which are not made on it
+    bool is_copied = false;        // copies `on`'s content, too: new volumes are not made on it
     const Export& wanted() const { return exports.back(); }
     std::uint64_t total_bytes() const;  // to read, as far as it is stated
 };
@@ -31,13 +31,14 @@ Result<ImportChain> chain_of_new_vm(Site& site, Export wanted, const std::string
 Result<> import_disk(Site& site, const ImportChain& chain, std::size_t disk, ports::Incoming& into,
                      ByteSize size, const std::function<Result<>(ByteSize)>& go_on);
 
-// A snapshot that was taken here as an export without files: what it holds is all in its base,
-// which is the snapshot itself. For a new VM made of it.
+// Describes a snapshot that is here as an export without files, for a new VM that is made of it.
+// All its content is in its base, which is the snapshot itself.
 Result<Export> export_of_snapshot(Site& site, const SnapshotId& id);
 
-// Whether a new VM with this id can have this name; refused: libvirt has another one so called.
+// Whether a new VM with this id can have this name; refused: libvirt has another VM with this name.
 Result<> check_name_is_free(Site& site, const std::string& name, const VmId& id);
-// Starts a VM that was made here, as an operator would; what fails leaves it whole and stopped.
+// Starts a VM that was made here, as an operator would. If the start fails, the VM stays whole and
+// stopped.
 Result<> start_made_vm(Work& work, const VmId& id, const std::string& name);
 
 // The size of a disk of the wanted export, by its files. Checks their structure.

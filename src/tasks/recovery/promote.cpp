@@ -90,8 +90,8 @@ Result<> ask_other_holders(Work& work, const model::Vm& vm) {
     return {};
 }
 
-// Told when the new epoch is durable and nothing is started yet: if two replicas are promoted at
-// the same time, at least one of them hears of the other here.
+// The other holders are told when the new epoch is durable and nothing is started yet: if two
+// replicas are promoted at the same time, at least one of them hears of the other here.
 Result<> tell_other_holders(Site& site, const model::Vm& vm, const ClusterId& former_owner) {
     auto holders = UNDERSTUDY_VALUE(holders_beside(site, vm, former_owner));
     for (const auto& holder : holders) {
@@ -171,7 +171,7 @@ Result<> own(Work& work) {
                               cluster_name(site, vm.ownership.owner), vm.name))
                 .advising("Decide with `understudy replica resolve` which line continues."));
     work.log(fmt::format("'{}' owns '{}' at epoch {}", site.cluster.name, vm.name, next.epoch));
-    // What was still on its way from the former owner never becomes whole.
+    // The former owner will not complete the transfers that it has begun, so they are given up.
     return end_receiving(site, vm.id);
 }
 

@@ -92,7 +92,7 @@ Result<> undo(Work& work) {
 }
 
 // The volume of this disk, or nothing when it is new here. A live merge that was cut off, and that
-// nobody finished, is adopted by where the VM is now.
+// nobody finished, is settled by the layer that the VM uses now.
 Result<std::optional<VmDisk>> reconcile_volume(Site& site, const std::vector<VmDisk>& known,
                                                const ports::DiskDescription& disk,
                                                const std::string& vm_name) {
@@ -226,7 +226,7 @@ Result<> publish(Work& work) {
     const auto id = arguments_of(work).snapshot;
     auto done_before = UNDERSTUDY_VALUE(site.catalog.find_snapshot(id));
     if (!done_before) {
-        // Superseded since the moment: what was written before it is kept all the same.
+        // The VM may be superseded since the moment: writes before it are kept all the same.
         auto subject = UNDERSTUDY_VALUE(subject_of(work, Must::only_know));
         auto nvram = site.hypervisor.read_nvram(subject.vm.id);
         if (!nvram) return fail(std::move(nvram.error()).during("read the UEFI variables"));

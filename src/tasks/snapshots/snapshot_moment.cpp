@@ -67,7 +67,7 @@ Result<std::vector<model::VmDisk>> disks_in_place(Work& work) {
 
 Result<PreparedHead> prepare_head(Work& work, const model::VmDisk& disk, ByteSize size) {
     auto pool = UNDERSTUDY_VALUE(work.site().pool(disk.pool));
-    // One of an earlier attempt may be of another size, or of another moment.
+    // A snapshot of an earlier attempt may be of another size, or of another moment.
     UNDERSTUDY_TRY(pool->cancel_snapshot(disk.volume, snapshot_id(work)));
     auto head = pool->prepare_snapshot(disk.volume, snapshot_id(work), size);
     if (!head) return fail(std::move(head.error()).during("prepare " + disk.target));
@@ -93,8 +93,8 @@ Result<> check_plan(Work& work, const ports::VmDescription& described) {
     return {};
 }
 
-// All at once, where threads are allowed: Ceph answers each with its monitors' next commit, and the
-// VM stands still until the last of them.
+// Snapshots these disks at the same time, where threads are allowed: Ceph answers each with its
+// monitors' next commit, and the VM stands still until the last of them.
 Result<> snapshot_in_place(Work& work, const std::vector<model::VmDisk>& disks) {
     auto& site = work.site();
     const auto id = snapshot_id(work);
@@ -125,8 +125,8 @@ Result<> snapshot_in_place(Work& work, const std::vector<model::VmDisk>& disks) 
     return {};
 }
 
-// All disks at once: those that stay on their heads first, while the VM stands still; the switch of
-// the others is what tells later that the moment has passed.
+// Snapshots all disks at one moment. The disks that stay on their heads come first, while the VM
+// stands still. Then the others are switched: that switch tells later that the moment has passed.
 Result<model::Consistency> snapshot_all_disks(Work& work, const ports::VmDescription& described) {
     auto& site = work.site();
     auto in_place = UNDERSTUDY_VALUE(disks_in_place(work));

@@ -21,8 +21,9 @@ std::vector<model::VmDisk> planned_disks(Work& work);
 Result<const ports::DiskDescription*> disk_now(const ports::VmDescription& described,
                                                const std::string& target);
 
-// All disks with overlays are switched at once: one that is on its overlay stands for all, also for
-// those that were unplugged since. A disk without an overlay was snapshotted before that.
+// Whether the VM is on its overlays. All disks with overlays are switched at once, so one disk that
+// is on its overlay stands for all, also for disks that were unplugged since. A disk without an
+// overlay was snapshotted before that.
 bool is_switched(Work& work, const ports::VmDescription& described);
 
 // Makes the future heads, which nothing uses yet. Idempotent.
