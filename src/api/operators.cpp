@@ -14,10 +14,10 @@
 #include <charconv>
 
 // The frame of the operators' API. A request's path and JSON body are taken apart (parse) and
-// offered to one noun after the other (answer_*), until one of them answers; what no noun answers
-// is not_found. Also here: reading the fields of a body or query with their bounds, and queue(),
-// which adds a task to the catalog, records the event "asked" and rings the workers' bell. A task
-// that was added survives a crash; nothing else is kept here. Called by many threads.
+// offered to one noun after the other (answer_*), until one of them answers; if no noun answers,
+// the answer is not_found. Also here: reading the fields of a body or query with their bounds, and
+// queue(), which adds a task to the catalog, records the event "asked" and rings the workers' bell.
+// A task that was added survives a crash; nothing else is kept here. Called by many threads.
 
 namespace understudy::api {
 namespace {

@@ -11,7 +11,7 @@
 
 #include <fmt/format.h>
 
-// Calls about replicas: list, details, preview of a promote, promote, verify, remove. Those that
+// Calls about replicas: list, details, preview of a promote, promote, verify, remove. Calls that
 // change something check the request, so that the operator hears at once what is wrong with it, and
 // queue a task, which does the work. Nothing is kept here.
 

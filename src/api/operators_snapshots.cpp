@@ -13,7 +13,7 @@
 #include <algorithm>
 #include <string_view>
 
-// Calls about a VM's snapshots: list, create, details, remove, roll back, send. Those that change
+// Calls about a VM's snapshots: list, create, details, remove, roll back, send. Calls that change
 // something check the request, so that the operator hears at once what is wrong with it, and queue
 // a task. A send with dry_run answers with the plan instead; for that the peer is asked, and what
 // it says about owners is applied here. remove with let_go first removes the branch holds, within

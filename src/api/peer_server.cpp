@@ -38,8 +38,9 @@ Result<std::string> encoded(Result<T> result, Encode encode) {
     return encode(*result);
 }
 
-// Checks a body's announced length before any of it is read: only an offer may be large, and a
-// body without an announced length is refused.
+// Checks the length of a body before the body is read. Only an offer may be large. A request
+// without a Content-Length has no body and is accepted. A Transfer-Encoding is refused, because it
+// does not say the length beforehand.
 Result<> check_length(const net::HttpRequest& request) {
     if (request.headers.find("Transfer-Encoding") != nullptr)
         return fail(ErrorKind::invalid, "a body needs a Content-Length");

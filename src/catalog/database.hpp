@@ -168,7 +168,7 @@ public:
         }
     }
 
-    // Runs `work`, which makes one query: that sees one moment without a transaction.
+    // Runs `work`, which makes one query. One query sees a consistent state without a transaction.
     template <class Work>
     std::invoke_result_t<Work&> read(Work work) {
         const std::lock_guard turn(mutex_);

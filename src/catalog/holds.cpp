@@ -4,9 +4,9 @@
 #include <fmt/format.h>
 
 // Holds, which keep snapshots from being removed, and replications, the source's record of how far
-// a peer is. Of a VM and a peer there is one base hold: putting it on a snapshot takes it from
-// where it was, in the same transaction. The schema forbids a second one, and the removal of a held
-// snapshot.
+// a peer is. Each pair of VM and peer has at most one base hold: when it is put on a snapshot, the
+// same transaction takes it from where it was. The schema forbids a second one. It also forbids the
+// removal of a held snapshot.
 
 namespace understudy::catalog {
 namespace {

@@ -13,8 +13,8 @@
 namespace understudy::catalog {
 namespace {
 
-// Types that both databases know: TEXT, BIGINT (times in ms since 1970, flags as 0 and 1).
-// A migration that was released is never edited; what must change is a new one.
+// Types that both databases know: TEXT, BIGINT (times in ms since 1970, flags as 0 and 1). A
+// migration that was released is never edited; a change is a new migration.
 constexpr const char* kFoundation[] = {
     "CREATE TABLE cluster ("
     " one BIGINT PRIMARY KEY CHECK (one = 1), id TEXT NOT NULL, name TEXT NOT NULL)",

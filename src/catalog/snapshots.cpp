@@ -107,8 +107,9 @@ std::optional<model::Ownership> ownership_of(Database& db, const VmId& id) {
         });
 }
 
-// What is received changes the record of a replica only. If the VM was promoted here meanwhile, its
-// former owner cannot change it (refused). If it is superseded, it keeps the disks that it ran on.
+// A received snapshot changes the VM's record only if the VM is a replica. If the VM was promoted
+// here meanwhile, its former owner cannot change it (refused). If it is superseded, it keeps the
+// disks that it ran on.
 Result<> take_vm_of_received(Database& db, const model::Vm& vm) {
     const auto here = ownership_of(db, vm.id);
     if (here && (here->phase == model::Phase::owned || here->phase == model::Phase::handing_over))

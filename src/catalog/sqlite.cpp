@@ -10,10 +10,10 @@
 #include <cerrno>
 #include <filesystem>
 
-// What is SQLite's own: connecting and the meaning of its error codes. The file is made with mode
-// 0600 before SQLite opens it. WAL with synchronous = FULL: a transaction that was committed
-// survives a power loss, and one that was not is gone. A transaction that writes begins with BEGIN
-// IMMEDIATE, so that it waits for another writer at its beginning and not in the middle.
+// The parts that only SQLite has: connecting and the meaning of its error codes. The file is made
+// with mode 0600 before SQLite opens it. WAL with synchronous = FULL: a transaction that was
+// committed survives a power loss, and one that was not is gone. A transaction that writes begins
+// with BEGIN IMMEDIATE, so that it waits for another writer at its beginning and not in the middle.
 
 namespace understudy::catalog {
 namespace {

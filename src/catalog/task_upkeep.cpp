@@ -7,8 +7,8 @@
 
 // What a worker writes while it runs a task: lease, step and memo, progress; and the task's log.
 // Each is one small transaction that changes nothing if the node no longer holds the lease
-// (conflict); the log alone asks for no lease. The log keeps its first 200 lines and its newest
-// 1,800, of at most 4 KiB each. After a crash the row has the last step and memo that were saved.
+// (conflict); only the log needs no lease. The log keeps its first 200 lines and its newest 1,800,
+// of at most 4 KiB each. After a crash the row has the last step and memo that were saved.
 
 namespace understudy::catalog {
 namespace {

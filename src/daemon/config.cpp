@@ -19,7 +19,8 @@
 // Reads understudyd.toml. Each table has a map from a field's name to a Setter, which checks the
 // value and writes it into Config. The first thing that is wrong ends the reading: an unknown
 // field, a wrong type, a value out of bounds, two pools in one place. Then empty fields get what
-// holds without a file (fill_defaults). Only reads; what a path or address names is not looked at.
+// holds without a file (fill_defaults). Only reads; it is not checked whether a path or an address
+// exists.
 
 namespace understudy::daemon {
 namespace {

@@ -27,9 +27,9 @@ Example: understudyd -c /etc/understudy/understudyd.toml
 Stop it with SIGTERM: transfers end at a durable point and go on after the next start.
 )";
 
-// glibc gives threads arenas of their own. What librbd's short-lived threads have freed stays
-// unused in those: 300 MiB after 120 sends between Ceph clusters, and rising. With few arenas it is
-// used again: 90 MiB, and no more.
+// glibc gives threads arenas of their own. Memory that librbd's short-lived threads have freed
+// stays unused in those: 300 MiB after 120 sends between Ceph clusters, and rising. With few arenas
+// it is used again: 90 MiB, and no more.
 constexpr int kArenas = 2;
 
 int run(const std::string& config_path) {

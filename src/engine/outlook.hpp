@@ -15,8 +15,8 @@ struct ReplicaStatus {
     std::optional<Duration> age;       // of its newest complete, verified snapshot
     std::optional<Duration> target;    // how old that may be
     std::vector<std::string> blocked;  // keys of the issues that block its start here
-    std::optional<bool> equal;         // to its source, by its last verification
-    std::optional<bool> boots;         // by its last drill
+    std::optional<bool> equal;         // to its source, at its last verification
+    std::optional<bool> boots;         // at its last drill
     Duration ready{0};                 // how long it took to be up in that drill
 
     bool is_late() const { return target && age && *age > *target; }

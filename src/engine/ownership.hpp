@@ -39,7 +39,7 @@ Result<Ownership> taken_over(const Ownership& here, const Ownership& offered, co
 // already, or if the record here names an owner that prevails over the source, nothing changes.
 Ownership declined(const Ownership& here, const Ownership& offered, const ClusterId& source);
 
-// Handover, at the source: what this cluster's record becomes by the record of `target`:
+// Handover, at the source: what this cluster's record becomes when `target` has told its own:
 // - replica, if the target has taken the VM;
 // - owned, if the target has declined it;
 // - superseded, as if the VM had never been offered, if the target knows an owner that prevails
@@ -49,7 +49,7 @@ Ownership declined(const Ownership& here, const Ownership& offered, const Cluste
 std::optional<Ownership> after_answer(const Ownership& here, const Ownership& there,
                                       const ClusterId& self, const ClusterId& target);
 
-// Resolve, of a VM that is superseded here. kept_there: its line here is given up for the owner's.
+// Resolve, for a VM that is superseded here. kept_there: its line here is given up for the owner's.
 // kept_here: it goes on here under the next epoch; also for a VM that was being handed over to a
 // cluster that is lost. refused: there is nothing to resolve.
 Result<Ownership> kept_there(const Ownership& here);

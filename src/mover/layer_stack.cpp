@@ -5,8 +5,8 @@
 // Several layers of one disk, read as one. Finder goes through all layers at once, from the start
 // of the disk to its end, and cuts it into runs that one layer decides, or none. extents() lists
 // the runs that are known. read() keeps a Finder of its own, goes on from the last run and starts
-// again for an earlier place; what no layer knows it takes from the base. One thread. Nothing is
-// written or kept.
+// again for an earlier place; a place that no layer knows is read from the base. One thread.
+// Nothing is written or kept.
 
 namespace understudy::mover {
 

@@ -10,7 +10,8 @@ namespace understudy::mover {
 
 // Layers of one disk, bottom first, read as one: the topmost layer that knows a place decides. If a
 // layer is smaller than those above it, the disk ended there once: what lies behind reads as
-// zeroes, whatever is below. What no layer knows is the base's, or zero without a base. One thread.
+// zeroes, whatever is below. A place that no layer knows is read from the base; without a base it
+// is zero. One thread.
 class LayerStack {
 public:
     LayerStack(std::vector<std::unique_ptr<ports::DiskLayer>> layers,

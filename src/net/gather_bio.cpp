@@ -9,9 +9,9 @@
 #include <vector>
 
 // An OpenSSL sink in front of a non-blocking socket: write_bio gathers records in a buffer of 128
-// KiB. If the next one does not fit, and at BIO_flush, the gathered ones are sent. If the socket is
-// full, the call asks to be retried, and the rest stays in the buffer. Used by one thread at a
-// time.
+// KiB. When the next record does not fit, or at BIO_flush, the gathered ones are sent. If the
+// socket is full, the call asks to be retried, and the rest stays in the buffer. Used by one thread
+// at a time.
 
 namespace understudy::net {
 namespace {

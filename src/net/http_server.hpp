@@ -26,7 +26,8 @@ public:
         Duration handshake_timeout = kHandshakeTimeout;
         Duration stop_grace = std::chrono::seconds(2);  // for responses being made at stop()
         // Sees a request before its body is read, so the body is empty. If it gives an answer, that
-        // ends the request: so a body is read only of those who are known. Called by many threads.
+        // ends the request. So the server reads bodies only from clients that this callback lets
+        // pass. Called by many threads.
         std::function<std::optional<HttpResponse>(const HttpRequest&)> admit = {};
         std::function<void(const std::string&)> log = {};  // failures worth a line; many threads
     };

@@ -73,7 +73,8 @@ public:
     virtual void shutdown() = 0;
 
     virtual const std::string& peer_address() const = 0;  // "10.0.0.2:40112"; "unix"
-    // Of the other side's certificate, 64 hex digits; empty without TLS or without certificate.
+    // The fingerprint of the other side's certificate, 64 hex digits. Empty without TLS or without
+    // a certificate.
     virtual const std::string& peer_fingerprint() const = 0;
     virtual std::optional<PeerCredentials> peer_credentials() const = 0;  // unix only
     virtual std::optional<LinkStats> link_stats() const = 0;              // TCP only

@@ -107,7 +107,7 @@ public:
     // Records the latest comparison of a snapshot with its source, in place of an earlier one. It
     // is removed with the snapshot. not_found: there is no such snapshot (any more).
     virtual Result<> save_verification(const model::Verification&) = 0;
-    // Of a VM, or of all; the latest first.
+    // The comparisons of a VM, or of all VMs; the latest first.
     virtual Result<std::vector<model::Verification>> verifications(std::optional<VmId>) = 0;
     // Records the latest rehearsal of a VM, in place of an earlier one. It is removed with the VM.
     // not_found: there is no such VM (any more).

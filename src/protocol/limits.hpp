@@ -5,9 +5,11 @@
 #include <cstddef>
 #include <cstdint>
 
-// Every limit of the wire in one place. A value beyond its limit is refused before anything is
-// allocated for it. To raise a limit needs a new feature name, because the other side may have the
-// old limit.
+// The limits of the wire. A value beyond its limit is refused before anything is allocated for it.
+// Raising a limit needs a new feature name, because the other side may have the old limit. Four
+// limits are elsewhere: kMaxEpoch (json_fields.cpp), model::kMaxChunk (model/transfer.hpp),
+// net::kMaxHttpHeader (net/http.hpp), and how far a sequence may be ahead of the first missing one,
+// mover::Receiver::kAhead (mover/receiver.hpp). WIRE.md has a table of all.
 namespace understudy::protocol {
 
 inline constexpr std::size_t kMaxName = 255;  // bytes of a VM's, snapshot's, pool's … name

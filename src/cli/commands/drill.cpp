@@ -37,8 +37,8 @@ Result<json> queue_drill(const Context& context, const std::string& word, const 
     return task_of(answer);
 }
 
-// Whether the guest came up. That it did not is a result, no error: it is printed on out, and the
-// exit code is 1.
+// Whether the guest came up. If it did not, that is a result, no error: it is printed on out, and
+// the exit code is 1.
 Result<bool> wait_for_drill(const Context& context, const json& task, json& tasks) {
     auto answer = UNDERSTUDY_VALUE(wait_for_task(context, task));
     const json& last = at(answer, "task");

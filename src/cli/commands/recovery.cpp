@@ -42,7 +42,7 @@ std::string to_send_text(const json& plan) {
     return true_at(plan, "running") ? text + "; the VM runs meanwhile" : text;
 }
 
-// What a move has measured is the best guess there is.
+// The downtime that an earlier move measured is the best estimate.
 std::string downtime_text(const json& plan, TimePoint now) {
     if (!true_at(plan, "running")) return "none: it does not run here";
     const std::string parts = fmt::format(

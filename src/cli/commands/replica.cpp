@@ -115,7 +115,7 @@ Result<Exit> replica_list(Context& context, const Arguments&) {
         });
 }
 
-// What was found wrong, for as long as nothing newer was found; nothing of one that was equal.
+// The differences that this verification found. Empty if both sides were equal.
 std::string verification_lines(const json& done) {
     if (true_at(done, "equal")) return "";
     std::string text = fmt::format("\n{} is not as on {} ({}): {} range(s), {}.\n",

@@ -130,7 +130,7 @@ std::string not_begun(const std::vector<SnapshotName>& names, std::size_t from) 
     return list.empty() ? "" : "not begun: removal of " + list;
 }
 
-// One after the other; the first failure ends it and says what was not begun.
+// Removes one snapshot after the other. The first failure ends this and says which were not begun.
 Result<> remove_all(const Context& context, const std::vector<SnapshotName>& names, bool let_go,
                     json& tasks) {
     for (std::size_t i = 0; i < names.size(); ++i) {

@@ -53,7 +53,8 @@ Result<> verify_one(const Context& context, const std::string& word, const json&
     return {};
 }
 
-// One after the other: they would only keep each other from the disks. One that fails stops none.
+// One replica after the other, because they would only slow each other down at the disks. If one
+// fails, the others go on.
 Result<> verify_all(const Context& context, const json& body, json& tasks) {
     auto answer = UNDERSTUDY_VALUE(context.get(path_of({"v1", "replicas"})));
     std::string failed;

@@ -77,7 +77,8 @@ ErrorKind kind_of(int code, int system_errno, std::string_view message) {
         case VIR_ERR_OPERATION_TIMEOUT:
         case VIR_ERR_AGENT_UNRESPONSIVE:
         case VIR_ERR_AGENT_UNSYNCED: return ErrorKind::unavailable;
-        // What QEMU or libvirt could not do. Asked again soon, they would answer the same.
+        // QEMU or libvirt could not do it. If they were asked again soon, they would answer the
+        // same.
         default: return ErrorKind::internal;
     }
 }

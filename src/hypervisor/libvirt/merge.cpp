@@ -174,7 +174,7 @@ Result<> merge_layers(virDomainPtr domain, const std::string& target, const port
     UNDERSTUDY_TRY(check(work, view));
     if (cancelled && cancelled()) return fail(ErrorKind::cancelled, "the merge was cancelled");
     if (view.job != VIR_DOMAIN_BLOCK_JOB_TYPE_UNKNOWN || view.mirror) {
-        // An earlier process left it, most likely for this very merge.
+        // An earlier process left this job, most likely for this very merge.
         auto merged = UNDERSTUDY_VALUE(finish(work));
         if (merged) return {};
     }

@@ -16,8 +16,8 @@ inline constexpr Duration kPauseLimit{10'000};
 
 // Pauses VMs in bounded time. QEMU reports that a VM stands still once all that the VM wrote has
 // reached its disks. While their storage is silent, QEMU waits for it, and so does every caller of
-// virDomainSuspend. Here a caller waits only up to a limit, and it is remembered what is to become
-// of the VM when QEMU answers after all. One object for all VMs of a connection; thread-safe.
+// virDomainSuspend. Here a caller waits only up to a limit, and this class remembers what to do
+// with the VM when QEMU answers later. One object for all VMs of a connection; thread-safe.
 class Pauses {
 public:
     // What becomes of the VM if the pause comes too late for its caller.
@@ -25,8 +25,8 @@ public:
 
     // Returns when a running VM stands still. unavailable: QEMU has not answered within the limit.
     Result<> pause(virDomainPtr domain, Duration limit, Late late);
-    // unavailable: QEMU has not answered an earlier pause(). `late` then decides what becomes of
-    // that one.
+    // unavailable: QEMU has not answered an earlier pause(). `late` then decides what happens to
+    // the VM when that pause() is done.
     Result<> set_late_action(virDomainPtr domain, Late late);
 
 private:

@@ -15,7 +15,7 @@
 #include <utility>
 
 // The one moment of a snapshot. If a guest agent is connected, the guest's file systems are frozen,
-// for at most the limit. If some disks are no overlays, the VM is paused and `still` snapshots
+// for at most the limit. If some disks cannot have overlays, the VM is paused and `still` snapshots
 // those. Then libvirt switches all named disks to their overlays in one call, the VM goes on, and
 // the guest is thawed. The thaw runs whatever failed. A crash in this moment may leave the guest
 // frozen or the VM paused, or on overlays that libvirt does not know of; thaw() and

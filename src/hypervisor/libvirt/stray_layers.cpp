@@ -94,12 +94,12 @@ Result<Nodes> nodes_of(virDomainPtr domain) {
 struct Disk {
     std::string target;
     std::string alias;  // names its device in QEMU
-    std::string file;   // that the guest writes to, by libvirt's record
+    std::string file;   // the file that libvirt says the guest writes to
 };
 
 struct Known {
     std::vector<Disk> disks;
-    std::set<std::string> files;  // theirs, those below, and those that are being copied to
+    std::set<std::string> files;  // of the disks, below them, and targets of copies
 };
 
 std::string file_of(pugi::xml_node source) {
@@ -162,8 +162,8 @@ std::string node_of_file(const Nodes& nodes, const std::string& file) {
     return at == nodes.layers.end() ? std::string() : format_node(at->first);
 }
 
-// Begins to commit the layer to the one that the disk is on by libvirt's word, unless an earlier
-// call has begun that.
+// Begins to commit the layer into the layer that the disk uses according to libvirt, unless an
+// earlier call has begun that.
 Result<Stray> begin(virDomainPtr domain, const Known& known, const Nodes& nodes, unsigned number) {
     auto disk = UNDERSTUDY_VALUE(disk_on(domain, known, format_node(number)));
     if (!disk) return Stray{number, {}};

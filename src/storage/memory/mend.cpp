@@ -6,7 +6,7 @@
 #include <cstring>
 #include <utility>
 
-// Puts right what a frozen layer holds. The Incoming collects blocks by itself; publish() checks
+// Repairs the content of a frozen layer. The Incoming collects blocks by itself; publish() checks
 // again that no VM or drill is above the layer and that there is room, and then lays the blocks
 // over it, at once, under the pool's mutex. If crash() comes before that, nothing of the mend is
 // left. flip_bit, for tests, damages a frozen layer.

@@ -12,7 +12,7 @@ struct PoolSettings {
 };
 
 // Opens DIRECTORY (absolute; made if it is not there) as a pool of qcow2 layers. conflict: another
-// process has it open. What the directory holds is told in README.md.
+// process has it open. README.md says what the directory holds.
 Result<std::unique_ptr<ports::StoragePool>> open_qcow2_pool(const std::string& name,
                                                             const std::string& directory,
                                                             const PoolSettings& settings);

@@ -8,9 +8,9 @@
 
 namespace understudy::qcow2 {
 
-// What is left to qemu-img. Paths are absolute and given as they are: no shell, no option syntax.
-// Each call returns when the program has ended. conflict: a running QEMU holds the image. no_space:
-// the file system is full; the same call may be repeated when there is room.
+// The work that is left to qemu-img. Paths are absolute and given as they are: no shell, no option
+// syntax. Each call returns when the program has ended. conflict: a running QEMU holds the image.
+// no_space: the file system is full; the same call may be repeated when there is room.
 
 // Copies everything that `top` holds into `base`, its immediate backing file. `base` grows if it is
 // the smaller one. `top` stays as it is, so an attempt that failed is simply repeated.

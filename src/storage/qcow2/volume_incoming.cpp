@@ -32,8 +32,8 @@ Result<LayerWriter> reopen_writer(const std::string& path, const std::string& fo
     return as_layer_writer(ImageWriter::reopen(path));
 }
 
-// One of three. It is being received. Or its file is unusable: then no bytes are taken, but it can
-// be discarded. Or it is published already: then only publish() succeeds.
+// It is in one of three states. It is being received. Or its file is unusable: then no bytes are
+// taken, but it can be discarded. Or it is published already: then only publish() succeeds.
 class LayerIncoming : public ports::Incoming {
 public:
     LayerIncoming(std::shared_ptr<Volume> volume, SnapshotId id, std::string directory,

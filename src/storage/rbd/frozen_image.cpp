@@ -18,7 +18,7 @@ namespace {
 
 using Ranges = std::vector<std::pair<std::uint64_t, std::uint64_t>>;
 
-// What is in both. Each is ascending and without overlaps.
+// The ranges that are in both. Each is ascending and without overlaps.
 Ranges intersection(const Ranges& a, const Ranges& b) {
     Ranges both;
     for (auto left = a.begin(), right = b.begin(); left != a.end() && right != b.end();) {

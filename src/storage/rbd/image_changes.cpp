@@ -110,8 +110,8 @@ private:
         return true;
     }
 
-    // Marks what of [begin, end) takes room in this level or, where that has no object, in those
-    // below.
+    // Marks the parts of [begin, end) that take room in this level or, where that has no object, in
+    // those below.
     Result<> mark_allocated(std::size_t level, std::uint64_t begin, std::uint64_t end,
                             Grains& grains) const {
         const auto& image = *levels_[level];
@@ -161,7 +161,7 @@ private:
         return told_apart(object, now, grains);
     }
 
-    // Marks as zero what changed, or may have, in an object that hides any parent.
+    // In an object that hides any parent, marks as zero the grains that changed or may have.
     void mark_changed(const ObjectHistory& history, const ObjectState& before,
                       const ObjectState& now, Grains& grains) const {
         const auto start = grains.begin();
@@ -185,7 +185,8 @@ private:
         grains.mark(at, start + std::max(before.size, now.size), Grain::zero);
     }
 
-    // Of what was marked, what takes room now becomes data. Nothing else stays marked.
+    // The marked grains that take room now become data. The other marked grains stay as they are,
+    // and unmarked grains stay unmarked.
     Result<bool> told_apart(std::uint64_t object, const ObjectState& now, Grains& grains) const {
         if (!now.exists) return true;
         auto extents = UNDERSTUDY_VALUE(top().allocated(object));

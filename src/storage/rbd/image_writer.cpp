@@ -15,7 +15,7 @@ namespace {
 
 constexpr std::uint64_t kMaxBytesInFlight = 16 << 20;
 constexpr std::size_t kMaxInFlight = 64;
-// Of one operation that zeroes: librbd sends a request for each object of it at once.
+// For one operation that zeroes: librbd sends the requests for all its objects at once.
 constexpr std::uint64_t kMaxZeroBytes = 128 << 20;
 
 }  // namespace

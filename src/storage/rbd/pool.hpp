@@ -17,11 +17,11 @@ struct RbdSettings {
     std::string rbd_namespace = {};       // must exist; empty: none
     std::string data_pool = {};           // for the data of images made here; empty: in `pool`
     ByteSize object_size = base::MiB(4);  // of images made here; a power of two, 4 KiB to 32 MiB
-    // Of images made here, by rbd's names; layering and deep-flatten are always added.
+    // The features of images made here, by rbd's names. layering and deep-flatten are always added.
     std::string features = "layering,exclusive-lock,object-map,fast-diff,deep-flatten";
     // UUID of libvirt's secret that holds the user's key; empty: VMs open their disks without one.
     std::string secret = {};
-    // After which an operation that Ceph does not answer is given up.
+    // An operation that Ceph does not answer is given up after this time.
     std::chrono::seconds timeout{30};
 };
 

@@ -11,7 +11,7 @@
 // retire_head remove one. A promote takes the image as it is if its head is idle on that snapshot,
 // else makes a clone. A rollback within the head's image is only recorded; the promote that follows
 // does it in place. Each of the three first removes what a crash has left (settled), and the same
-// call, repeated, takes a clone that nothing has run on. What is doomed is removed here or by a
+// call, repeated, takes a clone that nothing has run on. Doomed images are removed here or by a
 // later sweep.
 
 namespace understudy::rbd {

@@ -18,8 +18,8 @@ namespace {
 
 using Writer = std::unique_ptr<ImageWriter>;
 
-// One of three. It is being received. Or its image is gone: then no bytes are taken, but it can be
-// discarded. Or it is published already: then only publish() succeeds.
+// It is in one of three states. It is being received. Or its image is gone: then no bytes are
+// taken, but it can be discarded. Or it is published already: then only publish() succeeds.
 class ImageIncoming : public ports::Incoming {
 public:
     ImageIncoming(std::shared_ptr<Volume> volume, SnapshotId id, std::variant<Writer, Error> writer)

@@ -6,11 +6,11 @@
 #include <utility>
 
 // Removes images and snapshots that are not needed any more. sweep() repeats its steps until none
-// of them changes anything: what was being made, mends given up, dirty heads, unwanted snapshots,
-// doomed images. Each step removes one thing and then saves the record, so a crash leaves a record
-// that still names it, and the next sweep goes on. What is pinned, in use or cloned waits for a
-// later sweep. forget() sets the record aside if images are kept, else it marks the volume as
-// `removing` and removes all; called again after a crash, it goes on.
+// of them changes anything: images that were being made, mends given up, dirty heads, unwanted
+// snapshots, doomed images. Each step removes one thing and then saves the record, so a crash
+// leaves a record that still names it, and the next sweep goes on. What is pinned, in use or cloned
+// waits for a later sweep. forget() sets the record aside if images are kept, else it marks the
+// volume as `removing` and removes all; called again after a crash, it goes on.
 
 namespace understudy::rbd {
 

@@ -14,7 +14,7 @@ Result<ports::StoragePool*> find_volume(Site& site, const VolumeId& volume) {
         else if (*known)
             return pool.get();
     }
-    // A pool that does not answer may be the one.
+    // The pool that did not answer may have the volume.
     if (failed) return fail(std::move(*failed));
     return nullptr;
 }

@@ -9,16 +9,17 @@
 // end. All of it is idempotent; what a crash leaves is ended by the next call.
 namespace understudy::tasks {
 
-// Where the changes of one disk of a transfer go. One that was published before a crash takes them
-// and does nothing: all of it was durable then.
+// Opens one disk of a transfer, to write its changes. If the disk was published before a crash, the
+// changes are accepted and ignored, because all of them were durable then.
 Result<std::unique_ptr<ports::Incoming>> open_incoming_disk(Site& site,
                                                             const model::Transfer& transfer,
                                                             const model::SnapshotDisk& disk);
 
-// Makes what came durable and ends the session's attempt. The caller holds `busy`.
+// Makes the received changes durable and ends the session's attempt. The caller holds `busy`.
 void end_attempt(Site& site, IncomingSession& session);
 
-// Ends a transfer and removes what came of it. The gate is closed, or the transfer's source asks.
+// Ends a transfer and removes what was received for it. The gate is closed, or the transfer's
+// source asks.
 Result<> give_up(Site& site, const model::Transfer& transfer);
 
 // Does `then` between two offers: none comes meanwhile, and nothing is given up.

@@ -10,8 +10,8 @@ namespace understudy::tasks {
 
 // The disk of the VM that is on this volume's head, or nothing: it may have been unplugged, and
 // another one may have taken its place. A live merge that was cut off is settled by what the VM is
-// defined with. conflict: the VM is on a layer that no pool has recorded, by a snapshot that was
-// cut off half-way; nothing under it may be touched.
+// defined with. conflict: an interrupted snapshot has put the VM on a layer that no pool has
+// recorded; nothing under that layer may be touched.
 Result<std::optional<ports::DiskDescription>> reconcile_attached_disk(
     Site& site, const ports::VmDescription& described, const model::VmDisk& disk);
 

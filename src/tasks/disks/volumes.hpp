@@ -28,13 +28,14 @@ Result<std::optional<model::VmDisk>> volume_at(Site& site, const std::vector<mod
 Result<std::set<VolumeId>> volumes_in_use(Site& site, const VmId& vm,
                                           std::optional<TransferId> ending = {});
 
-// Forgets those of the VM's volumes that no snapshot, no transfer and the VM itself do not refer to
-// any more: of a disk that was unplugged, or whose first snapshot failed. One with a head stays a
-// disk, with all that its guest wrote; what was received for a replica goes. `ending` as above.
+// Forgets the VM's volumes to which neither a snapshot nor a transfer nor the VM itself refers any
+// more: those of a disk that was unplugged, or whose first snapshot failed. A volume with a head
+// stays a disk, with all that its guest wrote; one that was received for a replica is deleted.
+// `ending` as above.
 Result<> forget_unused(Site& site, const VmId& vm, const std::vector<model::VmDisk>& disks,
                        std::optional<TransferId> ending = {});
 
-// What a replica would go on from: engine::newest_point. Nothing: it has no such snapshot.
+// The snapshot that a replica would go on from (engine::newest_point). Nothing: it has none.
 Result<std::optional<model::Snapshot>> newest_point(Site& site, const model::Vm& replica);
 
 // Keeps a snapshot for as long as a task needs it; both idempotent.

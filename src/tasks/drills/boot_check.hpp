@@ -10,7 +10,7 @@
 
 namespace understudy::tasks {
 
-// What tells that a guest has booted.
+// How to find out whether a guest has booted.
 struct BootCheck {
     enum class Kind {
         automatic,  // its agent if it has a channel for one, else a configured pattern, else none
@@ -31,18 +31,18 @@ inline constexpr std::uint64_t kLongestBoot = 24ULL * 3600 * 1000;  // ms that m
 // "auto" or "", "agent", "console=REGEX", "tcp=PORT", "tcp=ADDRESS:PORT", "none".
 Result<BootCheck> parse_boot_check(std::string_view word);
 std::string to_words(const BootCheck& check);  // what is waited for, for people
-// An automatic one made definite. `configured` is a console's pattern, or empty.
+// Replaces an automatic check by a definite one. `configured` is a console's pattern, or empty.
 BootCheck definite(const BootCheck& check, bool has_agent, bool has_console,
                    const std::string& configured);
 
-// One guest that was started just now, and what is to be seen of it. Borrowed parts outlive it.
+// A guest that was just started, and how to watch it. Borrowed parts outlive it.
 struct BootWatch {
     VmId vm;
     BootCheck check;                       // definite
     Duration limit;                        // no longer than that
-    Duration min_uptime;                   // none: it runs for so long
+    Duration min_uptime;                   // for the check `none`: how long it must run
     ports::ConsoleLog* console = nullptr;  // none: it has no console that is heard
-    std::function<void()> look;            // called now and then, for what else there is to see
+    std::function<void()> look;            // called now and then, to take a picture of the screen
 };
 
 struct BootOutcome {
@@ -54,7 +54,7 @@ struct BootOutcome {
 inline constexpr std::size_t kConsoleTail = 64 << 10;  // bytes of the console that are kept
 
 // Waits until the check is answered, the guest has ended or the time is over. Errors are of the
-// hypervisor, or cancelled. What the console said last goes to `console_tail`.
+// hypervisor, or cancelled. The end of the console's output goes to `console_tail`.
 Result<BootOutcome> watch_boot(Work& work, const BootWatch& watch, std::string& console_tail);
 
 }  // namespace understudy::tasks

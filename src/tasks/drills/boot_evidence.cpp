@@ -14,7 +14,7 @@ Result<std::string> keep_boot_evidence(Work& work, const VmId& vm, TimePoint end
                                        const BootEvidence& evidence) {
     auto name = base::format_time(ended).substr(0, 19);
     std::ranges::replace(name, ':', '-');
-    // A guest may say what is no UTF-8: such bytes must not end the dump.
+    // A guest may print bytes that are not UTF-8. They must not end the dump.
     std::vector<ports::EvidenceFile> files{
         {"result.json",
          evidence.report.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n"}};

@@ -14,8 +14,8 @@ struct BootEvidence {
     std::string console = {};  // empty: it said nothing, or nobody listened
 };
 
-// Keeps it on this node under a name made of `ended` and the task's id; gives the directory. The
-// site has a place for evidence.
+// Keeps the evidence on this node under a name made of `ended` and the task's id; gives the
+// directory. The site has a place for evidence.
 Result<std::string> keep_boot_evidence(Work& work, const VmId& vm, TimePoint ended,
                                        const BootEvidence& evidence);
 

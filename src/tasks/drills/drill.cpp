@@ -34,7 +34,7 @@ ReplicaDrillResult& result_of(Work& work) {
     return work.result<ReplicaDrillResult>();
 }
 
-constexpr std::uint64_t kMostBegins = 3;      // of which each but the last was cut off
+constexpr std::uint64_t kMostBegins = 3;      // attempts; each but the last was cut off
 constexpr ByteSize kSpared = base::MiB(256);  // of the host's memory, besides the guest's
 constexpr std::size_t kShownTail = 20;        // lines of the console in the log of a failure
 
@@ -50,7 +50,8 @@ model::Hold hold_of(Work& work) {
     return {snapshot_id(work), model::HoldKind::drill, work.task().id.text()};
 }
 
-// The clone's disks lie in `volumes` once that is there, at `heads` once those are.
+// Removes the copy's disks. The memo names their volumes (`volumes`), and then where their heads
+// are (`heads`).
 Result<> take_away_disks(Work& work) {
     const auto& memo = memo_of(work);
     if (!memo.volumes) return {};
@@ -92,7 +93,8 @@ Result<> take_away_guest(Work& work) {
     return {};
 }
 
-// All that a rehearsal has made here but its evidence. Idempotent, also where nothing was made.
+// Removes everything that a rehearsal has made here, except its evidence. Idempotent, also where
+// nothing was made.
 Result<> take_away(Work& work) {
     if (!memo_of(work).volumes) return {};
     UNDERSTUDY_TRY(take_away_guest(work));
@@ -215,7 +217,8 @@ BootWatch watch_for(Work& work, const Stage& stage, const BootCheck& asked) {
     return watch;
 }
 
-// From its start to the answer. A start that libvirt refuses is what a promote would meet, too.
+// Starts the copy and waits for the answer to its check. If libvirt refuses the start, the drill
+// has not passed: libvirt would refuse a promote, too.
 Result<> boot(Work& work, const Stage& stage, Seen& seen) {
     auto& site = work.site();
     auto asked = UNDERSTUDY_VALUE(parse_boot_check(arguments_of(work).wait));
@@ -223,7 +226,7 @@ Result<> boot(Work& work, const Stage& stage, Seen& seen) {
     seen.drill.check = to_words(watch.check);
     const auto look = [&] {
         auto picture = site.hypervisor.screenshot(watch.vm);
-        if (picture) seen.screen = std::move(*picture);  // else the one before stays
+        if (picture) seen.screen = std::move(*picture);  // else the picture before stays
     };
     watch.look = look;
     auto started = site.hypervisor.start(watch.vm);

@@ -5,8 +5,8 @@
 #include <set>
 #include <string>
 
-// Rehearsals of a replica's start: what those who ask for them and those who must not be disturbed
-// by them need to know.
+// Drills are rehearsals of a replica's start. This is for the code that asks for drills, and for
+// the tasks that a drill must not disturb.
 namespace understudy::tasks {
 
 struct DrillWishes {
@@ -19,12 +19,12 @@ struct DrillWishes {
 model::Task new_drill(Site& site, const model::Vm& vm, const model::Snapshot& snapshot,
                       const DrillWishes& wishes);
 
-// The copy's UUID in libvirt: that of its task.
+// The copy's UUID in libvirt, which is its task's id.
 VmId rehearsal_of(const TaskId& task);
-// All copies that are or may be in libvirt here: no VMs of their own.
+// All copies that are or may be in libvirt here. They do not count as VMs.
 Result<std::set<VmId>> rehearsals(Site& site);
 
-// Asks the VM's drills to end; what is more urgent does not wait for them.
+// Asks the VM's drills to end. A more urgent task calls this and does not wait for them.
 Result<> cancel_drills(Site& site, const VmId& vm);
 // conflict: a drill stands on the VM's disks here.
 Result<> check_no_drill(Site& site, const VmId& vm);

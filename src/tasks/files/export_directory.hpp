@@ -26,8 +26,8 @@ struct ExportedFile {
 struct ExportedDisk {
     model::SnapshotDisk disk;         // of the source; of a foreign export only the target is known
     std::vector<ExportedFile> files;  // each on the one before it
-    bool whole = true;                // else on the base's content
-    std::string content;              // digest of what the files tell; empty: not stated
+    bool whole = true;                // false: on the base's content
+    std::string content;              // digest of the files' content; empty: not stated
     ByteSize data;                    // 0: not known
 };
 
@@ -50,24 +50,24 @@ struct Export {
 // The manifest of an export whose disks have one file each with its sum; `made_by` is for people.
 std::string format_manifest(const Export& exported, const std::string& made_by);
 
-// Reads and checks all but the disks' content: an export of ours (its sums are held against the
-// manifest), or one of Parallel Virtual Cluster. corrupt, invalid: what is wrong and where.
+// Reads and checks all but the disks' content: an export of ours (its manifest is checked against
+// its checksums), or one of Parallel Virtual Cluster. corrupt, invalid: what is wrong and where.
 Result<Export> read_export(Site& site, const std::string& directory);
 
-// One that has manifest.json, and nothing else.
+// Reads only an export of ours, which has manifest.json.
 Result<Export> read_own_export(Site& site, const std::string& directory);
-// One that has snapshot.json, as Parallel Virtual Cluster's `vm snapshot export` and its automatic
-// backups write it.
+// Reads only an export that has snapshot.json, as Parallel Virtual Cluster's `vm snapshot export`
+// and its automatic backups write it.
 Result<Export> read_pvc_export(Site& site, const std::string& directory);
 
 // Where the export of a snapshot is: `given` if that is not empty, else the place that `hint` gives
-// relative to `directory`, else among the directories beside it. Nothing: not found there. Looked
-// for is one with files in this format; empty: in any.
+// relative to `directory`, else among the directories beside it. Nothing: not found there. The
+// export must have files in `format`; empty: in any format.
 Result<std::optional<Export>> find_export_of(Site& site, const SnapshotId& snapshot,
                                              const std::string& directory, const std::string& hint,
                                              const std::string& given, const std::string& format);
 
-// A name that may stand in a manifest: of a file in the directory itself.
+// Whether this is the name of a file in the directory itself. A manifest has only such names.
 bool is_plain_name(const std::string& name);
 
 }  // namespace understudy::tasks

@@ -96,8 +96,8 @@ Result<> copy_base(const BaseDisk& base, const SnapshotId& id, const mover::Copy
     return {};
 }
 
-// The next layer may be larger. What lies beyond the end of this one must read as zeroes then, not
-// as what a lower layer had there.
+// The next layer may be larger. Then the bytes beyond the end of this layer must read as zeroes,
+// not as the bytes of a lower layer.
 Result<> end_at(const mover::CopyTarget& target, ByteSize size) {
     if (size >= target.size) return {};
     if (size.count() % kGrain != 0)

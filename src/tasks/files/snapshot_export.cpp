@@ -42,7 +42,8 @@ Result<std::optional<model::Snapshot>> base_of(Work& work) {
     return base;
 }
 
-// Beside the wanted one, so that a rename makes it that; one per task.
+// The directory in which the export is made. It is beside the wanted one, so that a rename is
+// enough. Each task has its own.
 std::string unfinished(Work& work) {
     return memo_of(work).directory + ".partial-" + work.task().id.text();
 }
@@ -108,7 +109,7 @@ Result<> plan(Work& work) {
     return find_base_export(work, *base);
 }
 
-// As seen from the new directory, which will stand beside where it is made.
+// The path of the base's export, relative to the export that is being made.
 std::string relative_base(Work& work) {
     const auto base = memo_of(work).base_directory;
     if (base.empty()) return {};

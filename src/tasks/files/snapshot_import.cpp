@@ -271,7 +271,7 @@ Result<std::unique_ptr<ports::Incoming>> open_incoming(Work& work,
                          engine::base_of_disk(base, disk.volume), request.snapshot.id, disk.size);
 }
 
-// What an earlier attempt left may be of files that were exchanged since.
+// An earlier attempt's content may be of files that were replaced since, so it is discarded.
 Result<std::unique_ptr<ports::Incoming>> open_empty(Work& work,
                                                     const model::TransferRequest& request,
                                                     const model::SnapshotDisk& disk) {
@@ -334,7 +334,8 @@ Result<> list_snapshot(Work& work, const model::Transfer& transfer) {
     auto vm = UNDERSTUDY_VALUE(vm_after(work, request));
     const auto owner = vm.ownership.owner;
     std::vector<model::Hold> holds;
-    // As after a send: what the owner sends next builds on it. One that is no peer sends nothing.
+    // As after a send: what the owner sends next builds on it. A cluster that is no peer sends
+    // nothing.
     if (owner != site.cluster.id && site.catalog.peer(owner)) {
         holds = UNDERSTUDY_VALUE(base_hold(site, owner, snapshot));
     }

@@ -22,7 +22,7 @@ namespace {
 
 constexpr const char* kBranchPart = "branch";
 
-// The snapshot that holds them, once it exists.
+// Takes a snapshot that holds the VM's writes, and gives its id.
 Result<SnapshotId> keep_writes(Work& work, const VmId& vm) {
     auto made = run_part<SnapshotCreateResult>(
         work, kBranchPart, snapshot_create(),
@@ -36,7 +36,8 @@ Result<SnapshotId> keep_writes(Work& work, const VmId& vm) {
     return made->snapshot->id;
 }
 
-// `kept` are the disks that snapshot `on` is of: what it does not hold of them must not be lost.
+// `kept` are the disks in snapshot `on`: writes to them that the snapshot does not have must not be
+// lost.
 Result<> retire_heads(Work& work, const std::vector<model::VmDisk>& disks, const SnapshotId& on,
                       const std::vector<model::SnapshotDisk>& kept) {
     for (const auto& disk : disks) {
@@ -143,7 +144,7 @@ Result<> keep(Work& work) {
     auto& site = work.site();
     auto vm = UNDERSTUDY_VALUE(site.catalog.vm(work.arguments<KeepBranchArguments>().vm));
     auto presence = UNDERSTUDY_VALUE(presence_of(site, vm.id));
-    if (!has_part(work, kBranchPart)) {  // else it is half done, and others wait for its end
+    if (!has_part(work, kBranchPart)) {  // else the snapshot has begun, and others wait for its end
         if (vm.ownership.phase != model::Phase::superseded || presence == Presence::undefined)
             return {};  // resolved meanwhile
         auto clean = UNDERSTUDY_VALUE(holds_nothing_beyond(site, vm.id, vm.disks, vm.head_parent));

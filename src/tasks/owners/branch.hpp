@@ -11,9 +11,9 @@ namespace understudy::tasks {
 // not have here.
 Result<> see_branch_kept(Site& site, const model::Vm& vm, const model::Ownership& ownership);
 
-// Whether the VM's disks, as libvirt has them now, hold nothing that snapshot `on` does not. False
-// also when there is a disk that no snapshot knows, and without a snapshot. The VM is stopped or
-// stands still. `disks` are those of its record.
+// Whether everything on the VM's disks is also in snapshot `on`. The disks are those that libvirt
+// has now. False also if one of them is not in the snapshot, or if there is no snapshot. The VM is
+// stopped or stands still. `disks` are those of its record.
 Result<bool> holds_nothing_beyond(Site& site, const VmId& vm,
                                   const std::vector<model::VmDisk>& disks,
                                   const std::optional<SnapshotId>& on);
@@ -24,9 +24,9 @@ Result<bool> holds_nothing_beyond(Site& site, const VmId& vm,
 Result<> see_all_kept(Work& work, std::optional<SnapshotId>& departs_from, const VmId& vm,
                       const std::vector<model::VmDisk>& disks, const std::optional<SnapshotId>& on);
 
-// What was this cluster's VM becomes nobody's here: writes that no snapshot has are kept as a
-// branch, its definition and its heads go, its snapshots stay. It must not run. `disks` and `on`
-// are its disks and what its heads were made on; `departs_from` as above. Idempotent.
+// Removes the VM from this cluster: writes that no snapshot has are kept as a branch, its
+// definition and its heads are removed, its snapshots stay. It must not run. `disks` are its disks,
+// and `on` is the snapshot that its heads were made on; `departs_from` as above. Idempotent.
 Result<> depart(Work& work, std::optional<SnapshotId>& departs_from, const VmId& vm,
                 const std::vector<model::VmDisk>& disks, const std::optional<SnapshotId>& on);
 

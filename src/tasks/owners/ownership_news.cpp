@@ -100,7 +100,8 @@ Result<std::vector<ports::OwnershipNote>> ownership_notes_for(Site& site, const 
 
 namespace {
 
-// The record after what a peer said of one VM; nothing: it is none of its business, or no claim.
+// Applies what a peer said of one VM, and gives the record after it. Nothing: the VM is none of the
+// peer's business, or the peer does not claim it.
 Result<std::optional<model::Vm>> apply_ownership_claim(Site& site, const ClusterId& peer,
                                                        const ports::OwnershipNote& note) {
     auto vm = UNDERSTUDY_VALUE(site.catalog.find_vm(note.vm));
@@ -119,7 +120,7 @@ Result<std::optional<model::Vm>> apply_ownership_claim(Site& site, const Cluster
 }
 
 // A peer that says that another cluster owns the VM will not send the rest of an unfinished
-// transfer of it: what came is given up.
+// transfer of it. What was received of it is given up.
 Result<> end_outdated(Site& site, const ClusterId& peer,
                       const std::vector<ports::OwnershipNote>& notes) {
     auto transfers = UNDERSTUDY_VALUE(site.catalog.transfers());
@@ -191,7 +192,7 @@ Result<model::Ownership> ownership_after(Site& site, const model::Vm& vm, const 
 
 namespace {
 
-// Calls `take_in` with the answer of each peer that shares the VM. One that does not answer, or
+// Calls `take_in` with the answer of each peer that shares the VM. A peer that does not answer, or
 // does not know the VM, is left out.
 Result<> ask_sharers(
     Site& site, const model::Vm& vm,

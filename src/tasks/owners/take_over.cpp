@@ -23,7 +23,7 @@
 namespace understudy::tasks {
 namespace {
 
-// One that is none of the peer's business is answered like one that is not here.
+// A VM that is none of the peer's business is answered like a VM that is not here.
 Result<std::optional<model::Vm>> vm_shared_with(Site& site, const ClusterId& peer, const VmId& id) {
     auto vm = UNDERSTUDY_VALUE(site.catalog.find_vm(id));
     if (!vm) return std::nullopt;
@@ -71,7 +71,7 @@ Result<> check_can_run(Site& site, const ClusterId& from, const model::Vm& vm,
     return engine::check_obstacles(adapted.issues, accept);
 }
 
-// A repeated call, or one after a crash, finds it.
+// Whether the promote is queued already, by an earlier call or before a crash.
 Result<bool> is_queued(Site& site, const VmId& vm, const model::Ownership& next) {
     const auto tasks = UNDERSTUDY_VALUE(site.catalog.tasks_of_kind(vm, std::string(kPromote)));
     for (const auto& task : tasks) {
@@ -95,7 +95,7 @@ Result<> queue_start(Site& site, const model::Vm& vm, const model::Snapshot& sna
                                                            .next = next}));
 }
 
-// The other way round from now on: the former owner has that snapshot, and is the peer to send to.
+// From now on the former owner is the peer to send to, and it has that snapshot.
 Result<> swap_roles(Site& site, const ClusterId& from, const model::Vm& vm,
                     const model::Snapshot& snapshot, bool autostart) {
     auto changed = vm;

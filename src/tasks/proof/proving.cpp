@@ -34,7 +34,7 @@ bool has_volume(const model::Snapshot& snapshot, const VolumeId& volume) {
                                [&](const auto& disk) { return disk.volume == volume; });
 }
 
-// Of a VM that is owned here.
+// For a VM that is owned here: the peer was sent this snapshot, or took it itself.
 Result<> check_was_sent(Site& site, const ClusterId& to, const model::DigestQuestion& asked) {
     auto snapshot = UNDERSTUDY_VALUE(site.catalog.find_snapshot(asked.snapshot));
     if (!snapshot || snapshot->vm != asked.vm || !has_volume(*snapshot, asked.volume))
@@ -105,7 +105,8 @@ Result<std::string> answer_range(Site& site, const ClusterId& from,
 
 namespace {
 
-// Of several, the newest by lineage that the catalog lists; else the last that the pool tells.
+// The newest of the snapshots that a pool holds, by lineage. If the catalog lists none of them, the
+// last one that the pool names.
 std::optional<SnapshotId> newest_content(const std::vector<model::Snapshot>& listed,
                                          const std::vector<SnapshotId>& held) {
     if (held.empty()) return std::nullopt;

@@ -69,7 +69,7 @@ private:
     std::uint64_t wire_bytes_ = 0;
 };
 
-// What stops one disk does not stop the others.
+// An error about one disk does not stop the others.
 Result<> mend(Work& work) {
     auto asked = UNDERSTUDY_VALUE(case_of<ReplicaRepairArguments>(work));
     // A drill that begins after this look finds this task and waits for it.

@@ -43,7 +43,7 @@ Result<> keep(Work& work, const ComparedSoFar& account) {
     return work.save_memo();
 }
 
-// No faster than the operator lets it, and cut off where it is asked to.
+// Keeps the comparison to the operator's rate, and ends it if the task is interrupted.
 class Pace {
 public:
     Pace(Work& work, std::uint64_t rate_bytes) : work_(work) {

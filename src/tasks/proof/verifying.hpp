@@ -15,7 +15,8 @@ namespace understudy::tasks {
 model::Task new_verification(Site& site, const model::Vm& vm, const model::Snapshot& snapshot,
                              bool repair, std::uint64_t rate_bytes);
 
-// Of a replica here: its owner is a peer, which can compare. Names what is in the way.
+// A replica here, whose owner is a peer that can compare. If something is in the way, the error of
+// verify_case names it.
 struct VerifyCase {
     model::Vm vm;
     model::Snapshot snapshot;
@@ -38,7 +39,8 @@ Result<> hold_case(Work& work) {
     return hold_for_task(work, asked.snapshot.id);
 }
 
-// After a failure. The next attempt begins from the beginning: what it is about may have changed.
+// After a failure. The next attempt begins from the beginning, because the VM or the snapshot may
+// have changed.
 template <class Arguments>
 Result<> release_case(Work& work) {
     UNDERSTUDY_TRY(let_go_for_task(work, work.arguments<Arguments>().snapshot));
@@ -54,7 +56,7 @@ Result<> queue_due_verification(Site& site, Duration every);
 // field for it): run again after a crash, this adds no second one.
 Result<TaskId> queue_next(Work& work, std::optional<TaskId>& named, model::Task next);
 
-// Ranges of a repair that one task is told of; what is beyond waits for the next round.
+// The most ranges that one repair task gets. Further ranges wait for the next round.
 inline constexpr std::size_t kMaxRepairedRanges = 1024;
 
 }  // namespace understudy::tasks

@@ -8,8 +8,8 @@
 
 namespace understudy::tasks {
 
-// Wakes whoever waits for something that the catalog holds, on this node. A hint only: what
-// another node did rings no bell here, so every wait has a bound and looks again. Thread-safe.
+// Wakes whoever waits for something that the catalog holds, on this node. A hint only: a change by
+// another node rings no bell here, so every wait has a bound and looks again. Thread-safe.
 class Bell {
 public:
     void ring() {
@@ -24,7 +24,7 @@ public:
         const std::lock_guard lock(mutex_);
         return rung_;
     }
-    // Until it was rung after `seen`, or this long, or it was closed.
+    // Waits until it was rung after `seen`, or was closed, but at most this long.
     void wait(std::uint64_t seen, Duration at_most) {
         std::unique_lock lock(mutex_);
         wake_.wait_for(lock, at_most, [&] { return closed_ || rung_ != seen; });

@@ -7,7 +7,7 @@
 
 namespace understudy::tasks {
 
-// An event of now. `actor` is whose doing it is; empty: understudyd.
+// An event of now. `actor` is who caused it; empty: understudyd.
 model::Event new_event(Site& site, std::string_view actor, std::string_view kind,
                        std::optional<VmId> vm, std::string text);
 

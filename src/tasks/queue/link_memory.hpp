@@ -9,9 +9,9 @@
 
 namespace understudy::tasks {
 
-// How chunks best travel to each peer, as this daemon's last send measured it: the next one begins
-// with that instead of finding out again, which a short send would not live to see. A hint only,
-// and forgotten after a while: lines change. Thread-safe.
+// The codec that this daemon's last send to each peer found best. The next send begins with it,
+// because a short send would be over before it had measured that again. A hint only, and forgotten
+// after a while: lines change. Thread-safe.
 class LinkMemory {
 public:
     void learn(const ClusterId& peer, model::Codec codec, Duration monotonic_now) {

@@ -17,8 +17,9 @@ Result<nlohmann::json> run_part(Work& whole, const std::string& name, const Kind
                                 const nlohmann::json& arguments);
 }  // namespace detail
 
-// Runs the kind's steps, from where an earlier attempt was. Its result; once it has one, the part
-// is not run again. `arguments` count only the first time. After a conflict it plans again.
+// Runs the kind's steps, from where an earlier attempt was, and gives the part's result. Once there
+// is a result, the part is not run again. `arguments` count only the first time. After a conflict
+// it plans again.
 template <Fielded PartResult, Fielded Arguments>
 Result<PartResult> run_part(Work& whole, const std::string& name, const Kind& kind,
                             const Arguments& arguments) {
@@ -45,7 +46,7 @@ Result<TaskResult> result_in(const model::Task& task) {
     return read_record<TaskResult>(row);
 }
 
-// What a task is at, for others who look: its own, and that of each of its parts without a result.
+// The step and the records of a task, or of one of its parts, for others who look.
 struct TaskPart {
     std::string kind;
     std::string step;
@@ -59,7 +60,8 @@ Result<Arguments> arguments_in(const model::Task& task) {
     return read_record<Arguments>(row);
 }
 
-// corrupt, unsupported: its row cannot be read.
+// The task itself, and each of its parts that has no result yet. corrupt, unsupported: its row
+// cannot be read.
 Result<std::vector<TaskPart>> parts_of(const model::Task& task);
 
 }  // namespace understudy::tasks

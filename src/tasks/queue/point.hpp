@@ -12,9 +12,10 @@
 
 namespace understudy::tasks {
 
-// Told before and after each step of a task, and each change that a peer's call makes durable,
-// where this daemon may die: the VM, and "KIND.STEP.before" or "….after". A step of a task's part
-// is "KIND.PART.STEP". After: the step has done its work, and nobody has recorded that it has.
+// Called before and after each step of a task, and each change that a peer's call makes durable. A
+// test may let this daemon die there. It gets the VM, and "KIND.STEP.before" or "….after". A step
+// of a task's part is "KIND.PART.STEP". After: the step has done its work, and nobody has recorded
+// that it has.
 using PointHook = std::function<void(const std::optional<VmId>& vm, const std::string& point)>;
 
 // Runs the step between its two points.

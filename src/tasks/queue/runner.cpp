@@ -62,7 +62,7 @@ private:
     bool taken_ = false;
 };
 
-// Of a task that has ended for good and has still to clean up: how it ended.
+// How the task ended, if only its clean-up is left.
 Result<> outcome_before(Work& work) {
     const auto& ended = work.row().ended_as;
     if (!ended) return {};

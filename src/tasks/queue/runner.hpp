@@ -8,20 +8,20 @@
 
 namespace understudy::tasks {
 
-// Runs tasks from the catalog, one per call; several threads may call run_one. What a dead daemon
-// left running is taken up again when its lease lapses, at the step where it was.
+// Runs tasks from the catalog, one per call; several threads may call run_one. A task that a dead
+// daemon left running is taken up again when its lease lapses, at the step where it was.
 class Runner {
 public:
     Runner(Site& site, std::vector<Kind> kinds);
 
-    // Puts what this node was running when it died back into the queue, instead of waiting for the
-    // leases to lapse. Once, before the first run_one, and only while no other process uses the
-    // node's name.
+    // Puts the tasks that this node was running when it died back into the queue, instead of
+    // waiting for the leases to lapse. Once, before the first run_one, and only while no other
+    // process uses the node's name.
     Result<> recover();
 
-    // Claims and runs one task to its end, its next pause or a stop. False: nothing to do.
-    // An error is of the catalog; the task's own errors are recorded in it.
-    // `except` is left to others; so are drills while as many run here as may.
+    // Claims and runs one task to its end, its next pause or a stop. False: nothing to do. An error
+    // comes from the catalog; the task's own errors are recorded in the task. Tasks in `except` are
+    // left to others. So are drills, if as many run here as are allowed.
     Result<bool> run_one(ports::ClaimExcept except = {});
 
     // Running steps end at their next durable point, their tasks go back to the queue.
@@ -45,7 +45,7 @@ private:
     Site& site_;
     std::map<std::string, Kind, std::less<>> kinds_;
     std::atomic<bool> stopping_ = false;
-    std::atomic<std::size_t> drills_ = 0;  // that run here, or are about to be looked for
+    std::atomic<std::size_t> drills_ = 0;  // drills that run here, and claims that may become one
 };
 
 // How long a claimed task belongs to its node without being renewed.

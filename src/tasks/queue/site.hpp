@@ -26,7 +26,7 @@ namespace understudy::tasks {
 
 struct DrillSettings {
     Duration limit{300'000};      // for a guest to boot in
-    Duration min_uptime{60'000};  // for so long one runs that can be asked nothing
+    Duration min_uptime{60'000};  // how long a guest must run if nothing in it can be asked
     std::string console;          // a pattern on the console that means booted; empty: none
     std::size_t at_once = 2;      // copies that run on this node
 };

@@ -11,10 +11,10 @@
 #include <algorithm>
 #include <array>
 
-// What a task is in the middle of is read from its kind, its step and its memo (`doings_of`). Who
-// has to wait for that stands in kRules. Nothing is locked: another task may begin right after a
-// look. So each task first saves in its memo what it is about to do, and then looks: of two tasks
-// at least one sees the other. A crash changes nothing here: the memos say the same afterwards.
+// What a task is in the middle of is read from its kind, its step and its memo (`doings_of`).
+// kRules says who has to wait for it. Nothing is locked: another task may begin right after a look.
+// So each task first saves in its memo what it is about to do, and then looks: of two tasks at
+// least one sees the other. A crash changes nothing here: the memos say the same afterwards.
 
 namespace understudy::tasks {
 namespace {
@@ -30,7 +30,7 @@ struct Rule {
 const Doings kHalfDone{Doing::has_passed, Doing::departs, Doing::arrives, Doing::redefines};
 const Doings kLayers{Doing::has_layers, Doing::follows_merge};
 
-// A task that does one of kHalfDone waits for no other task any more: it goes on by itself.
+// A task that does one of kHalfDone no longer waits for any other task: it goes on by itself.
 const std::vector<Rule>& rules() {
     static const std::vector<Rule> kRules{
         {Asker::snapshot, kHalfDone},

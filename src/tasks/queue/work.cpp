@@ -7,7 +7,7 @@
 
 // An attempt reads the task's row once, works on typed records, and writes the row back whole: at
 // the begin of each step, wherever a step asks for it, and at the end. A crash leaves the row as it
-// was written last. What a part has stands in the whole task's row.
+// was written last. A part's step and records are in the whole task's row.
 
 namespace understudy::tasks {
 namespace {

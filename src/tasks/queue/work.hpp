@@ -52,7 +52,7 @@ class Work;
 
 // A step may be cut off anywhere and is then run again: it is idempotent.
 struct Step {
-    std::string_view name;  // in the catalog: one that is renamed says what it was called before
+    std::string_view name;  // in the catalog. A renamed step gives its old name in `formerly`.
     Result<> (*run)(Work&);
     // Past the point of no return: not cancelled, and tried until it succeeds while what stops it
     // may pass (unavailable, conflict, no_space).
@@ -68,8 +68,9 @@ struct Kind {
     RecordTypes records;
     std::vector<Step> steps;
     Result<> (*on_failure)(Work&) = nullptr;
-    bool clean_on_failed = true;     // false: a failed task keeps its work for `task retry`
-    bool cleans_until_done = false;  // however long what stops the clean-up lasts
+    bool clean_on_failed = true;  // false: a failed task keeps its work for `task retry`
+    // true: the clean-up is repeated without a limit, as long as what stops it may pass.
+    bool cleans_until_done = false;
 };
 
 // Where in a kind's steps a task is: the first when `name` is empty. unsupported: this version has

@@ -32,7 +32,7 @@ struct ReplicaDrillMemo {
     std::optional<std::vector<model::VmDisk>> volumes = {};
     std::optional<std::map<std::string, KeptSource>> heads = {};  // by target
     std::string nvram = {};                                       // a path
-    std::uint64_t begins = 0;                // of which each but the last was cut off
+    std::uint64_t begins = 0;                // attempts; each but the last was cut off
     std::optional<model::Drill> drill = {};  // what came of it
     std::vector<model::ReadinessIssue> issues = {};
     std::vector<std::string> changes = {};

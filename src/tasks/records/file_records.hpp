@@ -72,8 +72,8 @@ struct SnapshotImportArguments {
     std::string directory = {};
     std::optional<SnapshotId> of = {};  // instead of a directory: a snapshot that is here
     std::string pool = {};
-    // Of a new VM:
-    std::string name = {};                    // empty: it is none
+    // Only for a new VM:
+    std::string name = {};                    // empty: no new VM
     std::optional<SnapshotId> snapshot = {};  // its id to be
     std::string base_directory = {};
     std::vector<std::string> accept = {};

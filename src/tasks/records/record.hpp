@@ -293,7 +293,7 @@ nlohmann::json write_changes(const T& record) {
 // What stands in a row, as JSON. corrupt: it is no object.
 Result<nlohmann::json> parse_row(const std::string& text);
 
-// One that states nothing.
+// A record without fields.
 struct Nothing {
     static constexpr int kVersion = 1;
     template <class Self, class Field>

@@ -19,7 +19,7 @@ struct PromoteArguments {
     bool check = false;          // see whether it boots
     std::string wait = {};       // as of parse_boot_check
     std::uint64_t limit_ms = 0;  // for the guest to boot; 0: as configured
-    // Of a handover: what was agreed with the former owner.
+    // Only in a handover: what was agreed with the former owner.
     std::optional<model::Ownership> before = {};
     std::optional<model::Ownership> next = {};
 

@@ -43,7 +43,7 @@ struct SendPlanRecord {
     engine::SendKind kind = {};
     std::optional<SnapshotId> base = {};
     std::vector<model::VolumeBase> resync = {};
-    bool peer_lost_newest = false;  // which it had by our record
+    bool peer_lost_newest = false;  // our record says that the peer had it
 
     template <class Self, class Field>
     static void fields(Self& self, Field& field) {

@@ -54,9 +54,10 @@ struct SnapshotCreateMemo {
     std::vector<model::VmDisk> former = {};  // those that the VM had before
     std::optional<std::uint64_t> epoch = {};
     std::optional<std::vector<PreparedHead>> heads = {};  // what `prepare` made
-    std::optional<std::string> domain_xml = {};           // written down when the moment begins
-    std::optional<TimePoint> taken =
-        {};                       // an attempt at the moment began; its outcome may be unknown
+    std::optional<std::string> domain_xml = {};           // saved when the moment begins, and kept
+    // When an attempt at the moment began. Its outcome is unknown until `consistency` is set, or
+    // the heads are forgotten, which resets this.
+    std::optional<TimePoint> taken = {};
     bool stands_still = false;    // the VM ran and is to go on
     bool overlays_stale = false;  // they hold old data and are to be made anew
     std::optional<model::Consistency> consistency = {};  // the moment has passed

@@ -62,12 +62,12 @@ bool is_past_record(Work& work) {
     return memo_of(work).next.has_value();
 }
 
-// There: a VM that was off stays off.
+// Whether the target is to start the VM. A VM that was off stays off.
 bool is_to_start(Work& work) {
     return arguments_of(work).start && memo_of(work).was_running.value_or(false);
 }
 
-// The target could not take it.
+// A target where the VM is superseded could not take it.
 Result<> check_resolved_there(Work& work) {
     auto link = UNDERSTUDY_VALUE(work.site().peers.to(peer_id(work)));
     auto there = UNDERSTUDY_VALUE(link->look_up(vm_id(work)));
@@ -102,7 +102,7 @@ Result<> check(Work& work) {
     return {};
 }
 
-// The target must be able to start it; known from the answer to every send.
+// The target must be able to start the VM. The answer to every send says whether it can.
 Result<> check_readiness(Work& work, const SendResult& sent) {
     const auto issues = sent.readiness.value_or(std::vector<model::ReadinessIssue>{});
     auto fine = engine::check_obstacles(issues, arguments_of(work).accept);
@@ -133,7 +133,7 @@ Result<SnapshotId> snapshot_and_send(Work& work, const std::string& part) {
     return id;
 }
 
-// While the VM runs, until what is left is small.
+// Sends snapshots while the VM runs, until the rest is small.
 Result<> presend(Work& work) {
     if (is_past_record(work) || !memo_of(work).was_running.value_or(false)) return {};
     auto& clock = work.site().clock;
@@ -355,7 +355,7 @@ Result<> see_it_run(Work& work) {
                                   vm_id(work).text())));
 }
 
-// Only what was not given away is this side's to start.
+// Starts the VM here again, if this task has stopped it. Only for a VM that this side owns.
 Result<> restart(Work& work) {
     auto& site = work.site();
     if (!memo_of(work).was_running.value_or(false) || !memo_of(work).stopped_at) return {};
@@ -373,13 +373,13 @@ Result<> restart(Work& work) {
     return {};
 }
 
-// No target decides about this line of it any more.
+// Whether no target decides about this line of the VM any more.
 bool is_ours_again(const model::Vm& vm) {
     return vm.ownership.phase == Phase::owned || vm.ownership.phase == Phase::superseded;
 }
 
-// Cancelled between the record and the first question: nobody else would ever ask. What the target
-// has taken it keeps.
+// If the task is cancelled between the record and the first question, nobody else would ever ask.
+// If the target has taken the VM, it keeps it.
 Result<> ask_for_it_back(Work& work) {
     if (!memo_of(work).refusal) memo_of(work).refusal = "cancelled by the operator";
     auto asked = request_takeover(work);

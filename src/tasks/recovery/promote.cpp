@@ -43,8 +43,8 @@ Result<model::Snapshot> snapshot_of(Work& work) {
     return work.site().catalog.snapshot(arguments_of(work).snapshot);
 }
 
-// The former owner, while it answers, is asked to move the VM instead: two clusters that both run
-// it is what promote must never cause.
+// While the former owner answers, the promote is refused, and the operator is told to move the VM.
+// A promote must never cause two clusters to run one VM.
 Result<> check_owner_is_gone(Work& work, const model::Vm& vm) {
     auto& site = work.site();
     if (arguments_of(work).owner_may_answer) return {};
@@ -90,8 +90,8 @@ Result<> ask_other_holders(Work& work, const model::Vm& vm) {
     return {};
 }
 
-// Told when the new epoch is durable and nothing is started yet: if two replicas are promoted at
-// the same time, at least one of them hears of the other here.
+// The other holders are told when the new epoch is durable and nothing is started yet: if two
+// replicas are promoted at the same time, at least one of them hears of the other here.
 Result<> tell_other_holders(Site& site, const model::Vm& vm, const ClusterId& former_owner) {
     auto holders = UNDERSTUDY_VALUE(holders_beside(site, vm, former_owner));
     for (const auto& holder : holders) {
@@ -105,7 +105,8 @@ Result<> tell_other_holders(Site& site, const model::Vm& vm, const ClusterId& fo
     return {};
 }
 
-// Checked and agreed with the former owner already (take_over.cpp).
+// A handover was checked and agreed with the former owner before this task was queued
+// (take_over.cpp). The arguments say what was agreed.
 Result<> check_handover(Work& work, const model::Vm& vm) {
     const auto& agreed = arguments_of(work);
     if (!agreed.before) return fail(ErrorKind::corrupt, "a handover without its former owner");
@@ -122,7 +123,8 @@ Result<> check(Work& work) {
     auto& site = work.site();
     auto vm = UNDERSTUDY_VALUE(vm_of(work));
     UNDERSTUDY_TRY(check_turn(site, vm.id, Asker::promote, work.task().id));
-    UNDERSTUDY_TRY(cancel_drills(site, vm.id));  // they only take memory from it
+    // The copies that drills have started here would only take memory from the promoted VM.
+    UNDERSTUDY_TRY(cancel_drills(site, vm.id));
     if (arguments_of(work).is_handover()) return check_handover(work, vm);
     if (memo_of(work).next == vm.ownership) return {};  // an earlier attempt owns it already
     UNDERSTUDY_TRY(ask_other_holders(work, vm));
@@ -169,7 +171,7 @@ Result<> own(Work& work) {
                               cluster_name(site, vm.ownership.owner), vm.name))
                 .advising("Decide with `understudy replica resolve` which line continues."));
     work.log(fmt::format("'{}' owns '{}' at epoch {}", site.cluster.name, vm.name, next.epoch));
-    // What was still on its way from the former owner never becomes whole.
+    // The former owner will not complete the transfers that it has begun, so they are given up.
     return end_receiving(site, vm.id);
 }
 

@@ -52,7 +52,7 @@ Result<BootWatch> watch_for(Work& work, const VmId& vm, const model::Snapshot& s
     return watch;
 }
 
-// What an operator looks at to see why: where it is kept, or why it is not.
+// Keeps the evidence, by which an operator sees why. Says where it is, or why there is none.
 std::string keep_evidence_of_promote(Work& work, const VmId& vm, const BootEvidence& evidence) {
     auto& site = work.site();
     if (!site.evidence) return "no evidence";
@@ -61,7 +61,7 @@ std::string keep_evidence_of_promote(Work& work, const VmId& vm, const BootEvide
                 : "no evidence: " + kept.error().text();
 }
 
-// The newest ones before `snapshot`, as one would name them; empty: there is none.
+// The names of the newest snapshots before `snapshot`, for the error's text. Empty: there is none.
 Result<std::string> older_points(Work& work, const model::Snapshot& snapshot) {
     auto all = UNDERSTUDY_VALUE(work.site().catalog.snapshots(snapshot.vm));
     const auto at = std::ranges::find(all, snapshot.id, &model::Snapshot::id);
@@ -106,7 +106,7 @@ Result<> see_it_boot(Work& work) {
     std::string screen;
     watch.look = [&] {
         auto picture = site.hypervisor.screenshot(vm.id);
-        if (picture) screen = std::move(*picture);  // else the one before stays
+        if (picture) screen = std::move(*picture);  // else the picture before stays
     };
     std::string console;
     auto outcome = watch_boot(work, watch, console);

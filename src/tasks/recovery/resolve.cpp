@@ -130,8 +130,8 @@ bool is_decided(Work& work, const model::Vm& vm) {
 }
 
 // The line here as a VM of its own, under a name and identity that nobody has: its disks are
-// copied, so that neither VM ever depends on the other. Before anything is decided: what goes wrong
-// leaves the VM superseded, with all of both lines.
+// copied, so that neither VM ever depends on the other. This comes before anything is decided: if
+// it fails, the VM stays superseded, and both lines are whole.
 Result<> keep_as_new_vm(Work& work) {
     const auto name = arguments_of(work).as_new_vm;
     if (name.empty()) return {};

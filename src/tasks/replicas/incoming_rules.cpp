@@ -9,9 +9,10 @@
 
 namespace understudy::tasks {
 
-// Names are for people, and each side keeps and removes its own snapshots: one here may have the
-// name that the source has given anew. Its parent is what it is built on here: another ancestor may
-// be here, too, but increments from that one could not be read from this storage.
+// Names are for people, and each side keeps and removes its own snapshots: a snapshot here may have
+// the name that the source has given anew. Its parent is the snapshot that it is built on here:
+// another ancestor may be here, too, but increments from that one could not be read from this
+// storage.
 Result<model::Snapshot> as_listed_here(Site& site, model::Snapshot snapshot,
                                        const std::optional<SnapshotId>& base) {
     auto here = UNDERSTUDY_VALUE(site.catalog.snapshots(snapshot.vm));

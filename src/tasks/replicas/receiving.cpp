@@ -22,7 +22,7 @@
 // up the VM's other transfers and records this one. `join` opens the disks for one attempt.
 // `commit` checks the totals, publishes each disk's layer, and then lists the snapshot in one
 // transaction of the catalog. A crash leaves the transfer's record with its durable point: the peer
-// offers again and goes on from there. What was published stays so.
+// offers again and goes on from there. A disk's layer that was published stays published.
 
 namespace understudy::tasks {
 
@@ -78,7 +78,8 @@ Result<> check_no_removal(Site& site, const model::TransferRequest& request) {
 Result<model::TransferOffer> Receiving::offer(const ClusterId& from,
                                               const model::TransferRequest& request) {
     const auto closed = site_.offers->close();
-    // Who offers claims to own it, and may have become the owner since the last exchange.
+    // A peer that offers a snapshot claims to own the VM, and may have become its owner since the
+    // last exchange.
     UNDERSTUDY_TRY(
         apply_peer_claims(site_, from, {{request.vm, request.ownership, request.holders}}));
     auto vm = UNDERSTUDY_VALUE(site_.catalog.find_vm(request.vm));
@@ -175,8 +176,8 @@ Result<> Receiving::forget(const ClusterId& from) {
     return {};
 }
 
-// What a resync builds on need not be listed, but it must be there, in one of the VM's own volumes
-// (check_rights saw to that).
+// The content that a resync builds on need not be listed, but it must be there, in one of the VM's
+// own volumes (check_rights saw to that).
 Result<> Receiving::check_resync(const model::TransferRequest& request) {
     for (const auto& base : request.resync) {
         auto pool = UNDERSTUDY_VALUE(find_volume(site_, base.volume));
@@ -191,7 +192,8 @@ Result<> Receiving::check_resync(const model::TransferRequest& request) {
     return {};
 }
 
-// What no snapshot lists any more is removed in its own time; a failure waits for the next one.
+// A task of its own removes content that no snapshot lists any more. If the task cannot be queued,
+// the next call tries again.
 void Receiving::tidy(const VmId& vm) {
     auto queued = tidy_replica(site_, vm);
     if (!queued) spdlog::warn("tidy a replica: {}", queued.error().text());

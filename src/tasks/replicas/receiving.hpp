@@ -20,7 +20,7 @@ public:
     Result<ports::PeerVm> look_up(const ClusterId& from, const VmId& vm);
     Result<ports::PeerVm> look_up_state(const ClusterId& from, const VmId& vm);
 
-    // Begins or goes on with a transfer; whatever attempt was running for it is over. Unfinished
+    // Begins or goes on with a transfer; an attempt that was running for it has ended. Unfinished
     // transfers of other snapshots of this VM are given up.
     Result<model::TransferOffer> offer(const ClusterId& from, const model::TransferRequest&);
 

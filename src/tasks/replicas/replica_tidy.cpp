@@ -25,7 +25,8 @@ struct Unlisted {
     SnapshotId snapshot;
 };
 
-// What is being received becomes listed, or is removed by whoever receives it.
+// The snapshots to keep: those that are listed, and those that a transfer brings or builds on.
+// Content that is being received becomes listed, or its receiver removes it.
 Result<std::set<SnapshotId>> wanted_snapshots(Site& site, const VmId& vm) {
     std::set<SnapshotId> wanted;
     auto snapshots = UNDERSTUDY_VALUE(site.catalog.snapshots(vm));

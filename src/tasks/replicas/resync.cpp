@@ -45,7 +45,8 @@ std::optional<SnapshotId> compared_with(const model::TransferRequest& request,
     return std::nullopt;
 }
 
-// What the peer cannot read it gets anew; what cannot be read here the send will say.
+// A range that the peer cannot read is sent anew. For a range that cannot be read here, the send
+// will fail and say so.
 model::Extent extent_of(const mover::Difference& found) {
     const bool zero = found.kind == Kind::differs_zero_here;
     return {found.range.offset, found.range.length,

@@ -14,11 +14,12 @@ Result<std::unique_ptr<ports::ExtentStream>> listed_extents(
 Result<std::vector<DiskEstimate>> estimate_resync(Site& site, const PlannedSend& planned,
                                                   const ClusterId& peer);
 
-// Of one disk a comparison remembers at most so many extents: beyond that near ones become one.
+// The most extents that a comparison remembers of one disk. If there are more, near ones become
+// one.
 inline constexpr std::size_t kMaxComparedExtents = 1 << 18;
 
-// Adds one that lies behind the others; once there are too many, those with the smallest gaps
-// between them are joined as data, `gap` being what was joined last.
+// Adds an extent that lies behind the others; once there are too many, those with the smallest gaps
+// between them are joined as data, `gap` being the gap that was joined last.
 void add_extent(std::vector<model::Extent>& extents, const model::Extent& next, ByteSize& gap,
                 std::size_t most = kMaxComparedExtents);
 

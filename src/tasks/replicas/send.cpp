@@ -52,8 +52,8 @@ Result<> release_holds(Work& work) {
     return {};
 }
 
-// Whether the peer no longer has the newest snapshot that it had by our record, or there is no
-// record of it.
+// Whether the peer no longer has the newest snapshot that our record says it has, or there is no
+// such record.
 Result<bool> lost_what_is_known(Site& site, const SendCase& sent,
                                 const std::vector<SnapshotId>& at_peer) {
     auto known = UNDERSTUDY_VALUE(site.catalog.replications(sent.vm));
@@ -66,7 +66,7 @@ Result<bool> lost_what_is_known(Site& site, const SendCase& sent,
 Result<> plan(Work& work) {
     auto& site = work.site();
     UNDERSTUDY_TRY(check_send_turn(site, work.task(), arguments_of(work).peer));
-    UNDERSTUDY_TRY(release_holds(work));  // of what an earlier plan held
+    UNDERSTUDY_TRY(release_holds(work));  // that an earlier plan made
     auto planned = UNDERSTUDY_VALUE(plan_send_here(site, case_of(work)));
     memo_of(work).plan = {.kind = planned.plan.kind,
                           .base = planned.plan.base,
@@ -83,8 +83,8 @@ Result<> plan(Work& work) {
     return {};
 }
 
-// From now on starting this VM is the daemon's business, not libvirt's: a host that comes back
-// must ask the peers first. What the operator had set is in the VM's record.
+// From now on starting this VM is the daemon's business, not libvirt's: a host that comes back must
+// ask the peers first. The operator's own setting is in the VM's record.
 Result<> guard_autostart(Work& work) {
     auto& site = work.site();
     const auto id = arguments_of(work).vm;
@@ -137,7 +137,7 @@ Result<Account> account_of(Work& work, const model::TransferRequest& request,
     auto left = total;
     if (durable > model::DurablePoint{}) left = data_after(work.site(), request, durable);
     if (!left) return error_of(left);
-    // What was compared before this attempt's point is known from the first one.
+    // This attempt compares only from its point on. The first attempt compared, and counted, all.
     const auto compared = resynced.data();
     auto& memo = memo_of(work);
     if (durable == model::DurablePoint{} || !memo.compared_bytes)
@@ -268,8 +268,8 @@ Result<> record(Work& work) {
     done.snapshot_taken = snapshot.taken;
     done.sent = site.clock.now();
     done.readiness = nlohmann::json(memo_of(work).readiness).dump();
-    // If the peer lost its newest one, this one replaces the record even if it is older; else an
-    // older one leaves the record as it is.
+    // If the peer lost its newest snapshot, this one replaces it in the record even if it is older;
+    // else an older one leaves the record as it is.
     UNDERSTUDY_TRY(plan->peer_lost_newest ? site.catalog.save_replication(done)
                                           : record_replication(site, done));
     UNDERSTUDY_TRY(site.catalog.note_sent(done.peer, done.snapshot));

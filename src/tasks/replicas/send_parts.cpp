@@ -40,7 +40,8 @@ Result<ports::PeerVm> ask_and_refresh_owner(Site& site, const AskedPeer& at,
     if (!there || !there->known) return there;
     UNDERSTUDY_TRY(apply_peer_ownership(site, asked.peer, {{asked.vm, there->ownership}}));
     if (there->ownership.owner == site.cluster.id) return there;
-    // It tells what it has only to the owner that it knows of, which may have changed since.
+    // The peer tells what it has only to the cluster that it knows as the owner, and it may have
+    // learned just now who that is.
     auto vm = UNDERSTUDY_VALUE(site.catalog.vm(asked.vm));
     auto reply = UNDERSTUDY_VALUE(at.link->exchange_ownership({{vm.id, vm.ownership}}));
     return at.link->look_up(asked.vm);

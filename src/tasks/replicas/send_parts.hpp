@@ -69,12 +69,13 @@ struct DiskEstimate {
 Result<std::vector<DiskEstimate>> estimate_send(Site& site, const PlannedSend& planned,
                                                 const ClusterId& peer);
 
-// Of one disk without any base. Reads its allocation map only.
+// The allocated data of one disk at and after `from`, without any base. Reads its allocation map
+// only.
 Result<ByteSize> allocated_data(Site& site, const model::SnapshotDisk& disk,
                                 const SnapshotId& snapshot, ByteOffset from);
 
-// How much data of a send there is to read at and after a point. Reads allocation maps only; what a
-// resync has to compare first is left out.
+// How much data of a send there is to read at and after a point. Reads allocation maps only; data
+// that a resync has to compare first is left out.
 Result<ByteSize> data_after(Site& site, const model::TransferRequest& request,
                             const model::DurablePoint& point);
 
@@ -82,7 +83,7 @@ Result<ByteSize> data_after(Site& site, const model::TransferRequest& request,
 std::function<std::uint64_t()> rate_limit_of(Site& site, const ClusterId& peer,
                                              std::uint64_t own_limit_bytes);
 
-// The newest snapshot at the peer is never recorded as older than it is.
+// Saves the record, unless the stored one is of a newer snapshot at that peer.
 Result<> record_replication(Site& site, const model::Replication& done);
 
 }  // namespace understudy::tasks

@@ -4,7 +4,7 @@
 
 namespace understudy::tasks {
 
-// Queues the removal of what a replica's volumes hold and no snapshot lists, where there is such.
+// Queues the removal of content in a replica's volumes that no snapshot lists, if there is any.
 Result<> tidy_replica(Site& site, const VmId& vm);
 
 }  // namespace understudy::tasks

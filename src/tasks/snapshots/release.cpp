@@ -111,7 +111,7 @@ Result<> merge_all(Work& work) {
 
 Result<> forget(Work& work) {
     auto& site = work.site();
-    UNDERSTUDY_TRY(merge_all(work));  // what was taken since an earlier attempt
+    UNDERSTUDY_TRY(merge_all(work));  // snapshots that were taken since an earlier attempt
     if (!memo_of(work).vm) return fail(ErrorKind::corrupt, "the memo does not name the VM's disks");
     const auto vm = *memo_of(work).vm;
     std::vector<std::string> files;

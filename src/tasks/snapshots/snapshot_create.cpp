@@ -92,7 +92,7 @@ Result<> undo(Work& work) {
 }
 
 // The volume of this disk, or nothing when it is new here. A live merge that was cut off, and that
-// nobody finished, is adopted by where the VM is now.
+// nobody finished, is settled by the layer that the VM uses now.
 Result<std::optional<VmDisk>> reconcile_volume(Site& site, const std::vector<VmDisk>& known,
                                                const ports::DiskDescription& disk,
                                                const std::string& vm_name) {
@@ -141,7 +141,7 @@ Result<std::string> pool_taking(Site& site, const ports::DiskDescription& disk) 
 Result<> plan(Work& work) {
     auto& site = work.site();
     UNDERSTUDY_TRY(check_turn(site, arguments_of(work).vm, Asker::snapshot, work.task().id));
-    UNDERSTUDY_TRY(undo(work));  // of an earlier plan that the world has changed under
+    UNDERSTUDY_TRY(undo(work));  // an earlier plan that no longer fits
     auto subject = UNDERSTUDY_VALUE(subject_of(work));
     UNDERSTUDY_TRY(check_disks(subject.described));
     UNDERSTUDY_TRY(check_name(site, subject.vm.id, arguments_of(work).name));
@@ -226,7 +226,7 @@ Result<> publish(Work& work) {
     const auto id = arguments_of(work).snapshot;
     auto done_before = UNDERSTUDY_VALUE(site.catalog.find_snapshot(id));
     if (!done_before) {
-        // Superseded since the moment: what was written before it is kept all the same.
+        // The VM may be superseded since the moment: writes before it are kept all the same.
         auto subject = UNDERSTUDY_VALUE(subject_of(work, Must::only_know));
         auto nvram = site.hypervisor.read_nvram(subject.vm.id);
         if (!nvram) return fail(std::move(nvram.error()).during("read the UEFI variables"));
@@ -251,7 +251,7 @@ Result<> forget_unplugged_volumes(Work& work) {
 }
 
 // Before the moment everything is undone. After it the overlays hold the guest's newest writes, so
-// that the snapshot is completed instead, whatever the task is called then.
+// the snapshot is completed instead, even if the task is then shown as failed or cancelled.
 Result<> undo_or_complete(Work& work) {
     if (!memo_of(work).moment_has_passed()) {
         auto passed = complete_or_give_up_switch(work);

@@ -20,8 +20,8 @@
 // an attempt begins (`taken`). Then disks without overlays are snapshotted while the VM stands
 // still, and all others are switched in one call. A crash after `taken` may leave the guest paused
 // or frozen, or on overlays that libvirt does not know of. reconcile_interrupted_switch finds out
-// which disks the VM is on, and let_guest_go_on lets it run: from `moment` at the next attempt,
-// from complete_or_give_up_switch after a cancel.
+// which disks the VM is on, and let_guest_go_on lets it run. Both are called from `moment` at the
+// next attempt, and from complete_or_give_up_switch when the task ends after a failure or a cancel.
 
 namespace understudy::tasks {
 namespace {
@@ -67,7 +67,7 @@ Result<std::vector<model::VmDisk>> disks_in_place(Work& work) {
 
 Result<PreparedHead> prepare_head(Work& work, const model::VmDisk& disk, ByteSize size) {
     auto pool = UNDERSTUDY_VALUE(work.site().pool(disk.pool));
-    // One of an earlier attempt may be of another size, or of another moment.
+    // A snapshot of an earlier attempt may be of another size, or of another moment.
     UNDERSTUDY_TRY(pool->cancel_snapshot(disk.volume, snapshot_id(work)));
     auto head = pool->prepare_snapshot(disk.volume, snapshot_id(work), size);
     if (!head) return fail(std::move(head.error()).during("prepare " + disk.target));
@@ -93,8 +93,8 @@ Result<> check_plan(Work& work, const ports::VmDescription& described) {
     return {};
 }
 
-// All at once, where threads are allowed: Ceph answers each with its monitors' next commit, and the
-// VM stands still until the last of them.
+// Snapshots these disks at the same time, where threads are allowed: Ceph answers each with its
+// monitors' next commit, and the VM stands still until the last of them.
 Result<> snapshot_in_place(Work& work, const std::vector<model::VmDisk>& disks) {
     auto& site = work.site();
     const auto id = snapshot_id(work);
@@ -125,12 +125,13 @@ Result<> snapshot_in_place(Work& work, const std::vector<model::VmDisk>& disks) 
     return {};
 }
 
-// All disks at once: those that stay on their heads first, while the VM stands still; the switch of
-// the others is what tells later that the moment has passed.
+// Snapshots all disks at one moment. The disks that stay on their heads come first, while the VM
+// stands still. Then the others are switched: that switch tells later that the moment has passed.
 Result<model::Consistency> snapshot_all_disks(Work& work, const ports::VmDescription& described) {
     auto& site = work.site();
     auto in_place = UNDERSTUDY_VALUE(disks_in_place(work));
-    for (const auto& disk : in_place) {  // what an attempt took that was cut off is too old
+    // A snapshot from an interrupted attempt is too old, so it is taken again.
+    for (const auto& disk : in_place) {
         auto now = UNDERSTUDY_VALUE(disk_now(described, disk.target));
         auto again = UNDERSTUDY_VALUE(prepare_head(work, disk, now->size));
     }
@@ -153,9 +154,9 @@ Result<model::Consistency> snapshot_all_disks(Work& work, const ports::VmDescrip
     return taken;
 }
 
-// After an attempt that was cut off, the overlay may hold writes that are in no disk: the VM had
-// been switched to it and went off, and cannot be put on it any more. Such an overlay is kept under
-// another name; the result is true then.
+// After an interrupted attempt the overlay may hold writes that no disk has: the VM had been
+// switched to the overlay and then stopped, and cannot be put on it any more. Such an overlay is
+// kept under another name. Returns true if an overlay was kept.
 Result<bool> set_aside_if_written(Work& work, ports::StoragePool& pool, const model::VmDisk& disk) {
     if (!memo_of(work).taken || memo_of(work).overlays_stale) return false;
     auto written = pool.overlay_written(disk.volume, snapshot_id(work));
@@ -319,7 +320,9 @@ Result<> reconcile_interrupted_switch(Work& work) {
 
 Result<bool> complete_or_give_up_switch(Work& work) {
     UNDERSTUDY_TRY(reconcile_interrupted_switch(work));
-    if (memo_of(work).domain_xml) let_guest_go_on(work);  // the moment had begun
+    // The memo has the definition from the beginning of the moment on, so it tells that the moment
+    // had begun.
+    if (memo_of(work).domain_xml) let_guest_go_on(work);
     auto described = UNDERSTUDY_VALUE(work.site().hypervisor.describe(vm_id(work)));
     if (is_switched(work, described)) return true;
     if (described.summary.state != ports::VmState::stopped || !memo_of(work).taken ||

@@ -11,8 +11,9 @@ namespace understudy::tasks {
 // and how far it came stands in the task's memo:
 //   disks        the volumes, one per disk of the VM
 //   heads        per disk what prepare_heads made; `overlay` false: the disk stays on its head
-//   domain_xml   the definition, written down when the moment is about to begin
-//   taken        when an attempt at the moment began, whose outcome may be unknown
+//   domain_xml   the definition, saved when the moment is about to begin, and kept from then on
+//   taken        when an attempt at the moment began; its outcome is unknown until `consistency`
+//                is set, or forget_heads has removed the heads
 //   consistency  the moment has passed
 
 std::vector<model::VmDisk> planned_disks(Work& work);
@@ -20,19 +21,21 @@ std::vector<model::VmDisk> planned_disks(Work& work);
 Result<const ports::DiskDescription*> disk_now(const ports::VmDescription& described,
                                                const std::string& target);
 
-// All disks with overlays are switched at once: one that is on its overlay stands for all, also for
-// those that were unplugged since. A disk without an overlay was snapshotted before that.
+// Whether the VM is on its overlays. All disks with overlays are switched at once, so one disk that
+// is on its overlay stands for all, also for disks that were unplugged since. A disk without an
+// overlay was snapshotted before that.
 bool is_switched(Work& work, const ports::VmDescription& described);
 
 // Makes the future heads, which nothing uses yet. Idempotent.
 Result<> prepare_heads(Work& work, const ports::VmDescription& described);
 
-// Takes them away again; the moment is as if it had never begun. One that holds what may be in no
-// disk is set aside, which the log and an event tell.
+// Removes the heads again; the moment is as if it had never begun. A head whose writes may be on no
+// disk is kept under another name; the log and an event say so.
 Result<> forget_heads(Work& work);
 
-// refused: an attempt at a moment of this VM, which is off, was cut off and is not settled. Started
-// now it would find itself without what it wrote last. Any thread.
+// For a VM that is off and is about to start. refused: a snapshot of the VM was interrupted, and
+// its last writes are in an overlay that it does not use yet. If it started now, it would lack
+// them. Any thread.
 Result<> check_no_moment_is_open(Site& site, const VmId& vm);
 
 // A daemon that died in the middle of the moment has left the guest frozen, or standing still.

@@ -34,7 +34,7 @@ Result<> unlist(Work& work) {
 Result<> merge(Work& work) {
     const auto vm = arguments_of(work).vm;
     for (const auto& [id, disks] : memo_of(work).removed) {
-        // One that a hold protected is still listed: it stays whole.
+        // A snapshot that a hold protected is still listed, and stays whole.
         auto listed = UNDERSTUDY_VALUE(work.site().catalog.find_snapshot(id));
         if (listed) continue;
         UNDERSTUDY_TRY(remove_from_volumes(work, memo_of(work).follow, vm, disks, id));

@@ -83,7 +83,8 @@ Result<> hold(Work& work) {
     return hold_for_task(work, arguments_of(work).snapshot);
 }
 
-// What an earlier task left half-done is settled by what the VM is defined with now.
+// If an earlier task left its work on this disk half-done, the file that the VM is defined with now
+// decides.
 Result<> reconcile_present_disk(const ports::VmDescription& described,
                                 const model::SnapshotDisk& disk, ports::StoragePool& pool) {
     auto known = UNDERSTUDY_VALUE(pool.knows(disk.volume));
@@ -151,7 +152,8 @@ Result<bool> is_defined_with(Work& work, const std::vector<MadeHead>& made) {
     });
 }
 
-// Heads that the VM is not defined with; one that a later rollback made its own is left to that.
+// Removes heads that the VM is not defined with. A head that a later rollback made its own is left
+// to that rollback.
 Result<> drop_heads(Work& work, const model::Snapshot& snapshot) {
     auto heads = heads_of(memo_of(work).made, snapshot);
     for (auto& head : heads_of(memo_of(work).in_place, snapshot)) heads.push_back(std::move(head));

@@ -8,7 +8,8 @@
 namespace understudy::libvirt {
 namespace {
 
-// Older ones give QEMU "NAMESPACE/IMAGE" as the image's name, and it finds no such image.
+// Older versions of libvirt give QEMU "NAMESPACE/IMAGE" as the image's name, and it finds no such
+// image.
 constexpr unsigned long kLibvirtWithNamespaces = 11'006'000;
 
 void check_login(const Adapting& work, const ports::DiskSource& image) {

@@ -9,7 +9,7 @@
 #include <set>
 #include <string_view>
 
-// What makes a definition one for a drill, after all other steps: the console is also logged to a
+// Turns a definition into one for a drill, after all other steps: the console is also logged to a
 // file, a guest without a screen gets one, displays listen on 127.0.0.1 only, devices that reach
 // other machines without being network cards are removed or replaced, and a guest that crashes does
 // not stay behind. note_facts reads agent, console and memory from the finished definition, of a

@@ -17,9 +17,9 @@ namespace understudy::libvirt {
 Result<std::vector<ports::DiskDescription>> disks_in(const std::string& current,
                                                      const std::string& definition);
 
-// Those switches that change something. A disk whose layers the definition names is one of them. If
-// a disk is on its source already, how it is reached (monitors, user, a configuration file) stays
-// as the operator wrote it.
+// The switches that change something. A disk whose layers the definition names is one of them. If a
+// disk is on its source already, how it is reached (monitors, user, a configuration file) stays as
+// the operator wrote it.
 Result<std::vector<ports::DiskSwitch>> switches_left(
     const std::string& definition, const std::vector<ports::DiskSwitch>& switches);
 

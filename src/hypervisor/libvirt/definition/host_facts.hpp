@@ -28,7 +28,7 @@ struct HostFacts {
     unsigned long libvirt = 0;  // its version, as major * 1000000 + minor * 1000 + release
     // Whether libvirt has the secret of that UUID. unsupported: this libvirt has no secrets.
     std::function<Result<bool>(const std::string&)> has_secret;
-    // Those that libvirt has here, name → UUID.
+    // The VMs that libvirt has here, name → UUID.
     std::map<std::string, std::string> vms;
     std::set<std::string> networks;   // libvirt's, active
     std::set<std::string> bridges;    // of the host

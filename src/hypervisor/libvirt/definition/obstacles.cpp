@@ -8,9 +8,9 @@
 #include <set>
 #include <string_view>
 
-// What of a VM does not travel, read from its definition: TPM, host devices, shared directories and
-// disks, persistent memory, secrets, encrypted memory. Each becomes an issue with a key by which an
-// operator accepts it, so the keys must not be changed. Pure: text in, issues out.
+// Finds the parts of a VM that do not travel, in its definition: TPM, host devices, shared
+// directories and disks, persistent memory, secrets, encrypted memory. Each becomes an issue with a
+// key by which an operator accepts it, so the keys must not be changed. Pure: text in, issues out.
 
 namespace understudy::libvirt {
 namespace {

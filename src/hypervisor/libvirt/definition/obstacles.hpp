@@ -15,8 +15,8 @@ namespace understudy::libvirt {
 // "pci:0000:03:00.0", "usb:046d:c52b", "scsi:…", "mdev:UUID" of a <hostdev> or <interface>.
 std::string hostdev_address(pugi::xml_node device);
 
-// The libvirt secrets (UUID or usage name) that a part of a definition refers to. Those of CD-ROM
-// and floppy drives do not count, and not those by which an RBD disk logs in to Ceph.
+// The libvirt secrets (UUID or usage name) that a part of a definition refers to. Secrets of CD-ROM
+// and floppy drives do not count, nor those with which an RBD disk logs in to Ceph.
 std::set<std::string> secrets_in(pugi::xml_node node);
 
 // The issues that this definition would have at any target. `blocks` ones are refused at send.

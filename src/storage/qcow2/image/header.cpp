@@ -12,8 +12,8 @@
 // Reads what an image file says about itself: first the fixed header, then the features of version
 // 3, the place of the L1 table, and at last the header's extensions and the name of the backing
 // file. Every offset and length is checked against the first cluster or the file before it is used.
-// Of a raw file only the size is read, never the content. Memory: at most one cluster (2 MiB).
-// Nothing is kept.
+// If the file is raw, only its size is read, never its content. Memory: at most one cluster (2
+// MiB). Nothing is kept.
 
 namespace understudy::qcow2 {
 namespace {

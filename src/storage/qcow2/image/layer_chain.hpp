@@ -26,7 +26,8 @@ public:
     static Result<std::unique_ptr<LayerChain>> open(const std::string& top_path,
                                                     const std::string& top_format);
     // One file by itself: its backing file is not looked at, and what the file leaves out reads as
-    // zeroes. If it has a backing file, extents() lists its zeroes, as with layers below.
+    // zeroes. If it has a backing file, extents() lists its zeroes, as if there were layers below
+    // it.
     static Result<std::unique_ptr<LayerChain>> open_alone(const std::string& path,
                                                           const std::string& format);
     ~LayerChain();

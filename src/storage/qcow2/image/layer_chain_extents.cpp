@@ -105,8 +105,8 @@ private:
         auto content = Content::none;
         for (std::size_t layer = 0; layer < layers_; ++layer) {
             if (offset >= chain_->layers[layer].size()) {
-                // This layer ends before `offset`, so the disk reads as zeroes here. That is a
-                // change only as far as the base has bytes there.
+                // This layer ends before `offset`, so the disk reads as zeroes here. It counts as a
+                // change only up to the end of the base.
                 if (base_size() > offset) {
                     content = Content::zero;
                     length = std::min(length, base_size() - offset);

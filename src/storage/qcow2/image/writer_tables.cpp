@@ -74,7 +74,7 @@ bool WriterTables::has_dirty() const {
 // There are two barriers. Before the first, data and new tables are written: nothing on disk refers
 // to new tables or new clusters yet. Between the two, the references are written: changed tables
 // and the L1 table. Each entry lies within one sector, so after power loss it is the old or the new
-// one, and both are true.
+// one, and both are valid.
 Result<> WriterTables::flush() {
     for (auto& [index, table] : tables_) {
         if (!table->is_dirty() || !table->is_fresh()) continue;
