@@ -43,8 +43,8 @@ Ownership declined(const Ownership& here, const Ownership& offered, const Cluste
 // - replica, if the target has taken the VM;
 // - owned, if the target has declined it;
 // - superseded, as if the VM had never been offered, if the target knows an owner that prevails
-//   over our ownership before the offer. Records at the target only rise, so it can no longer take
-//   the offer.
+//   over the ownership that we had before the offer. Records at the target only rise, so it can no
+//   longer take the offer.
 // Nothing: the target has not decided.
 std::optional<Ownership> after_answer(const Ownership& here, const Ownership& there,
                                       const ClusterId& self, const ClusterId& target);
@@ -74,8 +74,8 @@ Result<> may_receive(const std::optional<Ownership>& here, const Ownership& offe
                      const ClusterId& self, const ClusterId& source, const std::string& vm_name);
 
 // The record of a VM after a snapshot of it was taken in from a file that says whose it was. If the
-// VM is known here, its record stays as it is: a file changes no owner. refused: it would be ours
-// without a record here, or it is being handed over.
+// VM is known here, its record stays as it is: a file changes no owner. refused: the file says that
+// we own the VM, but no record here does; or the VM is being handed over.
 Result<Ownership> after_import(const std::optional<Ownership>& here, const Ownership& in_file,
                                const ClusterId& self, const std::string& vm_name);
 

@@ -20,7 +20,7 @@ struct SendQuestion {
     model::Snapshot snapshot;           // the one to send
     std::vector<SnapshotId> at_peer;    // what the peer holds of this VM
     bool full = false;                  // the operator forces a full send
-    std::optional<SnapshotId> base;     // or names the base
+    std::optional<SnapshotId> base;     // the base that the operator names
     // What the peer has of the snapshot's volumes, listed there or not. Nothing: the peer was not
     // asked, or it cannot tell.
     std::optional<std::vector<model::VolumeBase>> contents = {};

@@ -26,7 +26,7 @@ struct TaskFilter {
 // Tasks that this worker does not claim, so that others do.
 struct ClaimExcept {
     std::vector<std::string> kinds = {};
-    bool reading = false;  // also those that only read
+    bool reading = false;  // true: tasks that only read are left to others, too
 };
 
 // A cluster's durable memory, shared by its nodes. Thread-safe. Every method is one transaction: on
@@ -89,7 +89,8 @@ public:
     virtual Result<> remove_snapshot(const SnapshotId&) = 0;
 
     virtual Result<std::vector<model::Hold>> holds(const VmId&) = 0;
-    virtual Result<> add_hold(const model::Hold&) = 0;     // idempotent; not_found: snapshot
+    // Idempotent. not_found: there is no such snapshot.
+    virtual Result<> add_hold(const model::Hold&) = 0;
     virtual Result<> remove_hold(const model::Hold&) = 0;  // idempotent
     // Moves the base hold of (vm, peer) to this snapshot, from whichever one had it. not_found: it
     // is no snapshot of the VM.
@@ -114,7 +115,7 @@ public:
     virtual Result<> save_drill(const model::Drill&) = 0;
     virtual Result<std::vector<model::Drill>> drills(std::optional<VmId>) = 0;  // or of all
 
-    // Also holds those of the transfer's bases that are here, until the transfer ends. conflict:
+    // Records the transfer and holds those of its bases that are here, until it ends. conflict:
     // there is a transfer of that snapshot already.
     virtual Result<> add_transfer(const model::Transfer&) = 0;
     virtual Result<model::Transfer> transfer(const TransferId&) = 0;
@@ -167,8 +168,8 @@ public:
     virtual Result<> add_event(const model::Event&) = 0;
     virtual Result<std::int64_t> last_event() = 0;  // its sequence; 0: none yet
     virtual Result<std::vector<model::Event>> events(std::int64_t after, std::size_t limit) = 0;
-    // The sequence of the first event that is not as it was recorded, or that is missing before
-    // later ones. If the newest events were removed, that is not noticed.
+    // The sequence of the first event that was changed, or that is missing although later ones
+    // exist. If the newest events were removed, that is not noticed.
     virtual Result<std::optional<std::int64_t>> first_broken_event() = 0;
     virtual Result<> append_log(const TaskId&, TimePoint, const std::string& text) = 0;
     virtual Result<std::vector<model::TaskLogLine>> task_log(const TaskId&, std::int64_t after,

@@ -30,14 +30,15 @@ struct NewDiskFile {
     // What the file is relative to; nothing: the file is whole.
     struct Base {
         SnapshotId snapshot;
-        // The base's own file in this format, as seen from the new file's directory. Empty where
-        // the format does without (needs_base_file).
+        // The base's own file in this format, as seen from the new file's directory. Empty if
+        // the format needs no base file (needs_base_file).
         std::string file;
     };
     std::optional<Base> base;
 };
 
-// Which moments a file must be about. Compared with the names in the file, if its format has names.
+// Which snapshots a file must contain. Compared with the names in the file, if its format has
+// names.
 struct WantedMoment {
     bool whole = true;  // the file is relative to nothing
     std::string base;   // else what it is relative to

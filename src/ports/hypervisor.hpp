@@ -27,7 +27,7 @@ struct VmSummary {
 struct DiskDescription {
     std::string target;
     DiskSource source;
-    ByteSize size;            // virtual size now; 0 for a network disk: its storage knows
+    ByteSize size;            // virtual size now; 0 for a network disk: ask StoragePool::disk_size
     std::string unsupported;  // empty, or why this disk cannot be snapshotted and sent
 };
 
@@ -104,10 +104,10 @@ public:
     // - describe() says that the VM is on its overlays. Its definition says so now, too.
     // - The VM is on the disks that describe() names. If it had been switched to the overlays
     //   without a record of that, all that it wrote to them was committed to those disks.
-    // `on_overlays_stale` is called in the second case, if the VM was on the overlays or is paused,
-    // before the VM writes again. From that call on the overlays hold old data and must not be
-    // attached again. If the VM runs on other disks, it is not called: what its overlays hold is
-    // not known then.
+    // `on_overlays_stale`, second case only: called before the VM writes again, if it was on the
+    // overlays or is paused. From that call on the overlays hold old data and must not be attached
+    // again. If the VM runs on other disks, it is not called: what its overlays hold is not known
+    // then.
     // A VM that ran goes on afterwards. After an error (also one of `on_overlays_stale`) or the end
     // of this process in between it may be paused; call again. unavailable: it takes longer, or the
     // VM is off.

@@ -66,8 +66,8 @@ public:
     virtual Result<model::Capabilities> exchange_capabilities(const model::Capabilities& ours) = 0;
     virtual Result<std::vector<OwnershipNote>> exchange_ownership(
         const std::vector<OwnershipNote>& ours) = 0;  // the peer's view of VMs shared with us
-    // From the peer's record alone. No hypervisor is asked, because it may be in the middle of a
-    // start that waits for this answer.
+    // Answered from the peer's record alone; its hypervisor is not asked, because it may be in the
+    // middle of a start that waits for this answer.
     virtual Result<PeerVm> look_up(const VmId&) = 0;
     virtual Result<PeerVm> look_up_state(const VmId&) = 0;  // with state and trouble
     virtual Result<model::TransferOffer> offer(const model::TransferRequest&) = 0;
@@ -81,9 +81,8 @@ public:
                                                               const model::Totals& totals) = 0;
     virtual Result<> abandon(const TransferId&) = 0;  // removes what was received
     // Both give the target's record of the VM after the call, for engine::after_answer. hand_over:
-    // an error other than unavailable says why the target does not take the VM now; if it is asked
-    // again, it may take it. take_back: the target decides now; if it has not taken the VM, it
-    // declines.
+    // an error other than unavailable says why the target refuses this time; a later call may
+    // succeed. take_back: forces the decision; if the target has not taken the VM, it declines.
     virtual Result<model::Ownership> hand_over(const Handover&) = 0;
     virtual Result<model::Ownership> take_back(const VmId&, const model::Ownership& offered) = 0;
 

@@ -90,7 +90,8 @@ struct AdoptedVolume {
 
 enum class ActivationKind {
     promote,   // the head that the VM will run on from now on
-    rollback,  // a head beside the present one; `promote` then replaces the present one by it
+    rollback,  // a head beside the present one; activate with `promote` later puts it in place of
+               // the present head
     drill,     // a temporary head; deactivate removes it
 };
 
@@ -142,20 +143,20 @@ public:
 
     // A snapshot is taken in three steps. With live_overlay:
     // 1. prepare_snapshot makes the future head, a fresh overlay of `size`, the disk's present
-    //    virtual size. It does not touch the current head. If an overlay of another size is there
-    //    that the VM was not switched to, it is made anew.
+    //    virtual size. It does not touch the current head. An overlay of another size is made
+    //    anew if the VM was never switched to it.
     // 2. The hypervisor switches the VM to the overlay (Hypervisor::snapshot).
     // 3. commit_snapshot records that the former head is now the frozen `id`.
     // cancel_snapshot removes a prepared overlay that the VM is not on, with all that it holds.
     // Without live_overlay: prepare_snapshot only checks, and gives the present head;
-    // take_snapshot is the second step; commit_snapshot lists what that took; cancel_snapshot
-    // removes it if it is not committed.
+    // take_snapshot is the second step; commit_snapshot records the snapshot that take_snapshot
+    // made; cancel_snapshot removes it if it is not committed.
     virtual Result<DiskSource> prepare_snapshot(const VolumeId&, const SnapshotId& id,
                                                 ByteSize size) = 0;
     // Snapshots the head's content as it is now. The VM is stopped or stands still meanwhile, so
-    // this returns within a few seconds, even if the storage does not answer. conflict: `id` was
-    // taken before; cancel it, because it may be of another moment than the VM's other disks. With
-    // live_overlay this does nothing.
+    // this returns within a few seconds, even if the storage does not answer. conflict: an
+    // earlier attempt made `id`: call cancel_snapshot first, because it may be of another moment
+    // than the VM's other disks. With live_overlay this does nothing.
     virtual Result<> take_snapshot(const VolumeId&, const SnapshotId& id) = 0;
     // Whether take_snapshot has made `id`, committed or not. Always false with live_overlay.
     virtual Result<bool> snapshot_taken(const VolumeId&, const SnapshotId& id) = 0;
@@ -186,7 +187,8 @@ public:
                                                       const SnapshotId& id, ByteSize size) = 0;
 
     // Repairs the stored content of a frozen snapshot. When publish() has returned, what was
-    // written has replaced the snapshot's content, and that of the snapshots above which show it.
+    // written has replaced the snapshot's content, and that of later snapshots that still show this
+    // content.
     // If publish() was cut off, some of it is replaced. If publish() was not called, nothing is.
     // After either, mend again from the start. The snapshot's name, size and place stay.
     // refused: a VM or a rehearsal is on it. unavailable: it is being read or written to.
@@ -203,8 +205,8 @@ public:
     // Makes a writable head on a snapshot, at once, whatever the size. If a driver's head is the
     // volume itself, `rollback` gives the present head, and `promote` then rolls it back in place.
     virtual Result<DiskSource> activate(const VolumeId&, const SnapshotId&, ActivationKind) = 0;
-    // Removes the head of a drill, or of a rollback that was not promoted. If the rollback was to
-    // be in place, only the record of it is removed. refused: that is the disk of a VM.
+    // Removes the head of a drill, or of a rollback that was not promoted. For a rollback
+    // in place, only its record is removed. refused: that is the disk of a VM.
     virtual Result<> deactivate(const VolumeId&, const DiskSource&) = 0;
     // Whether the head holds nothing that snapshot `on` does not hold: it was made on that
     // snapshot, and nobody has written to it or changed its size. True also if there is no head.

@@ -12,7 +12,8 @@
 // The JSON bodies of the peers' API, one pair of functions for each. Decoding trusts nothing: it
 // checks the limits of limits.hpp, that ids are there and not nil, and that names have no control
 // characters. An error is `invalid` and names the field. Unknown fields are ignored, so that
-// neighbouring versions can talk. The caller has already bounded the body by body_limit().
+// neighbouring versions can talk. The body of a request was bounded by body_limit() before it was
+// read; that of a reply only by the HTTP client (net/http_client.hpp).
 namespace understudy::protocol {
 
 struct PairRequest {

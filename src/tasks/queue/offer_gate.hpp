@@ -23,7 +23,7 @@ struct IncomingSession {
 // from the durable point of the transfer's record.
 class OfferGate {
 public:
-    // No offer comes for as long as it is held: no two transfers for one snapshot.
+    // While it is held, no offer is accepted, so one snapshot never has two transfers.
     std::unique_lock<std::mutex> close() { return std::unique_lock(offers_); }
 
     std::shared_ptr<IncomingSession> session(const TransferId& id) {

@@ -42,10 +42,10 @@ struct SiteSettings {
     std::string default_pool;     // for replicas whose pool is not mapped, and for new disks
     Duration freeze_limit{5000};  // the longest time a guest's file systems stay frozen
     std::size_t channels = 2;     // connections per transfer unless a send says otherwise
-    Duration handover_patience{120'000};  // a move looks for so long whether the VM runs there
+    Duration handover_patience{120'000};  // how long a move waits until the VM runs there
     bool takes_handovers = true;      // a peer may hand a VM over; false: not without an operator
     bool threads = true;              // false: a simulation drives everything from one thread
-    Duration checkpoint_every{2000};  // how often a receiver makes what came durable
+    Duration checkpoint_every{2000};  // how often a receiver makes the received data durable
     ByteSize checkpoint_bytes = base::MiB(256);
     DrillSettings drill{};
     RecoverySettings recovery{};

@@ -25,7 +25,7 @@ struct PartRecord {
     }
 };
 
-// How a task ended that has still to clean up.
+// How a task ended whose clean-up is not finished.
 struct EndedAs {
     std::string kind;  // of its error
     std::string text;

@@ -14,7 +14,7 @@ namespace understudy::tasks {
 // What a task, or one of its parts, has under way.
 enum class Doing {
     has_layers,     // a snapshot's volumes or layers, which only its task knows
-    has_plan,       // the same, also of a snapshot that must plan anew and has not yet
+    has_plan,       // as has_layers; also while the snapshot waits to plan again
     has_passed,     // a snapshot whose moment has passed, and which the catalog does not know yet
     follows_merge,  // a definition that has still to follow a merge
     departs,        // the VM is given away, or its line here is given up

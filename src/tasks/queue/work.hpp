@@ -54,8 +54,9 @@ class Work;
 struct Step {
     std::string_view name;  // in the catalog. A renamed step gives its old name in `formerly`.
     Result<> (*run)(Work&);
-    // Past the point of no return: not cancelled, and tried until it succeeds while what stops it
-    // may pass (unavailable, conflict, no_space).
+    // Past the point of no return: the runner does not cancel it (a step that looks for a cancel
+    // itself may end), and it is repeated until it succeeds, as long as the error may go away
+    // (unavailable, conflict, no_space).
     bool must_go_on = false;
     std::string_view formerly = {};
 };
@@ -122,8 +123,8 @@ public:
     Result<> save_memo();
     // The earlier attempts achieved something: attempts without progress are counted from here.
     void moved_on();
-    // From now on only a stop interrupts: a cancel must not end the clean-up that it leads to, nor
-    // what has to be completed.
+    // From now on only a stop interrupts. A cancel must end neither the clean-up that it causes nor
+    // work that must be completed.
     void ignore_cancel();
     // For a Kind's on_failure: what the steps made is undone, `task retry` begins with the first.
     void begin_again();
