@@ -92,8 +92,7 @@ std::vector<CommandSpec> cluster_commands() {
          .options = {},
          .run = cluster_init},
         {.path = "cluster status",
-         .summary =
-             "Show this cluster's name, hypervisor and pools, and how many VMs and replicas it has",
+         .summary = "Show this cluster: its name, pools, and numbers of VMs and replicas",
          .details = "",
          .example = "understudy cluster status\nunderstudy cluster status --format json",
          .positionals = {},

@@ -150,7 +150,7 @@ Result<Exit> replica_drill(Context& context, const Arguments& arguments) {
 std::vector<CommandSpec> drill_commands() {
     return {
         {"replica drill",
-         "Start a copy of a replica without a network, and find out whether it boots",
+         "Start a copy of a replica without a network, and see whether it boots",
          "The copy has its own name, UUID and throw-away disks. It is watched until it is up, and "
          "is removed in every case. Sends to the replica continue meanwhile. The time to boot, a "
          "screenshot and the end of the console are kept; `replica info` shows where. The exit "

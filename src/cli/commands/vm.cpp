@@ -188,8 +188,7 @@ std::vector<CommandSpec> vm_commands() {
          {},
          vm_list},
         {"vm info",
-         "Show a VM's disks, what prevents its snapshots and sends, and how old its copy on each "
-         "peer is",
+         "Show a VM: its disks, what prevents sends, the age of its copies",
          "RPO is the age of the newest complete, verified snapshot on the peer. If this cluster "
          "were lost now, the changes of this time would be lost.",
          "understudy vm info web1",
