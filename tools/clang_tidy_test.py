@@ -2,6 +2,7 @@
 """Shows that tools/clang_tidy remembers a pass for all clones, and only for what passed."""
 import importlib.machinery
 import importlib.util
+import json
 import os
 import tempfile
 import unittest
@@ -89,6 +90,70 @@ class KeysOfResults(unittest.TestCase):
                    "b.o: #deps 1, deps mtime 1 (STALE)\n    ../../src/b.cpp\n\n")
         self.assertEqual(tool.recorded(Path("/r/build/release"), listing),
                          {"a.o": [Path("/r/src/a.cpp")]})
+
+
+class Batches(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.root = Path(folder.name)
+
+    def item(self, name, text, flags="-DA"):
+        source = self.root / name
+        source.parent.mkdir(parents=True, exist_ok=True)
+        source.write_text(text)
+        return source, f"{name}.o", f"/usr/bin/c++ {flags} -o {name}.o -c {source}", name
+
+    def of(self, *items, together=10):
+        return [[item[3] for item in batch]
+                for batch in tool.batches(list(items), self.root, together)]
+
+    def test_sources_with_the_same_flags_go_together_up_to_a_number(self):
+        plain = [self.item(f"{name}.cpp", "") for name in "abc"]
+        self.assertEqual(self.of(*plain, self.item("d.cpp", "", "-DB")),
+                         [["a.cpp", "b.cpp", "c.cpp"], ["d.cpp"]])
+        self.assertEqual(self.of(*plain, together=2), [["a.cpp", "b.cpp"], ["c.cpp"]])
+
+    def test_two_that_define_one_name_do_not(self):
+        for text in ("namespace {\nint f() { return 1; }\n}  // namespace",
+                     "namespace {\nconstexpr int kMost = 1;\n}  // namespace",
+                     "namespace {\nstruct S {\n};\n}  // namespace",
+                     "namespace {\nTEST(Room, has_a_door) {}\n}  // namespace",
+                     "#define TRY 1\n", "int main() {}"):
+            both = self.of(self.item("a.cpp", text), self.item("b.cpp", text))
+            self.assertEqual(both, [["a.cpp"], ["b.cpp"]], text)
+        self.assertEqual(len(self.of(
+            self.item("a.cpp", "namespace {\nusing std::map;\nmap a();\n}  // namespace"),
+            self.item("b.cpp", "namespace {\nusing std::map;\nmap b();\n}  // namespace"))), 1)
+
+    def test_one_that_others_could_hide_or_whose_folder_has_settings_goes_alone(self):
+        unused = self.item("a.cpp", "using std::map;  // map\n")
+        self.assertEqual(len(self.of(unused, self.item("b.cpp", ""))), 2)
+        (self.root / "src").mkdir()
+        (self.root / "src/.clang-tidy").write_text("")
+        self.assertEqual(len(self.of(self.item("src/c.cpp", ""), self.item("b.cpp", ""))), 2)
+
+    def test_what_has_a_finding_or_does_not_compile_together_is_examined_alone(self):
+        (self.root / ".clang-tidy").write_text("Checks: -*,bugprone-integer-division\n"
+                                               "WarningsAsErrors: '*'\n")
+        build = self.root / "build"
+        build.mkdir()
+        items = [self.item("good.cpp", "static double half() { return 0.5; }"),
+                 self.item("other.cpp", "static float half() { return 0.5; }"),
+                 self.item("bad.cpp", "double third(int a) { return a / 3; }")]
+        (build / "compile_commands.json").write_text(json.dumps(
+            [{"directory": str(build), "file": str(source), "command": command}
+             for source, _, command, _ in items]))
+
+        def seen(batch):
+            return [(item[3], good, "integer-division" in shown)
+                    for item, good, shown, _ in tool.examine(build, self.root, batch)]
+
+        self.assertEqual(seen(items[:2]), [("good.cpp", True, False), ("other.cpp", True, False)])
+        self.assertEqual(seen(items[::2]), [("good.cpp", True, False), ("bad.cpp", False, True)])
+        self.assertTrue(tool.as_one(self.root, items[:1])[0])
+        self.assertFalse(tool.as_one(self.root, items[:2])[0])
+        self.assertFalse(tool.as_one(self.root, items[2:])[0])
 
 
 class RememberedPasses(unittest.TestCase):
