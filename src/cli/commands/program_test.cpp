@@ -22,7 +22,8 @@ TEST(Help, lists_each_command_with_its_summary_on_one_line) {
         Program program;
         std::istringstream lines(program.run({noun, "--help"}).out);
         std::string line;
-        while (std::getline(lines, line) && line != "Commands:") {}
+        while (std::getline(lines, line) && line != "Commands:") {
+        }
         size_t commands = 0;
         for (std::string above; std::getline(lines, line) && !line.empty(); above = line) {
             const bool begins = line.starts_with("  " + std::string(noun) + " ");
