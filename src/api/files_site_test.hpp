@@ -1,6 +1,7 @@
 #pragma once
 
 #include "api/memory_site_test.hpp"
+#include "base/temporary_directory_test.hpp"
 #include "model/json.hpp"
 #include "storage/directories/posix_directories.hpp"
 #include "storage/qcow2/disk_format.hpp"
@@ -10,8 +11,6 @@
 
 #include <fmt/format.h>
 
-#include <cstdlib>
-#include <filesystem>
 #include <functional>
 
 namespace understudy::api {
@@ -60,9 +59,6 @@ inline std::span<const std::byte> bytes_of(const std::string& text) {
 class Files : public MemorySite {
 protected:
     Files() {
-        std::string made = (std::filesystem::temp_directory_path() / "us-files.XXXXXX").string();
-        if (::mkdtemp(made.data()) == nullptr) std::abort();
-        root_ = std::filesystem::canonical(made).string();
         site_.settings.default_pool = "vms";
         site_.settings.threads = false;
         site_.directories = watched_;
@@ -70,9 +66,8 @@ protected:
         site_.formats.emplace("rbd", rbd_stream::rbd_format());
         runner_ = std::make_unique<tasks::Runner>(site_, tasks::all_kinds());
     }
-    ~Files() override { std::filesystem::remove_all(root_); }
 
-    std::string at(const std::string& name) const { return root_ + "/" + name; }
+    std::string at(const std::string& name) const { return root_ / name; }
 
     // A snapshot of a replica: `text` at 64 KiB of its 1 MiB disk, on a base or by itself.
     model::Snapshot add_snapshot(const std::string& name, const std::string& text,
@@ -141,7 +136,7 @@ protected:
     static std::string state(const model::Task& task) {
         return std::string(model::to_string(task.state)) + " " + task.error;
     }
-    std::vector<std::string> names_in_root() { return must(watched_->list(root_)); }
+    std::vector<std::string> names_in_root() { return must(watched_->list(root_.path())); }
 
     // A daemon dies in the middle, and the next one starts.
     void run_until_killed() {
@@ -152,7 +147,7 @@ protected:
         must(runner_->recover());
     }
 
-    std::string root_;
+    base::TemporaryDirectory root_;
     std::shared_ptr<Watched> watched_ = std::make_shared<Watched>();
     std::unique_ptr<tasks::Runner> runner_;
 };

@@ -1,5 +1,6 @@
 #include "api/files_site_test.hpp"
 
+#include <filesystem>
 #include <fstream>
 
 // Exports and imports as tasks over memory drivers, with real files: cut off, cancelled, damaged.
@@ -86,7 +87,7 @@ TEST_P(InFormat, an_increment_without_its_base_is_refused_by_name) {
     export_to("one", one, {{"as", GetParam()}});
     export_to("two", two, {{"as", GetParam()}, {"incremental_from", "one"}});
     forget_all(one.vm, one.disks.front().volume);
-    fs::rename(at("one"), root_ + ".elsewhere");
+    fs::rename(at("one"), root_.path() + ".elsewhere");
     for (const auto& body : {json::object(), json{{"as_new_vm", "copy"}}}) {
         const auto task = import_from("two", body);
         EXPECT_EQ(task.state, model::TaskState::failed);
@@ -95,10 +96,10 @@ TEST_P(InFormat, an_increment_without_its_base_is_refused_by_name) {
     }
     EXPECT_THAT(must(catalog_->vms()), IsEmpty());
     EXPECT_THAT(pool_->volumes(), IsEmpty());
-    const auto found =
-        import_from("two", {{"as_new_vm", "copy"}, {"base_directory", root_ + ".elsewhere"}});
+    const auto found = import_from(
+        "two", {{"as_new_vm", "copy"}, {"base_directory", root_.path() + ".elsewhere"}});
     EXPECT_EQ(state(found), "succeeded ");
-    fs::remove_all(root_ + ".elsewhere");
+    fs::remove_all(root_.path() + ".elsewhere");
 }
 
 TEST_P(InFormat, a_byte_changed_anywhere_in_a_file_is_found_and_nothing_is_listed) {
@@ -348,7 +349,7 @@ TEST_F(Files, words_that_make_no_sense_are_refused_before_a_task_is_made) {
         {path, {{"directory", at("x")}, {"base_directory", at("one")}}},
         {"/v1/imports", json::object()},
         {"/v1/imports", {{"directory", at("nosuch")}}},
-        {"/v1/imports", {{"directory", root_}}},
+        {"/v1/imports", {{"directory", root_.path()}}},
         {"/v1/imports", {{"directory", at("one")}, {"pool", "nosuch"}}},
         {"/v1/imports", {{"directory", at("one")}, {"as_new_vm", "a/b"}}},
         {"/v1/imports", {{"directory", at("one")}, {"as_new_vm", "vm201"}}}};

@@ -74,6 +74,15 @@ private:
     }
 };
 
+// A peer that says what it has of a VM, and nothing else.
+class HoldingLink : public SilentLink {
+public:
+    ports::PeerVm holds;
+
+    Result<ports::PeerVm> look_up(const VmId&) override { return holds; }
+    Result<ports::PeerVm> look_up_state(const VmId&) override { return holds; }
+};
+
 // Peers that do not answer, unless the test gives a link: then that one, whoever is asked for.
 class SettableLinks : public ports::PeerLinks {
 public:

@@ -10,24 +10,6 @@ namespace {
 
 using nlohmann::json;
 
-// A peer that says which snapshots it has, and nothing else.
-class Holder : public SilentLink {
-public:
-    ports::PeerVm holds;
-
-    Result<ports::PeerVm> look_up(const VmId&) override { return holds; }
-    Result<ports::PeerVm> look_up_state(const VmId&) override { return holds; }
-};
-
-class OneLink : public ports::PeerLinks {
-public:
-    explicit OneLink(std::shared_ptr<Holder> holder) : holder_(std::move(holder)) {}
-    Result<std::shared_ptr<ports::PeerLink>> to(const ClusterId&) override { return holder_; }
-
-private:
-    std::shared_ptr<Holder> holder_;
-};
-
 class MovePreview : public MemorySite {
 protected:
     MovePreview() {
@@ -36,7 +18,6 @@ protected:
         must(catalog_->save_peer(peer));
         site_.settings.default_pool = "vms";
         site_.settings.threads = false;
-        linked_.pools = site_.pools;
         holder_->holds.known = true;
         holder_->holds.ownership = {1, here_.id, model::Phase::replica};
     }
@@ -44,9 +25,10 @@ protected:
     // As the peer answers it, which holds `there`.
     json plan_with(const std::vector<SnapshotId>& there, std::uint64_t rate = 0) {
         holder_->holds.snapshots = there;
+        links_.link = holder_;
         const auto vm = must(catalog_->vm(vm_));
         const auto peer = must(catalog_->peer(dr_.id));
-        return must(move_preview(linked_, {vm, peer, {}, Duration(120'000), rate}));
+        return must(move_preview(site_, {vm, peer, {}, Duration(120'000), rate}));
     }
     json plan(json body = json::object()) {
         body["peer"] = "dr";
@@ -89,9 +71,7 @@ protected:
     }
 
     VmId vm_ = add_vm("web1", 7);
-    std::shared_ptr<Holder> holder_ = std::make_shared<Holder>();
-    OneLink link_{holder_};
-    tasks::Site linked_{here_, {}, *catalog_, hypervisor_, link_, clock_, random_, {}};
+    std::shared_ptr<HoldingLink> holder_ = std::make_shared<HoldingLink>();
 };
 
 constexpr std::uint64_t kMiB = 1024 * 1024;

@@ -1,12 +1,11 @@
 #include "api/replica_site_test.hpp"
+#include "base/temporary_directory_test.hpp"
 #include "model/json.hpp"
 #include "protocol/features.hpp"
 
 #include <fmt/format.h>
 #include <sqlite3.h>
 
-#include <cstdlib>
-#include <filesystem>
 #include <fstream>
 #include <set>
 
@@ -22,18 +21,6 @@ using nlohmann::json;
 // The hypervisor's calls that only look.
 const std::set<std::string> kLooks{"list",  "describe",    "capabilities",
                                    "adapt", "free_memory", "read_nvram"};
-
-struct TemporaryDirectory {
-    TemporaryDirectory() {
-        std::string made = (std::filesystem::temp_directory_path() / "us-ask.XXXXXX").string();
-        if (::mkdtemp(made.data()) == nullptr) std::abort();
-        path = made;
-    }
-    ~TemporaryDirectory() { std::filesystem::remove_all(path); }
-    TemporaryDirectory(const TemporaryDirectory&) = delete;
-    TemporaryDirectory& operator=(const TemporaryDirectory&) = delete;
-    std::string path;
-};
 
 // Counts what others commit to a database: data_version changes with each commit that wrote.
 class Watch {
@@ -59,14 +46,11 @@ private:
     sqlite3* db_ = nullptr;
 };
 
-// A peer that answers what it is asked, and whose record changes as soon as it is told anything.
-class ListeningPeer : public SilentLink {
+// Its record changes as soon as it is told anything.
+class ListeningPeer : public HoldingLink {
 public:
-    ports::PeerVm holds;
     int told = 0;
 
-    Result<ports::PeerVm> look_up(const VmId&) override { return holds; }
-    Result<ports::PeerVm> look_up_state(const VmId&) override { return holds; }
     Result<model::Capabilities> exchange_capabilities(const model::Capabilities&) override {
         ++told;
         return model::Capabilities{};
@@ -80,11 +64,11 @@ public:
 
 class Questions : public ReplicaSite {
 protected:
-    Questions() : Questions(std::make_unique<TemporaryDirectory>()) {}
-    explicit Questions(std::unique_ptr<TemporaryDirectory> directory)
-        : ReplicaSite(directory->path + "/catalog"),
+    Questions() : Questions(std::make_unique<base::TemporaryDirectory>()) {}
+    explicit Questions(std::unique_ptr<base::TemporaryDirectory> directory)
+        : ReplicaSite(*directory / "catalog"),
           directory_(std::move(directory)),
-          watch_(directory_->path + "/catalog") {
+          watch_(*directory_ / "catalog") {
         auto peer = must(catalog_->peer(dr_.id));
         peer.capabilities.features = protocol::our_features();
         must(catalog_->save_peer(peer));
@@ -127,7 +111,7 @@ protected:
         return path;
     }
 
-    std::unique_ptr<TemporaryDirectory> directory_;
+    std::unique_ptr<base::TemporaryDirectory> directory_;
     Watch watch_;
     std::shared_ptr<ListeningPeer> peer_ = std::make_shared<ListeningPeer>();
     VmId web1_;

@@ -1,10 +1,10 @@
 #include "storage/directories/posix_directories.hpp"
+#include "base/temporary_directory_test.hpp"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 
-#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 
@@ -17,14 +17,7 @@ using ::testing::HasSubstr;
 
 class PosixDirectories : public ::testing::Test {
 protected:
-    PosixDirectories() {
-        std::string made = (fs::temp_directory_path() / "us-directories.XXXXXX").string();
-        if (::mkdtemp(made.data()) == nullptr) std::abort();
-        root_ = fs::canonical(made).string();
-    }
-    ~PosixDirectories() override { fs::remove_all(root_); }
-
-    std::string at(const std::string& name) const { return root_ + "/" + name; }
+    std::string at(const std::string& name) const { return root_ / name; }
     void put(const std::string& name, const std::string& text) const {
         std::ofstream(at(name), std::ios::binary) << text;
     }
@@ -34,7 +27,7 @@ protected:
     }
     static Result<> on(ByteSize) { return {}; }
 
-    std::string root_;
+    base::TemporaryDirectory root_;
     std::unique_ptr<ports::Directories> directories_ = posix_directories();
 };
 
@@ -47,7 +40,7 @@ TEST_F(PosixDirectories, a_directory_is_made_whole_beside_and_renamed) {
     ASSERT_TRUE(directories_->put_in_place(at("x.partial"), at("x")));
     EXPECT_EQ(directories_->is_free(at("x")), false);
     EXPECT_EQ(directories_->read_text(at("x/words"), 4), "some");
-    EXPECT_THAT(*directories_->list(root_), ElementsAre("x"));
+    EXPECT_THAT(*directories_->list(root_.path()), ElementsAre("x"));
 }
 
 TEST_F(PosixDirectories, what_is_there_is_not_replaced_unless_it_is_empty) {
@@ -74,7 +67,7 @@ TEST_F(PosixDirectories, removing_takes_a_directory_with_its_files_and_nothing_b
     put("kept", "2");
     fs::create_symlink(at("kept"), at("x/link"));
     ASSERT_TRUE(directories_->remove(at("x")));
-    EXPECT_THAT(*directories_->list(root_), ElementsAre("kept"));
+    EXPECT_THAT(*directories_->list(root_.path()), ElementsAre("kept"));
     ASSERT_TRUE(directories_->make(at("deep")));
     ASSERT_TRUE(directories_->make(at("deep/below")));
     EXPECT_FALSE(directories_->remove(at("deep")));

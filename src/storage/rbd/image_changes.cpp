@@ -169,8 +169,8 @@ private:
             grains.mark(start, start + std::max(before.size, now.size), Grain::zero);
             return;
         }
-        if (now.version <
-            before.version) {  // cannot be, since an ancestor is not newer: then all of it
+        // Cannot be, since an ancestor is not newer. If it is: all of the object.
+        if (now.version < before.version) {
             grains.mark(start, grains.end(), Grain::zero);
             return;
         }
@@ -214,8 +214,8 @@ private:
         return {};
     }
 
-    std::vector<std::unique_ptr<FrozenImage>>
-        levels_;  // the first is `until`, then what shows under it
+    // The first is `until`, then what shows under it.
+    std::vector<std::unique_ptr<FrozenImage>> levels_;
     std::unique_ptr<FrozenImage> base_;
     bool comparable_ = false;  // the last level is the base's image, and objects match throughout
 };

@@ -1,11 +1,11 @@
 #pragma once
 
+#include "base/temporary_directory_test.hpp"
+
 #include <endian.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include <cstdint>
-#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
@@ -34,17 +34,10 @@ inline std::string name(const std::string& text) {
 // A place for one file in a directory of its own. The directory is removed with this object.
 class File {
 public:
-    File() {
-        std::string made = (std::filesystem::temp_directory_path() / "us-stream.XXXXXX").string();
-        if (::mkdtemp(made.data()) == nullptr) throw std::runtime_error("mkdtemp");
-        directory_ = made;
-    }
-    explicit File(const std::string& bytes) : File() { write(bytes); }
-    ~File() { std::filesystem::remove_all(directory_); }
-    File(const File&) = delete;
-    File& operator=(const File&) = delete;
+    File() = default;
+    explicit File(const std::string& bytes) { write(bytes); }
 
-    std::string path() const { return directory_ + "/disk.rbd"; }
+    std::string path() const { return directory_ / "disk.rbd"; }
     void write(const std::string& bytes) {
         std::ofstream(path(), std::ios::binary | std::ios::trunc) << bytes;
     }
@@ -59,7 +52,7 @@ public:
     }
 
 private:
-    std::string directory_;
+    base::TemporaryDirectory directory_;
 };
 
 }  // namespace understudy::rbd_stream::testing

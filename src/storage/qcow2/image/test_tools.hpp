@@ -1,5 +1,6 @@
 #pragma once
 
+#include "base/temporary_directory_test.hpp"
 #include "base/units.hpp"
 #include "storage/qcow2/image/layer_chain.hpp"
 
@@ -14,18 +15,7 @@ namespace understudy::qcow2::testing {
 
 using Bytes = std::vector<std::byte>;
 
-// A directory of its own, removed with everything in it.
-class TemporaryDirectory {
-public:
-    TemporaryDirectory();
-    ~TemporaryDirectory();
-    TemporaryDirectory(const TemporaryDirectory&) = delete;
-    TemporaryDirectory& operator=(const TemporaryDirectory&) = delete;
-    std::string operator/(const std::string& name) const { return path_ + '/' + name; }
-
-private:
-    std::string path_;
-};
+using base::TemporaryDirectory;
 
 struct ToolRun {
     int status = -1;

@@ -7,21 +7,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 #include <algorithm>
-#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 
 namespace understudy::qcow2::testing {
-
-TemporaryDirectory::TemporaryDirectory() {
-    path_ = (std::filesystem::temp_directory_path() / "understudy-qcow2-XXXXXX").string();
-    if (mkdtemp(path_.data()) == nullptr) std::abort();
-}
-
-TemporaryDirectory::~TemporaryDirectory() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path_, ignored);
-}
 
 ToolRun try_tool(const std::vector<std::string>& argv) {
     int ends[2];
